@@ -1,0 +1,1 @@
+//! Checkpoint files: sharded safetensors, memory-mapped, cast on load.
