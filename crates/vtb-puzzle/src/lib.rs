@@ -1,1 +1,9 @@
-//! Placeholder while the workspace is laid out.
+//! Visual puzzles whose answers can be checked: geometry, scenes, drawing and verdicts.
+//!
+//! No tensors, no clock and no system randomness: everything follows from `(params, seed)`.
+
+pub mod answer;
+mod error;
+pub mod graph;
+
+pub use error::{PuzzleError, Result};
