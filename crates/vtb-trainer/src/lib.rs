@@ -7,6 +7,7 @@ pub mod canonical;
 pub mod checkpoint;
 pub mod collective;
 mod error;
+pub mod objectives;
 pub mod optim;
 pub mod progress;
 pub mod rng;
