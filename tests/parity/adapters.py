@@ -74,14 +74,36 @@ def step(peft, batches, inputs, token_nll):
     return out
 
 
+def step_error(peft, cases, inputs, token_nll):
+    """How far f32 rounding moves the AdamW step: large where a gradient is so near 0 that its sign is noise."""
+    batches = list(cases.values())
+    wide = step(copy.deepcopy(peft).double(), batches, inputs, token_nll)
+    narrow = step(copy.deepcopy(peft), batches, inputs, token_nll)
+    return {
+        "f32_gradient_error": max(relative(narrow[k], v) for k, v in wide.items() if k.startswith("grad.")),
+        "f32_step_error": max(float((narrow[k] - v).abs().max()) for k, v in wide.items() if k.startswith("after.")),
+    }
+
+
+def choose(model, variant, name, rslora, cases, inputs, token_nll):
+    """The first seed whose AdamW step any careful f32 implementation can reproduce."""
+    for attempt in range(50):
+        peft = attach(model, variant, 77 + len(name) + len(variant) + 100 * attempt, rslora)
+        errors = step_error(peft, cases, inputs, token_nll)
+        if errors["f32_step_error"] < 1e-6:
+            return peft, errors
+    raise ValueError("no seed gives a step that f32 determines")
+
+
 def make(model, parent, variant, name, cases, together, inputs, token_nll):
     rslora = variant == "lora_regex" and name == "hf4"
-    peft = attach(model, variant, 77 + len(name) + len(variant), rslora)
+    peft, errors = choose(model, variant, name, rslora, cases, inputs, token_nll)
     directory = parent / variant
     directory.mkdir()
     save(peft, directory)
 
-    out, meta = {}, {"use_rslora": rslora, "trainable": sum(p.numel() for p in peft.parameters() if p.requires_grad)}
+    out, meta = {}, {"use_rslora": rslora, **errors}
+    meta["trainable"] = sum(p.numel() for p in peft.parameters() if p.requires_grad)
     with torch.no_grad():
         for case_name, case in cases.items():
             out[f"logits.{case_name}"] = peft(**inputs(case)).logits[0]
@@ -97,9 +119,6 @@ def make(model, parent, variant, name, cases, together, inputs, token_nll):
     if meta["adapter_changes_logits_by"] < 0.1:
         raise ValueError("the adapter hardly does anything")
 
-    wide = step(copy.deepcopy(peft).double(), cases.values(), inputs, token_nll)
     out |= step(peft, [together], inputs, token_nll)
-    meta["f32_gradient_error"] = max(relative(out[k], wide[k]) for k in out if k.startswith("grad."))
-    meta["f32_step_error"] = max(float((out[k] - wide[k]).abs().max()) for k in out if k.startswith("after."))
     write_tensors(parent / f"{variant}.safetensors", out)
     return meta

@@ -342,7 +342,7 @@ def full_gradients(model, cases, together):
         "model.language_model.layers.2.self_attn.q_proj.weight", "model.visual.blocks.1.attn.qkv.bias",
         "model.visual.merger.linear_fc2.weight",
     )
-    model = copy.deepcopy(model)
+    model, wide = copy.deepcopy(model), copy.deepcopy(model).double()
     total, count = token_nll(model(**inputs(together)).logits, together["labels"])
     (total / count).backward()
     grads = {n: p.grad.clone() for n, p in model.named_parameters()}
@@ -361,8 +361,16 @@ def full_gradients(model, cases, together):
     out = {"loss": (total / count).reshape(1), "grad_norm": norm.float().reshape(1)}
     out |= {f"grad.{n}": g for n, g in grads.items()}
     adapters.adamw(model.parameters()).step()
-    out |= {f"after.{n}": p for n, p in model.named_parameters() if n in kept}
-    return out, worst
+    out |= {f"after.{n}": p.detach() for n, p in model.named_parameters() if n in kept}
+
+    wide.zero_grad()
+    sum(token_nll(wide(**inputs(c)).logits, c["labels"])[0] / count for c in cases.values()).backward()
+    errors = {"accumulated": worst, "f32": max(relative(grads[n], p.grad) for n, p in wide.named_parameters())}
+    adapters.adamw(wide.parameters()).step()
+    errors["f32_step"] = {
+        n: float((out[f"after.{n}"] - p).abs().max()) for n, p in wide.named_parameters() if n in kept
+    }
+    return out, errors
 
 
 def bf16_run(model, cases):
@@ -436,9 +444,8 @@ def make(name, spec):
     meta["f32_rounding"] = measure_rounding(model, cases["image2"])
     meta["loss"] = loss_facts(model, cases, together)
     if name == "tied":
-        grads, worst = full_gradients(model, cases, together)
+        grads, meta["full_gradient_errors"] = full_gradients(model, cases, together)
         write_tensors(directory / "full_gradients.safetensors", grads)
-        meta["accumulated_gradient_error"] = worst
     if name == "untied":
         low, cosines = bf16_run(model, cases)
         write_tensors(directory / "bf16.safetensors", low)
