@@ -1,0 +1,146 @@
+//! Model configuration: checked numbers that everything else trusts.
+
+mod count;
+mod generation;
+mod parse;
+pub(crate) mod section;
+mod validate;
+mod write;
+
+pub use generation::GenerationConfig;
+
+/// Sizes and ids of a dense Qwen3-VL model.
+///
+/// Read it with [`Qwen3VlConfig::from_dir`], or build one and call [`Qwen3VlConfig::validate`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Qwen3VlConfig {
+    /// The language decoder.
+    pub text: TextConfig,
+    /// The vision tower.
+    pub vision: VisionConfig,
+    /// Ids of the vision tokens.
+    pub ids: VisionIds,
+    /// Whether the output head is the embedding matrix. A checkpoint without `lm_head.weight` is tied too.
+    pub tie: bool,
+    /// Type the published weights are stored in, such as `bfloat16`; empty if the file does not say.
+    pub dtype: String,
+}
+
+/// The language decoder.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TextConfig {
+    /// Rows of the embedding matrix; at least the size of the tokenizer.
+    pub vocab_size: usize,
+    /// Width of the residual stream.
+    pub hidden_size: usize,
+    /// Width of the gated MLP.
+    pub intermediate_size: usize,
+    /// Number of layers.
+    pub num_layers: usize,
+    /// Query heads.
+    pub num_heads: usize,
+    /// Key and value heads; divides `num_heads`.
+    pub num_kv_heads: usize,
+    /// Width of a head; need not be `hidden_size / num_heads`.
+    pub head_dim: usize,
+    /// Epsilon of every RMSNorm.
+    pub rms_norm_eps: f64,
+    /// Base of the rotary frequencies.
+    pub rope_theta: f64,
+    /// Frequencies owned by time, height and width; they sum to `head_dim / 2`.
+    pub mrope_section: [usize; 3],
+    /// Longest sequence the model was made for.
+    pub max_position_embeddings: usize,
+    /// Standard deviation of fresh weights; 0.02 where the file does not say.
+    pub initializer_range: f64,
+}
+
+/// The vision tower.
+#[derive(Debug, Clone, PartialEq)]
+pub struct VisionConfig {
+    /// Number of blocks.
+    pub depth: usize,
+    /// Width of the residual stream.
+    pub hidden_size: usize,
+    /// Width of the MLP.
+    pub intermediate_size: usize,
+    /// Attention heads.
+    pub num_heads: usize,
+    /// Colour channels.
+    pub in_channels: usize,
+    /// Side of a patch in pixels.
+    pub patch_size: usize,
+    /// Frames per patch.
+    pub temporal_patch_size: usize,
+    /// Side of the square of patches merged into one token.
+    pub spatial_merge_size: usize,
+    /// Width of the merged tokens: the decoder's `hidden_size`.
+    pub out_hidden_size: usize,
+    /// Rows of the learned position table, a square number.
+    pub num_position_embeddings: usize,
+    /// Blocks after which deepstack features are taken, ascending.
+    pub deepstack_indexes: Vec<usize>,
+    /// Base of the two-dimensional rotary frequencies.
+    pub rope_theta: f64,
+    /// Standard deviation of fresh weights; 0.02 where the file does not say.
+    pub initializer_range: f64,
+}
+
+/// Ids of the vision tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct VisionIds {
+    /// Placeholder of one merged image token.
+    pub image: u32,
+    /// Placeholder of one merged video token.
+    pub video: u32,
+    /// Opens a picture.
+    pub vision_start: u32,
+    /// Closes a picture.
+    pub vision_end: u32,
+}
+
+impl TextConfig {
+    /// Width of the query projection, `num_heads · head_dim`.
+    pub fn q_width(&self) -> usize {
+        self.num_heads * self.head_dim
+    }
+
+    /// Width of the key and of the value projection, `num_kv_heads · head_dim`.
+    pub fn kv_width(&self) -> usize {
+        self.num_kv_heads * self.head_dim
+    }
+}
+
+impl VisionConfig {
+    /// Width of an attention head.
+    pub fn head_dim(&self) -> usize {
+        self.hidden_size / self.num_heads
+    }
+
+    /// Values of one patch row, in the order channel, frame, y, x.
+    pub fn patch_dim(&self) -> usize {
+        self.in_channels * self.temporal_patch_size * self.patch_size * self.patch_size
+    }
+
+    /// Patches merged into one token.
+    pub fn merge_unit(&self) -> usize {
+        self.spatial_merge_size * self.spatial_merge_size
+    }
+
+    /// Side of the square position table.
+    pub fn position_side(&self) -> usize {
+        self.num_position_embeddings.isqrt()
+    }
+
+    /// Pixels a picture's sides must be multiples of.
+    pub fn pixel_factor(&self) -> usize {
+        self.patch_size * self.spatial_merge_size
+    }
+}
+
+impl VisionIds {
+    /// The ids a policy must never produce: with one of them, placeholders and pictures no longer match.
+    pub fn all(&self) -> [u32; 4] {
+        [self.image, self.video, self.vision_start, self.vision_end]
+    }
+}
