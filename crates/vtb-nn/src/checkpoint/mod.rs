@@ -1,1 +1,20 @@
-//! Checkpoint files: sharded safetensors, memory-mapped, cast on load.
+//! Checkpoint files: sharded safetensors, memory-mapped, cast on load; and the way back.
+//!
+//! [`Checkpoint`] reads a file or a directory in the Hugging Face layout, [`save_safetensors`] and
+//! [`save_sharded`] write them. Both sides speak [`TensorSource`]: named host tensors that are produced one at a
+//! time, so neither reading nor writing holds more than the largest tensor in memory.
+
+mod atomic;
+mod cast;
+mod dtype;
+mod index;
+mod reader;
+mod shard;
+mod source;
+mod writer;
+
+pub use atomic::{write_atomic, write_atomic_with};
+pub use index::read_bounded;
+pub use reader::Checkpoint;
+pub use source::{MemorySource, TensorInfo, TensorSource, load_tensor};
+pub use writer::{save_safetensors, save_sharded};
