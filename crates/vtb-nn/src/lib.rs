@@ -4,7 +4,14 @@
 //! No backend is named here: the features `flex` (CPU) and `cuda` compile one in, and [`device`] picks at run time.
 
 pub mod checkpoint;
+#[cfg(feature = "flex")]
+mod cpu;
+pub mod device;
+pub mod diff_op;
 mod error;
 pub mod lm;
+pub mod ops;
+pub mod params;
+pub mod recompute;
 
 pub use error::NnError;

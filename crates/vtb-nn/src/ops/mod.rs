@@ -1,0 +1,14 @@
+//! Differentiable operations: portable definitions, fused kernels on the CPU, backward passes by hand.
+
+pub mod activation;
+pub mod attention;
+pub mod head;
+pub mod linear;
+pub mod norm;
+pub mod rope;
+
+pub use activation::{Gelu, gelu, swiglu};
+pub use attention::{AttentionMask, attention};
+pub use linear::{linear, low_rank_linear};
+pub use norm::{layer_norm, rms_norm};
+pub use rope::{RopeTable, rope};
