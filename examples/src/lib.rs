@@ -1,1 +1,1 @@
-//! Placeholder while the workspace is laid out.
+//! The programs beside this file are the examples; `cargo run --example puzzle_render` is one.

@@ -2,7 +2,7 @@
 //!
 //! A verdict on a path never looks at pixels: cells and open passages are part of the record.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
@@ -268,6 +268,27 @@ pub enum PathFault {
     NotShortest,
 }
 
+impl PathFault {
+    /// The fault of `path` at index `at`, in words.
+    #[must_use]
+    pub fn describe(self, path: &[CellId], at: usize) -> String {
+        let here = path
+            .get(at)
+            .map_or_else(|| "the end".to_owned(), |id| format!("cell {id}"));
+        let place = format!("{here} (item {} of {})", at + 1, path.len());
+        match self {
+            Self::Empty => "the path has no cells".to_owned(),
+            Self::UnknownCell => format!("{place} is not a cell of the maze"),
+            Self::WrongStart => format!("{place} is not the start"),
+            Self::NoPassage => format!("{place} has no open passage from the cell before"),
+            Self::Repeated => format!("{place} was visited before"),
+            Self::PastGoal => format!("{place} comes after the goal"),
+            Self::StopsShort => format!("the path of {} cells stops before the goal", path.len()),
+            Self::NotShortest => format!("the path of {} cells is not a shortest one", path.len()),
+        }
+    }
+}
+
 /// Report on a path; see [`check_path`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PathCheck {
@@ -293,7 +314,11 @@ pub struct PathCheck {
 /// the one before, visited already, or after the goal. Cells behind that point count for nothing.
 #[must_use]
 pub fn check_path(graph: &MazeGraph, path: &[CellId], rules: PathRules) -> PathCheck {
-    let illegal = (0..path.len()).find_map(|at| Some((at, step_fault(graph, path, at, rules)?)));
+    let mut seen = BTreeSet::new();
+    let illegal = (0..path.len()).find_map(|at| {
+        let again = !seen.insert(path[at]) && !rules.allow_repeats;
+        Some((at, step_fault(graph, path, at, again)?))
+    });
     let prefix = illegal.map_or(path.len(), |(at, _)| at);
     let reaches_goal = path[..prefix].last() == Some(&graph.goal());
     let shortest = path.len() <= graph.shortest_path_len();
@@ -317,12 +342,7 @@ pub fn check_path(graph: &MazeGraph, path: &[CellId], rules: PathRules) -> PathC
     }
 }
 
-fn step_fault(
-    graph: &MazeGraph,
-    path: &[CellId],
-    at: usize,
-    rules: PathRules,
-) -> Option<PathFault> {
+fn step_fault(graph: &MazeGraph, path: &[CellId], at: usize, again: bool) -> Option<PathFault> {
     let here = path[at];
     if !graph.contains(here) {
         return Some(PathFault::UnknownCell);
@@ -336,7 +356,7 @@ fn step_fault(
     if graph.neighbours(before).binary_search(&here).is_err() {
         return Some(PathFault::NoPassage);
     }
-    (!rules.allow_repeats && path[..at].contains(&here)).then_some(PathFault::Repeated)
+    again.then_some(PathFault::Repeated)
 }
 
 #[cfg(test)]

@@ -1,0 +1,185 @@
+//! A picture being drawn.
+
+use image::RgbImage;
+use tiny_skia::{
+    Color, FillRule, LineCap, LineJoin, Paint, Path, PathBuilder, Pixmap, Rect, Transform,
+};
+
+use crate::dice::Dice;
+use crate::error::{PuzzleError, Result};
+
+/// Red, green, blue.
+pub type Rgb = [u8; 3];
+
+/// Longest side of a picture, pixels.
+pub const MAX_SIDE: u32 = 4096;
+
+/// An opaque picture; coordinates in pixels, y down, pixel centres at halves.
+pub struct Canvas {
+    pixels: Pixmap,
+}
+
+impl Canvas {
+    /// A page of one colour.
+    ///
+    /// # Errors
+    /// [`PuzzleError::Picture`] when a side is 0 or above [`MAX_SIDE`].
+    pub fn new([width, height]: [u32; 2], page: Rgb) -> Result<Self> {
+        let fits = width.max(height) <= MAX_SIDE;
+        let Some(mut pixels) = fits.then(|| Pixmap::new(width, height)).flatten() else {
+            let fault = format!("{width}x{height} pixels; sides must lie in 1..={MAX_SIDE}");
+            return Err(PuzzleError::Picture(fault));
+        };
+        pixels.fill(Color::from_rgba8(page[0], page[1], page[2], 255));
+        Ok(Self { pixels })
+    }
+
+    /// A filled circle with smooth edge.
+    pub fn disc(&mut self, [x, y]: [f64; 2], radius: f64, color: Rgb) {
+        let path = PathBuilder::from_circle(x as f32, y as f32, radius as f32);
+        self.fill(path, color);
+    }
+
+    /// A filled circle with an outline of `width` pixels centred on `radius`.
+    ///
+    /// Two discs: no stroker, and no seam between outline and fill.
+    pub fn ring(&mut self, at: [f64; 2], radius: f64, width: f64, outline: Rgb, fill: Rgb) {
+        self.disc(at, radius + width / 2.0, outline);
+        self.disc(at, radius - width / 2.0, fill);
+    }
+
+    /// A filled rectangle with sharp edges: `[left, top, right, bottom]`, whole pixels.
+    pub fn rect(&mut self, [left, top, right, bottom]: [u32; 4], color: Rgb) {
+        let (right, bottom) = (right as f32, bottom as f32);
+        if let Some(rect) = Rect::from_ltrb(left as f32, top as f32, right, bottom) {
+            let mut paint = solid(color);
+            paint.anti_alias = false;
+            self.pixels
+                .fill_rect(rect, &paint, Transform::identity(), None);
+        }
+    }
+
+    /// A line through `points` with round ends and corners.
+    pub fn polyline(&mut self, points: &[[f64; 2]], width: f64, color: Rgb) {
+        let mut builder = PathBuilder::new();
+        for (at, &[x, y]) in points.iter().enumerate() {
+            match at {
+                0 => builder.move_to(x as f32, y as f32),
+                _ => builder.line_to(x as f32, y as f32),
+            }
+        }
+        let stroke = tiny_skia::Stroke {
+            width: width as f32,
+            line_cap: LineCap::Round,
+            line_join: LineJoin::Round,
+            ..tiny_skia::Stroke::default()
+        };
+        if let Some(path) = builder.finish() {
+            let whole = Transform::identity();
+            self.pixels
+                .stroke_path(&path, &solid(color), &stroke, whole, None);
+        }
+    }
+
+    /// Mixes `color` into one pixel; outside the picture nothing happens.
+    pub(crate) fn blend(&mut self, x: i32, y: i32, coverage: f32, color: Rgb) {
+        let (width, height) = (self.pixels.width() as i32, self.pixels.height() as i32);
+        if x < 0 || y < 0 || x >= width || y >= height {
+            return;
+        }
+        let at = (y * width + x) as usize * 4;
+        let share = (coverage.clamp(0.0, 1.0) * 255.0 + 0.5) as u32;
+        for (old, new) in self.pixels.data_mut()[at..at + 3].iter_mut().zip(color) {
+            let mixed = u32::from(*old) * (255 - share) + u32::from(new) * share;
+            *old = ((mixed + 127) / 255) as u8;
+        }
+    }
+
+    /// Adds even noise of up to `amplitude` grey levels to every channel.
+    pub fn noise(&mut self, amplitude: u8, seed: u64) {
+        if amplitude == 0 {
+            return;
+        }
+        let mut dice = Dice::new(seed, "noise");
+        let reach = i32::from(amplitude);
+        for pixel in self.pixels.data_mut().chunks_exact_mut(4) {
+            for channel in &mut pixel[..3] {
+                *channel = (i32::from(*channel) + dice.whole(-reach, reach)).clamp(0, 255) as u8;
+            }
+        }
+    }
+
+    /// The finished picture.
+    ///
+    /// # Errors
+    /// [`PuzzleError::Picture`]; cannot happen for a canvas made by [`Canvas::new`].
+    pub fn into_rgb(self) -> Result<RgbImage> {
+        let (width, height) = (self.pixels.width(), self.pixels.height());
+        let opaque = self.pixels.data().chunks_exact(4);
+        let bytes: Vec<u8> = opaque
+            .flat_map(|pixel| [pixel[0], pixel[1], pixel[2]])
+            .collect();
+        RgbImage::from_raw(width, height, bytes)
+            .ok_or_else(|| PuzzleError::Picture("buffer does not match its size".to_owned()))
+    }
+
+    fn fill(&mut self, path: Option<Path>, color: Rgb) {
+        if let Some(path) = path {
+            let whole = Transform::identity();
+            self.pixels
+                .fill_path(&path, &solid(color), FillRule::Winding, whole, None);
+        }
+    }
+}
+
+fn solid([red, green, blue]: Rgb) -> Paint<'static> {
+    let mut paint = Paint::default();
+    paint.set_color_rgba8(red, green, blue, 255);
+    paint
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shapes_land_where_they_are_put() {
+        let mut canvas = Canvas::new([40, 30], [255, 255, 255]).unwrap();
+        canvas.ring([20.0, 15.0], 8.0, 2.0, [0, 0, 0], [200, 0, 0]);
+        canvas.rect([0, 0, 3, 2], [0, 0, 255]);
+        canvas.polyline([[30.0, 25.0], [38.0, 25.0]].as_slice(), 4.0, [0, 255, 0]);
+        let picture = canvas.into_rgb().unwrap();
+        assert_eq!(picture.get_pixel(20, 15).0, [200, 0, 0]);
+        assert_eq!(picture.get_pixel(27, 15).0, [0, 0, 0]);
+        assert_eq!(picture.get_pixel(2, 1).0, [0, 0, 255]);
+        assert_eq!(picture.get_pixel(3, 1).0, [255, 255, 255]);
+        assert_eq!(picture.get_pixel(34, 25).0, [0, 255, 0]);
+    }
+
+    #[test]
+    fn impossible_sizes_are_refused() {
+        for size in [[0, 5], [5, 0], [MAX_SIDE + 1, 5], [u32::MAX, u32::MAX]] {
+            assert!(matches!(
+                Canvas::new(size, [0; 3]),
+                Err(PuzzleError::Picture(_))
+            ));
+        }
+    }
+
+    #[test]
+    fn drawing_outside_is_harmless() {
+        let mut canvas = Canvas::new([4, 4], [9, 9, 9]).unwrap();
+        canvas.disc([f64::NAN, 0.0], 3.0, [0; 3]);
+        canvas.disc([1e30, -1e30], 3.0, [0; 3]);
+        canvas.disc([2.0, 2.0], -1.0, [0; 3]);
+        canvas.polyline(&[], 1.0, [0; 3]);
+        canvas.blend(-1, 9, 1.0, [0; 3]);
+        assert!(
+            canvas
+                .into_rgb()
+                .unwrap()
+                .pixels()
+                .all(|pixel| pixel.0 == [9, 9, 9])
+        );
+    }
+}

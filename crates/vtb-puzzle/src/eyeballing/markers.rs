@@ -1,0 +1,95 @@
+//! How candidates and anchors look.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Candidate, EyeballingParams};
+use crate::draw::{Canvas, Rgb};
+
+/// Colour scheme. The answer is marked red in all of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Theme {
+    /// Dark lines on white.
+    Light,
+    /// Brown lines on cream.
+    Paper,
+    /// Light lines on near black.
+    Dark,
+}
+
+impl Theme {
+    /// Background.
+    #[must_use]
+    pub fn page(self) -> Rgb {
+        match self {
+            Self::Light => [255, 255, 255],
+            Self::Paper => [250, 243, 228],
+            Self::Dark => [24, 27, 34],
+        }
+    }
+
+    /// Figure lines and outlines.
+    #[must_use]
+    pub fn ink(self) -> Rgb {
+        match self {
+            Self::Light => [32, 32, 32],
+            Self::Paper => [84, 60, 40],
+            Self::Dark => [222, 224, 228],
+        }
+    }
+
+    /// Construction lines of the solution.
+    #[must_use]
+    pub fn construction(self) -> Rgb {
+        match self {
+            Self::Light => [120, 120, 120],
+            Self::Paper => [150, 126, 104],
+            Self::Dark => [140, 146, 156],
+        }
+    }
+
+    /// Inside of a candidate's disc.
+    #[must_use]
+    pub fn fill(self) -> Rgb {
+        match self {
+            Self::Light => [255, 255, 255],
+            Self::Paper => [255, 252, 244],
+            Self::Dark => [52, 57, 68],
+        }
+    }
+}
+
+const ANSWER_OUTLINE: Rgb = [198, 24, 24];
+const ANSWER_FILL: Rgb = [255, 220, 220];
+
+/// Draws all candidates, the one with index `answer` (if any) in red; call it last.
+pub fn draw_markers(
+    canvas: &mut Canvas,
+    params: &EyeballingParams,
+    candidates: &[Candidate],
+    answer: Option<usize>,
+) {
+    let radius = params.marker_radius;
+    let (width, size) = (0.3 * radius, 1.35 * radius);
+    for (at, candidate) in candidates.iter().enumerate() {
+        let (outline, fill, letter) = match answer == Some(at) {
+            true => (ANSWER_OUTLINE, ANSWER_FILL, [0, 0, 0]),
+            false => (params.theme.ink(), params.theme.fill(), params.theme.ink()),
+        };
+        // The outline lies inside the radius, so that markers keep the distance they are given.
+        canvas.ring(candidate.at(), radius - width / 2.0, width, outline, fill);
+        canvas.label(candidate.at(), &candidate.label, size, letter);
+    }
+}
+
+/// Draws a hollow ring: a point that belongs to the figure.
+pub fn draw_anchor(canvas: &mut Canvas, params: &EyeballingParams, at: [f64; 2], radius: f64) {
+    let width = (radius / 3.0).max(3.0);
+    canvas.ring(
+        at,
+        radius - width / 2.0,
+        width,
+        params.theme.ink(),
+        params.theme.page(),
+    );
+}

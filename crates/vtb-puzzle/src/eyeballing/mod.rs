@@ -1,0 +1,26 @@
+//! What the eyeballing tasks share: parameters, candidates, markers.
+//!
+//! Candidates are exchangeable: the set of points is drawn first, the answer's index is drawn
+//! without looking at it, and a figure is rejected only for reasons that treat all candidates
+//! alike. So neither a label nor a position within the set says anything about the answer.
+
+mod candidates;
+mod markers;
+mod params;
+
+pub use candidates::{Candidate, draw_candidates, index_of_answer, require_legible};
+pub use markers::{Theme, draw_anchor, draw_markers};
+pub use params::{EyeballingParams, LabelStyle};
+
+/// Rounds to 1/16 pixel: exact in binary and in four decimals, so JSON keeps it.
+#[must_use]
+pub fn snap([x, y]: [f64; 2]) -> [f64; 2] {
+    [x, y].map(|value| (value * 16.0).round() / 16.0)
+}
+
+/// Distance of two points.
+#[must_use]
+pub fn distance(a: [f64; 2], b: [f64; 2]) -> f64 {
+    let [x, y] = [a[0] - b[0], a[1] - b[1]];
+    (x * x + y * y).sqrt()
+}

@@ -1,0 +1,304 @@
+//! midpoint: which candidate lies halfway between two rings?
+//!
+//! The candidates are scattered first, wherever the picture has room for any of them to be the
+//! answer; then the index drawn beforehand says which one is, and the rings are placed opposite
+//! each other about it. The set of candidates therefore knows nothing of the answer.
+
+use serde::{Deserialize, Serialize};
+
+use crate::dice::Dice;
+use crate::draw::{Canvas, Layer, Stroke, draw_growing};
+use crate::error::{PuzzleError, Result};
+use crate::eyeballing::{
+    Candidate, EyeballingParams, distance, draw_anchor, draw_candidates, draw_markers,
+    index_of_answer, require_legible, snap,
+};
+use crate::params::{Params, within};
+use crate::record::{Answer, Prompts, TaskGroup};
+use crate::task::{Solved, Task, TaskInfo};
+
+/// The task.
+pub struct Midpoint;
+
+/// Parameters.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MidpointParams {
+    /// What all eyeballing tasks have.
+    #[serde(flatten)]
+    pub common: EyeballingParams,
+    /// Least distance of a ring from the midpoint, as a share of the shorter side (default 0.2).
+    pub half_min: f64,
+    /// Greatest distance of a ring from the midpoint, likewise (default 0.36).
+    pub half_max: f64,
+}
+
+impl Default for MidpointParams {
+    fn default() -> Self {
+        Self {
+            common: EyeballingParams::default(),
+            half_min: 0.2,
+            half_max: 0.36,
+        }
+    }
+}
+
+impl Params for MidpointParams {
+    fn validate(&self) -> Result<(), String> {
+        self.common.validate()?;
+        within("half_min", self.half_min, 0.1, 0.45)?;
+        within("half_max", self.half_max, self.half_min, 0.45)
+    }
+}
+
+impl MidpointParams {
+    fn ring_radius(&self) -> f64 {
+        (self.common.marker_radius + 6.0).max(0.028 * self.common.side())
+    }
+
+    fn halves(&self) -> [f64; 2] {
+        [
+            self.half_min * self.common.side(),
+            self.half_max * self.common.side(),
+        ]
+    }
+}
+
+/// Geometry. Pixels, y down.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MidpointScene {
+    /// Centres of the two rings.
+    pub segment: [[f64; 2]; 2],
+    /// Outer radius of the rings.
+    pub ring_radius: f64,
+    /// Points to choose from.
+    pub candidates: Vec<Candidate>,
+    /// Seed of the noise; 0 without noise.
+    pub noise_seed: u32,
+}
+
+const TRIES: u32 = 400;
+
+impl Task for Midpoint {
+    type Params = MidpointParams;
+    type Scene = MidpointScene;
+
+    fn info(&self) -> TaskInfo {
+        TaskInfo {
+            name: "midpoint",
+            group: TaskGroup::Eyeballing,
+            version: 1,
+            about: "Pick the candidate that lies halfway between two rings.",
+        }
+    }
+
+    fn build(&self, params: &MidpointParams, dice: &mut Dice) -> Result<MidpointScene> {
+        let answer = dice.below(params.common.candidates);
+        let noise_seed = match params.common.noise {
+            0 => 0,
+            _ => (dice.bits() >> 32) as u32,
+        };
+        for _ in 0..TRIES {
+            let Some(candidates) = scatter(params, dice) else {
+                continue;
+            };
+            let Some(segment) = place_rings(params, &candidates, answer, dice) else {
+                continue;
+            };
+            let ring_radius = params.ring_radius();
+            let scene = MidpointScene {
+                segment,
+                ring_radius,
+                candidates,
+                noise_seed,
+            };
+            if self.solve(params, &scene).is_ok() {
+                return Ok(scene);
+            }
+        }
+        Err(PuzzleError::NoScene {
+            task: Task::info(self).name.to_owned(),
+            tries: TRIES,
+            hint: "fewer candidates, smaller markers, less spread or a larger picture would help"
+                .to_owned(),
+        })
+    }
+
+    fn solve(&self, params: &MidpointParams, scene: &MidpointScene) -> Result<Solved> {
+        let common = &params.common;
+        require_legible(common, &scene.candidates)?;
+        let [start, end] = scene.segment;
+        let middle = [0, 1].map(|axis| (start[axis] + end[axis]) / 2.0);
+        let half = distance(start, end) / 2.0;
+        let [least, most] = params.halves();
+        require(
+            scene.ring_radius == params.ring_radius(),
+            "ring radius is not the parameters'",
+        )?;
+        require(
+            (least - 0.5..=most + 0.5).contains(&half),
+            "rings too near or too far apart",
+        )?;
+        for ring in scene.segment {
+            require(
+                common.holds(ring, scene.ring_radius),
+                "a ring lies outside the margin",
+            )?;
+            let clear = ring_clearance(params);
+            let hit = scene
+                .candidates
+                .iter()
+                .any(|point| distance(point.at(), ring) < clear);
+            require(!hit, "a candidate touches a ring")?;
+        }
+        let violations: Vec<_> = scene
+            .candidates
+            .iter()
+            .map(|point| distance(point.at(), middle))
+            .collect();
+        let (answer, min_violation) = index_of_answer(common, &violations)?;
+        let label = scene.candidates[answer].label.clone();
+        let mut solved = Solved::new(Answer::Choice(label), common.canvas());
+        solved.construction.push(Stroke::Line {
+            points: vec![start, end],
+            width: (common.line_width / 2.0).max(2.0),
+            color: common.theme.construction(),
+        });
+        solved
+            .measures
+            .insert("min_violation".to_owned(), min_violation);
+        // Half at the point where the runner-up is off by a fifth of the half length.
+        let ease = min_violation / (0.2 * half);
+        solved
+            .measures
+            .insert("difficulty".to_owned(), 1.0 / (1.0 + ease));
+        Ok(solved)
+    }
+
+    fn options(
+        &self,
+        params: &MidpointParams,
+        _: &MidpointScene,
+        _: &Solved,
+        _: &mut Dice,
+    ) -> Result<Vec<String>> {
+        Ok(params.common.labels.labels(params.common.candidates))
+    }
+
+    fn prompts(&self, _: &MidpointParams, _: &Solved, options: &[String]) -> Prompts {
+        let names = options.join(", ");
+        let figure = format!(
+            "The picture shows two large empty rings and smaller discs marked {names}. Imagine a \
+             straight segment between the centers of the two rings. Exactly one disc sits at its \
+             midpoint."
+        );
+        let edit = "Draw the segment between the two ring centers, outline the disc at its \
+                    midpoint in red, and leave the rest of the picture as it is.";
+        Prompts {
+            text: format!(
+                "{figure} Which one? Put only its mark inside <answer> and </answer> at the end \
+                 of your reply."
+            ),
+            image: format!("{figure} {edit}"),
+            text_image: format!(
+                "{figure} {edit} Name the mark of that disc inside <answer> and </answer> as well."
+            ),
+            video: format!(
+                "{figure} The camera does not move. A thin line grows from one ring to the other; \
+                 when it has arrived, the disc at its midpoint gets a red outline. Nothing else \
+                 changes."
+            ),
+        }
+    }
+
+    fn paint(
+        &self,
+        params: &MidpointParams,
+        scene: &MidpointScene,
+        solved: &Solved,
+        layer: Layer,
+    ) -> Result<Canvas> {
+        let common = &params.common;
+        let mut canvas = Canvas::new(common.canvas(), common.theme.page())?;
+        draw_growing(&mut canvas, &solved.construction, layer.progress());
+        for ring in scene.segment {
+            draw_anchor(&mut canvas, common, ring, scene.ring_radius);
+        }
+        let labels = scene.candidates.iter().map(|candidate| &candidate.label);
+        let is_answer = |label: &String| Answer::Choice(label.clone()) == solved.answer;
+        let marked = match layer {
+            Layer::Solution => labels.into_iter().position(is_answer),
+            Layer::Puzzle | Layer::Growing(_) => None,
+        };
+        draw_markers(&mut canvas, common, &scene.candidates, marked);
+        canvas.noise(common.noise, u64::from(scene.noise_seed));
+        Ok(canvas)
+    }
+}
+
+/// Candidates about a place where each of them could be the answer.
+fn scatter(params: &MidpointParams, dice: &mut Dice) -> Option<Vec<Candidate>> {
+    let common = &params.common;
+    let [width, height] = common.canvas().map(f64::from);
+    let reach = host_reach(params);
+    let roam = |side: f64| (side / 2.0 - reach - common.cluster_radius()).max(0.0);
+    let [x, y] = common.middle();
+    let center = [
+        x + dice.between(-1.0, 1.0) * roam(width),
+        y + dice.between(-1.0, 1.0) * roam(height),
+    ];
+    let candidates = draw_candidates(common, center, dice)?;
+    // The same demand on every candidate, so that it says nothing about which is the answer.
+    let host = |side: f64| side / 2.0 - reach;
+    let fits = candidates.iter().all(|point| {
+        (point.x - x).abs() <= host(width).max(0.0) && (point.y - y).abs() <= host(height).max(0.0)
+    });
+    fits.then_some(candidates)
+}
+
+/// A point this far from all sides has room for rings about it in most directions, pixels.
+fn host_reach(params: &MidpointParams) -> f64 {
+    params.common.margin() + params.ring_radius() + 0.75 * params.halves()[0]
+}
+
+/// Rings opposite each other about the answer, clear of all candidates and of the margin.
+fn place_rings(
+    params: &MidpointParams,
+    candidates: &[Candidate],
+    answer: usize,
+    dice: &mut Dice,
+) -> Option<[[f64; 2]; 2]> {
+    const TRIES: usize = 200;
+    let middle = candidates.get(answer)?.at();
+    let [least, most] = params.halves();
+    (0..TRIES).find_map(|_| {
+        let [x, y] = dice.direction();
+        let half = dice.between(least, most);
+        let [x, y] = snap([x * half, y * half]);
+        let ends = [
+            [middle[0] - x, middle[1] - y],
+            [middle[0] + x, middle[1] + y],
+        ];
+        let fits = ends.iter().all(|ring| {
+            let clear = ring_clearance(params);
+            params.common.holds(*ring, params.ring_radius())
+                && candidates
+                    .iter()
+                    .all(|point| distance(point.at(), *ring) >= clear)
+        });
+        fits.then_some(ends)
+    })
+}
+
+/// Least distance between the centres of a ring and of a candidate, pixels.
+fn ring_clearance(params: &MidpointParams) -> f64 {
+    params.ring_radius() + params.common.marker_radius + 4.0
+}
+
+fn require(holds: bool, fault: &str) -> Result<()> {
+    if holds {
+        Ok(())
+    } else {
+        Err(PuzzleError::BadScene(fault.to_owned()))
+    }
+}
