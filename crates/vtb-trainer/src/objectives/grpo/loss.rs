@@ -132,6 +132,9 @@ fn evaluate<T: Copy + Into<f64>>(
                 return Err(ObjectiveError::Empty(empty_count(settings.loss_type)));
             }
             stats.merge(&add_row(row, settings, weight, length, &mut gradient));
+        } else if settings.level == ImportanceLevel::Sequence {
+            // As in TRL, a completion that is masked out counts as one that was not clipped.
+            stats.units += 1;
         }
         gradients.push(gradient);
     }
