@@ -110,7 +110,10 @@ def build_model(tokenizer, seed, tie):
     with torch.no_grad():
         for name, parameter in sorted(model.named_parameters()):
             noise = torch.randn(parameter.shape, generator=rng)
-            if parameter.dim() == 1:
+            if name.endswith("language_model.norm.weight"):
+                # signs at random: with tied weights the last token would otherwise always win
+                parameter.copy_(torch.where(noise > 0, 1.0, -1.0))
+            elif parameter.dim() == 1:
                 parameter.copy_(0.1 * noise + (1.0 if name.endswith("weight") else 0.0))
             elif name.endswith(("embed_tokens.weight", "pos_embed.weight")):
                 parameter.copy_(0.2 * noise)
