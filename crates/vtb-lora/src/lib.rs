@@ -1,1 +1,19 @@
-//! Placeholder while the workspace is laid out.
+//! Low-rank adapters: which layers they sit on, their settings, and their files.
+//!
+//! Targets, ranks and scalings follow peft exactly, so that an adapter trained here behaves the same where it is
+//! loaded, and the other way round: [`match_targets`], [`LoraConfig`], [`read_adapter`], [`write_adapter`].
+
+mod adapter_config;
+mod config;
+mod error;
+mod fit;
+mod linear;
+mod pattern;
+mod peft;
+mod targets;
+
+pub use config::{LoraConfig, LoraInit, ModuleFilter, RankRules};
+pub use error::LoraError;
+pub use linear::{AdapterPass, Factor, LoraLinear};
+pub use peft::{Adapter, Factors, read_adapter, write_adapter};
+pub use targets::{LinearInfo, MatchReport, TargetMatch, match_targets};
