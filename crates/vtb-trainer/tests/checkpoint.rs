@@ -1,5 +1,7 @@
 //! A checkpoint is a transaction: whatever fails, an earlier valid one remains.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, ErrorKind};

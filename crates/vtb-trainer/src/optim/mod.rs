@@ -1,1 +1,11 @@
-//! In the making.
+//! Gradients and the optimizer, over flat f32 tensors named by parameter path.
+
+mod adamw;
+mod grads;
+mod host;
+mod state;
+
+pub use adamw::{AdamW, AdamWConfig, ParamGroup};
+pub use grads::{GradNorm, accumulate, clip, global_norm, scale};
+pub use host::{to_device, to_host};
+pub use state::AdamState;
