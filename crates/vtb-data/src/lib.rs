@@ -1,1 +1,32 @@
-//! Placeholder while the workspace is laid out.
+//! Training data: files read strictly, pictures within limits, an order that resumes exactly.
+//!
+//! No tensors. Rows follow the ms-swift JSONL schema ([`TrainRow`]); a [`RowSource`] hands them
+//! out by number, a [`Sampler`] says which comes next, and [`Prefetch`] prepares them ahead.
+//!
+//! Invariant: what a run sees depends on the data and the seed alone, never on the number of
+//! threads, and every fault names its file, line and field.
+
+mod dataset;
+mod error;
+mod export;
+mod generated;
+pub mod image_io;
+mod image_ref;
+mod jsonl;
+mod lines;
+mod message;
+mod prefetch;
+mod row;
+mod sampler;
+
+pub use dataset::{Fingerprint, RowSource};
+pub use error::{DataError, ImageFault, Origin, Result, RowFault};
+pub use export::write_jsonl;
+pub use generated::{GeneratedDataset, PuzzleSpec, puzzle_row};
+pub use image_io::{ImageCheck, ImageOptions};
+pub use image_ref::ImageRef;
+pub use jsonl::{JsonlDataset, OpenOptions};
+pub use message::{IMAGE_TAG, Message, Piece, Role};
+pub use prefetch::Prefetch;
+pub use row::{RowMode, RowRules, TrainRow};
+pub use sampler::{Sampler, SamplerState};
