@@ -141,6 +141,9 @@ pub enum VlmError {
     /// An error of the tensor layers.
     #[error(transparent)]
     Nn(#[from] NnError),
+    /// An error of an adapter.
+    #[error(transparent)]
+    Lora(#[from] vtb_lora::LoraError),
 }
 
 impl VlmError {

@@ -10,6 +10,7 @@ pub mod device;
 pub mod diff_op;
 mod error;
 pub mod lm;
+pub mod loader;
 pub mod ops;
 pub mod params;
 pub mod recompute;

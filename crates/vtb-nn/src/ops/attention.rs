@@ -193,10 +193,11 @@ impl Attention {
 impl DiffOp<3> for Attention {
     fn forward(&self, [q, k, v]: [AnyTensor; 3]) -> (AnyTensor, Vec<AnyTensor>) {
         let (q, k, v) = (q.get::<4>(), k.get::<4>(), v.get::<4>());
-        let Dims { batch, queries, heads, dim, .. } = self.dims;
+        let queries = self.dims.queries;
         #[cfg(feature = "flex")]
         if let (Some(q), Some(k), Some(v)) = (cpu::View::of(&q), cpu::View::of(&k), cpu::View::of(&v)) {
             let (out, lse) = cpu::attention::forward(self.cpu_inputs(q.values(), k.values(), v.values()));
+            let Dims { batch, queries, heads, dim, .. } = self.dims;
             let out: AnyTensor = cpu::tensor(out, [batch, queries, heads, dim]).into();
             return (out.clone(), vec![out, cpu::tensor(lse, [batch, queries, heads]).into()]);
         }

@@ -108,9 +108,10 @@ fn logit_gradient(
     weights: &[f32],
     temperature: f32,
 ) -> Tensor<2> {
-    let [rows, vocab] = logits.dims();
+    let rows = logits.dims()[0];
     #[cfg(feature = "flex")]
     if let Some(view) = cpu::View::of(&logits) {
+        let vocab = logits.dims()[1];
         let mut d = view.values().to_vec();
         cpu::head::gradient(&mut d, vocab, targets, lse, weights, 1.0 / temperature);
         return cpu::tensor(d, [rows, vocab]);

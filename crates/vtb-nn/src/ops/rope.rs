@@ -101,12 +101,13 @@ struct Rope {
 
 impl Rope {
     fn rotate(&self, x: Tensor<3>, sign: f32) -> Tensor<3> {
-        let [tokens, heads, dim] = x.dims();
+        let [tokens, _, dim] = x.dims();
         #[cfg(feature = "flex")]
         if let (Some(xv), Some(cos), Some(sin)) =
             (cpu::View::of(&x), cpu::View::of(&self.table.cos), cpu::View::of(&self.table.sin))
         {
             let (cos, sin) = (cos.values(), sin.values());
+            let heads = x.dims()[1];
             let y = cpu::elementwise::rope(xv.values(), cos, sin, heads, dim, sign);
             return cpu::tensor(y, [tokens, heads, dim]);
         }

@@ -1,0 +1,175 @@
+//! The language decoder.
+
+use burn::module::Module;
+use burn::tensor::Tensor;
+use vtb_lora::{AdapterPass, LoraLinear};
+use vtb_nn::loader::Loader;
+use vtb_nn::ops::{RopeTable, rope, swiglu};
+
+use super::layers::{RmsNorm, Table};
+use super::packing::Packing;
+use crate::config::TextConfig;
+use crate::generation::{LayerCache, StepContext};
+
+/// Embeddings, layers and final norm.
+#[derive(Module, Debug)]
+pub struct LanguageModel {
+    /// Token embeddings, also the output head of tied models.
+    pub embed_tokens: Table,
+    /// Decoder layers.
+    pub layers: Vec<DecoderLayer>,
+    /// Before the output head.
+    pub norm: RmsNorm,
+}
+
+impl LanguageModel {
+    pub(crate) fn load(loader: &Loader<'_>, c: &TextConfig) -> Self {
+        Self {
+            embed_tokens: Table::load(&loader.pp("embed_tokens"), c.vocab_size, c.hidden_size),
+            layers: (0..c.num_layers)
+                .map(|i| DecoderLayer::load(&loader.pp(format!("layers.{i}")), c))
+                .collect(),
+            norm: RmsNorm::load(&loader.pp("norm"), c.hidden_size, c.rms_norm_eps),
+        }
+    }
+
+    /// Every linear layer.
+    pub fn linears_mut(&mut self) -> Vec<&mut LoraLinear> {
+        let mut all = Vec::new();
+        for layer in &mut self.layers {
+            let (attn, mlp) = (&mut layer.self_attn, &mut layer.mlp);
+            all.extend([&mut attn.q_proj, &mut attn.k_proj, &mut attn.v_proj, &mut attn.o_proj]);
+            all.extend([&mut mlp.gate_proj, &mut mlp.up_proj, &mut mlp.down_proj]);
+        }
+        all
+    }
+}
+
+/// Pre-norm layer: grouped-query attention, then a SwiGLU MLP.
+#[derive(Module, Debug)]
+pub struct DecoderLayer {
+    /// Before attention.
+    pub input_layernorm: RmsNorm,
+    /// Causal attention.
+    pub self_attn: SelfAttention,
+    /// Before the MLP.
+    pub post_attention_layernorm: RmsNorm,
+    /// Gated MLP.
+    pub mlp: Mlp,
+}
+
+/// Attention with normalised queries and keys.
+#[derive(Module, Debug)]
+pub struct SelfAttention {
+    /// Queries.
+    pub q_proj: LoraLinear,
+    /// Keys.
+    pub k_proj: LoraLinear,
+    /// Values.
+    pub v_proj: LoraLinear,
+    /// Output.
+    pub o_proj: LoraLinear,
+    /// Over every query head, before the rotation.
+    pub q_norm: RmsNorm,
+    /// Over every key head, before the rotation.
+    pub k_norm: RmsNorm,
+    #[module(skip)]
+    head_dim: usize,
+}
+
+/// `down(silu(gate(x)) ⊙ up(x))`.
+#[derive(Module, Debug)]
+pub struct Mlp {
+    /// Gate.
+    pub gate_proj: LoraLinear,
+    /// Value.
+    pub up_proj: LoraLinear,
+    /// Output.
+    pub down_proj: LoraLinear,
+}
+
+/// What a pass over packed sequences shares between layers.
+pub struct TextContext {
+    /// Where sequences begin and end.
+    pub packing: Packing,
+    /// Rotations of every token.
+    pub rope: RopeTable,
+    /// Adapter state and dropout.
+    pub pass: AdapterPass,
+}
+
+impl DecoderLayer {
+    fn load(loader: &Loader<'_>, c: &TextConfig) -> Self {
+        let l = |name: &str, i, o| LoraLinear::load(&loader.pp(name), i, o, false);
+        let norm = |name: &str, n| RmsNorm::load(&loader.pp(name), n, c.rms_norm_eps);
+        let (hidden, inner) = (c.hidden_size, c.intermediate_size);
+        Self {
+            input_layernorm: norm("input_layernorm", hidden),
+            self_attn: SelfAttention {
+                q_proj: l("self_attn.q_proj", hidden, c.q_width()),
+                k_proj: l("self_attn.k_proj", hidden, c.kv_width()),
+                v_proj: l("self_attn.v_proj", hidden, c.kv_width()),
+                o_proj: l("self_attn.o_proj", c.q_width(), hidden),
+                q_norm: norm("self_attn.q_norm", c.head_dim),
+                k_norm: norm("self_attn.k_norm", c.head_dim),
+                head_dim: c.head_dim,
+            },
+            post_attention_layernorm: norm("post_attention_layernorm", hidden),
+            mlp: Mlp {
+                gate_proj: l("mlp.gate_proj", hidden, inner),
+                up_proj: l("mlp.up_proj", hidden, inner),
+                down_proj: l("mlp.down_proj", inner, hidden),
+            },
+        }
+    }
+
+    /// Packed `[tokens, width]` to the same shape.
+    pub fn forward(&self, x: Tensor<2>, context: &TextContext) -> Tensor<2> {
+        self.forward_kv(x, context, |_, _| ())
+    }
+
+    /// As [`DecoderLayer::forward`], showing `sink` the rotated keys and the values `[tokens, kv_heads, dim]`.
+    pub fn forward_kv(
+        &self,
+        x: Tensor<2>,
+        context: &TextContext,
+        sink: impl FnOnce(&Tensor<3>, &Tensor<3>),
+    ) -> Tensor<2> {
+        let [q, k, v] = self.qkv(&x, &context.rope, context.pass);
+        sink(&k, &v);
+        let attended = context.packing.attend(q, k, v, self.self_attn.scale());
+        let x = x + self.self_attn.o_proj.forward(attended, context.pass);
+        self.feed_forward(x, context.pass)
+    }
+
+    /// One new token per row, `[rows, width]`, attending to a cache it is added to.
+    pub fn step(&self, x: Tensor<2>, context: &StepContext, cache: &mut LayerCache) -> Tensor<2> {
+        let [q, k, v] = self.qkv(&x, &context.rope, context.pass);
+        let attended = cache.attend(q, k, v, context, self.self_attn.scale());
+        let x = x + self.self_attn.o_proj.forward(attended, context.pass);
+        self.feed_forward(x, context.pass)
+    }
+
+    fn qkv(&self, x: &Tensor<2>, table: &RopeTable, pass: AdapterPass) -> [Tensor<3>; 3] {
+        let a = &self.self_attn;
+        let h = self.input_layernorm.forward(x.clone());
+        let q = rope(a.q_norm.heads(a.q_proj.forward(h.clone(), pass), a.head_dim), table);
+        let k = rope(a.k_norm.heads(a.k_proj.forward(h.clone(), pass), a.head_dim), table);
+        let v = a.v_proj.forward(h, pass);
+        let [rows, width] = v.dims();
+        [q, k, v.reshape([rows, width / a.head_dim, a.head_dim])]
+    }
+
+    fn feed_forward(&self, x: Tensor<2>, pass: AdapterPass) -> Tensor<2> {
+        let h = self.post_attention_layernorm.forward(x.clone());
+        let gate = self.mlp.gate_proj.forward(h.clone(), pass);
+        let up = self.mlp.up_proj.forward(h, pass);
+        x + self.mlp.down_proj.forward(swiglu(gate, up), pass)
+    }
+}
+
+impl SelfAttention {
+    fn scale(&self) -> f32 {
+        (self.head_dim as f32).sqrt().recip()
+    }
+}

@@ -1,0 +1,182 @@
+//! Building modules from named tensors.
+//!
+//! A model asks for its tensors by path and shape. The loader answers from a checkpoint or from a rule that makes
+//! fresh values, remembers what was asked, and [`Loader::finish`] reports everything missing, misshapen or left
+//! over in one error.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::fmt::Display;
+use std::rc::Rc;
+
+use burn::module::{Param, ParamId};
+use burn::tensor::{DType, Device, Tensor, TensorData};
+
+use crate::NnError;
+use crate::checkpoint::{TensorSource, load_tensor};
+
+/// Makes the values of a fresh tensor from its path and shape, row-major.
+pub type Init<'a> = dyn Fn(&str, &[usize]) -> Vec<f32> + 'a;
+
+enum Origin<'a> {
+    Source(&'a dyn TensorSource),
+    Fresh(&'a Init<'a>),
+}
+
+struct Shared<'a> {
+    origin: Origin<'a>,
+    device: Device,
+    dtype: DType,
+    asked: RefCell<BTreeSet<String>>,
+    faults: RefCell<Vec<NnError>>,
+}
+
+/// A place in the tree of names, such as `model.visual.blocks.3`.
+#[derive(Clone)]
+pub struct Loader<'a> {
+    shared: Rc<Shared<'a>>,
+    prefix: String,
+}
+
+impl<'a> Loader<'a> {
+    /// Loads from `source`, cast to `dtype`, onto `device`.
+    pub fn from_source(source: &'a dyn TensorSource, device: &Device, dtype: DType) -> Self {
+        Self::new(Origin::Source(source), device, dtype)
+    }
+
+    /// Makes fresh values.
+    pub fn fresh(init: &'a Init<'a>, device: &Device, dtype: DType) -> Self {
+        Self::new(Origin::Fresh(init), device, dtype)
+    }
+
+    fn new(origin: Origin<'a>, device: &Device, dtype: DType) -> Self {
+        let shared = Shared {
+            origin,
+            device: device.clone(),
+            dtype,
+            asked: RefCell::default(),
+            faults: RefCell::default(),
+        };
+        Self { shared: Rc::new(shared), prefix: String::new() }
+    }
+
+    /// The place `name` below this one.
+    pub fn pp(&self, name: impl Display) -> Self {
+        Self { shared: self.shared.clone(), prefix: self.path(name) }
+    }
+
+    /// Full path of `name` below this place.
+    pub fn path(&self, name: impl Display) -> String {
+        if self.prefix.is_empty() { name.to_string() } else { format!("{}.{name}", self.prefix) }
+    }
+
+    /// Where this place lies.
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// Whether the source has the tensor `name` below this place; `None` when values are made fresh.
+    pub fn has(&self, name: &str) -> Option<bool> {
+        match &self.shared.origin {
+            Origin::Source(source) => Some(source.info(&self.path(name)).is_some()),
+            Origin::Fresh(_) => None,
+        }
+    }
+
+    /// The tensor `name` below this place. A fault is remembered for [`Loader::finish`]; a stand-in of the right
+    /// shape takes its place meanwhile.
+    pub fn param<const D: usize>(&self, name: &str, shape: [usize; D]) -> Param<Tensor<D>> {
+        let path = self.path(name);
+        let value = self.value(&path, shape).unwrap_or_else(|fault| {
+            self.shared.faults.borrow_mut().push(fault);
+            let device = (&self.shared.device, self.shared.dtype);
+            Tensor::<D>::zeros([1; D], device).expand(shape)
+        });
+        self.shared.asked.borrow_mut().insert(path);
+        Param::initialized(ParamId::new(), value)
+    }
+
+    fn value<const D: usize>(&self, path: &str, shape: [usize; D]) -> Result<Tensor<D>, NnError> {
+        let (device, dtype) = (&self.shared.device, self.shared.dtype);
+        match &self.shared.origin {
+            Origin::Source(source) => {
+                let info = source.info(path).ok_or_else(|| NnError::Missing {
+                    name: path.to_owned(),
+                    origin: source.origin(),
+                })?;
+                if info.shape != shape {
+                    return Err(NnError::Shape {
+                        name: path.to_owned(),
+                        origin: source.origin(),
+                        found: info.shape,
+                        expected: shape.to_vec(),
+                    });
+                }
+                load_tensor(*source, path, dtype, device)
+            }
+            Origin::Fresh(init) => {
+                let values = init(path, &shape);
+                Ok(Tensor::from_data(TensorData::new(values, shape), (device, dtype)))
+            }
+        }
+    }
+
+    /// Says everything that went wrong: missing and misshapen tensors, and tensors of the source nobody asked for
+    /// (but those `ignore` accepts).
+    pub fn finish(&self, ignore: impl Fn(&str) -> bool) -> Result<(), NnError> {
+        let mut faults = self.shared.faults.take();
+        if let Origin::Source(source) = &self.shared.origin {
+            let asked = self.shared.asked.borrow();
+            let unused: Vec<String> =
+                source.names().into_iter().filter(|n| !asked.contains(n) && !ignore(n)).collect();
+            if !unused.is_empty() {
+                faults.push(NnError::input(format!(
+                    "{} holds {} tensors this model does not have: {}; is `config.json` of another model?",
+                    source.origin(),
+                    unused.len(),
+                    listing(&unused),
+                )));
+            }
+        }
+        if faults.len() <= 1 {
+            return faults.pop().map_or(Ok(()), Err);
+        }
+        let lines: Vec<String> = faults.iter().map(ToString::to_string).collect();
+        Err(NnError::input(format!("{} faults: {}", lines.len(), listing(&lines))))
+    }
+}
+
+/// The first few items, and how many more there are.
+fn listing(items: &[String]) -> String {
+    const SHOWN: usize = 8;
+    let mut text = items[..items.len().min(SHOWN)].join("; ");
+    if items.len() > SHOWN {
+        text.push_str(&format!("; and {} more", items.len() - SHOWN));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::checkpoint::MemorySource;
+    use crate::device::cpu_device;
+
+    #[test]
+    fn every_fault_is_reported_at_once() {
+        let tensors = BTreeMap::from([
+            ("a.weight".to_owned(), TensorData::new(vec![1.0f32; 6], [2, 3])),
+            ("stray".to_owned(), TensorData::new(vec![1.0f32], [1])),
+        ]);
+        let source = MemorySource::new("test.safetensors", tensors);
+        let loader = Loader::from_source(&source, &cpu_device(), DType::F32);
+        loader.pp("a").param("weight", [3, 2]);
+        loader.pp("b").param("weight", [1]);
+        let message = loader.finish(|_| false).unwrap_err().to_string();
+        for part in ["a.weight", "[2, 3]", "b.weight", "missing", "stray"] {
+            assert!(message.contains(part), "{message}");
+        }
+    }
+}
