@@ -49,11 +49,6 @@ impl<'a> Section<'a> {
         self.map.get(key).filter(|value| !value.is_null())
     }
 
-    /// The file this came from.
-    pub(crate) fn file(&self) -> &'a Path {
-        self.file
-    }
-
     /// Dotted path of a key.
     pub(crate) fn path(&self, key: &str) -> String {
         if self.prefix.is_empty() {

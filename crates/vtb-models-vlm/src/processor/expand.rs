@@ -12,7 +12,18 @@ pub fn expand_images(
     image_token: u32,
     merge: usize,
 ) -> Result<Vec<u32>, VlmError> {
-    let tokens = |grid: &[usize; 3]| grid.iter().product::<usize>() / (merge * merge).max(1);
+    let copies = image_copies(ids, grids, image_token, merge)?;
+    let repeat = |(id, n): (&u32, usize)| std::iter::repeat_n(*id, n);
+    Ok(ids.iter().zip(copies).flat_map(repeat).collect())
+}
+
+/// How often each id is repeated: once, or for the k-th `image_token` as often as the k-th grid makes tokens.
+pub(crate) fn image_copies(
+    ids: &[u32],
+    grids: &[[usize; 3]],
+    image_token: u32,
+    merge: usize,
+) -> Result<Vec<usize>, VlmError> {
     let placeholders = ids.iter().filter(|id| **id == image_token).count();
     if placeholders != grids.len() {
         return Err(VlmError::ImageTokens {
@@ -22,18 +33,18 @@ pub fn expand_images(
             merge,
         });
     }
-    let total: usize = grids.iter().map(tokens).sum();
-    let mut expanded = Vec::with_capacity(ids.len() + total);
-    let mut grids = grids.iter();
-    for id in ids {
-        let copies = if *id == image_token {
-            grids.next().map_or(0, tokens)
+    let unit = (merge * merge).max(1);
+    let mut tokens = grids
+        .iter()
+        .map(|grid| grid.iter().product::<usize>() / unit);
+    let copies = |id: &u32| {
+        if *id == image_token {
+            tokens.next().unwrap_or(0)
         } else {
             1
-        };
-        expanded.resize(expanded.len() + copies, *id);
-    }
-    Ok(expanded)
+        }
+    };
+    Ok(ids.iter().map(copies).collect())
 }
 
 #[cfg(test)]

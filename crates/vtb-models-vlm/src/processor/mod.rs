@@ -10,6 +10,7 @@ mod size;
 
 pub use decode::{AlphaPolicy, DecodeOptions, Rgb, decode, read_rgb};
 pub use expand::expand_images;
+pub(crate) use expand::image_copies;
 pub use image::ImageProcessor;
 pub use resample::bicubic;
 pub use settings::{ImageSettings, ResizePolicy};
