@@ -180,7 +180,7 @@ fn update(
     let step = moments.step + 1;
     let (value, grad) = (value.inner(), grad.inner());
     let correction = |beta: f64| 1.0 - beta.powf(step as f64);
-    // Torch starts from the old `m`, and `m + w(g - m)` keeps it in place.
+    // As torch's `lerp`: rounding differs from `β₁ m + (1-β₁) g`.
     let m = moments.m.clone() + (grad.clone() - moments.m) * (1.0 - config.beta1);
     let v = moments.v * config.beta2 + grad.square() * (1.0 - config.beta2);
     let root = v.clone().sqrt() / correction(config.beta2).sqrt() + config.eps;
