@@ -25,20 +25,42 @@ impl Candidate {
     }
 }
 
-/// Scatters the candidates in a disc about `center`, none nearer to another than the tolerance;
-/// `None` when they did not fit this time.
+/// Where candidates are scattered: an ellipse as large as the disc of
+/// [`EyeballingParams::cluster_radius`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Cluster {
+    /// Middle, pixels.
+    pub center: [f64; 2],
+    /// Long axis, a vector of length 1.
+    pub axis: [f64; 2],
+    /// Long half axis over the disc's radius, at least 1.
+    pub stretch: f64,
+}
+
+/// Scatters the candidates in `cluster`, none nearer to another than the tolerance; `None` when
+/// they did not fit this time.
 pub fn draw_candidates(
     params: &EyeballingParams,
-    center: [f64; 2],
+    cluster: Cluster,
     dice: &mut Dice,
 ) -> Option<Vec<Candidate>> {
     const TRIES_PER_POINT: usize = 60;
-    let radius = params.cluster_radius();
+    let Cluster {
+        center,
+        axis,
+        stretch,
+    } = cluster;
+    let long = params.cluster_radius() * stretch;
+    let short = params.cluster_radius() / stretch;
     let mut points: Vec<[f64; 2]> = Vec::with_capacity(params.candidates);
     for _ in 0..params.candidates {
         let fresh = (0..TRIES_PER_POINT).find_map(|_| {
             let [x, y] = dice.in_disc();
-            let point = snap([center[0] + x * radius, center[1] + y * radius]);
+            let (along, aside) = (x * long, y * short);
+            let point = snap([
+                center[0] + along * axis[0] - aside * axis[1],
+                center[1] + along * axis[1] + aside * axis[0],
+            ]);
             let clear = points
                 .iter()
                 .all(|other| distance(*other, point) >= params.tolerance());
@@ -135,10 +157,17 @@ mod tests {
                 ..EyeballingParams::default()
             };
             let mut dice = Dice::new(5, "fit");
-            let fits = (0..200)
-                .filter(|_| draw_candidates(&params, [256.0, 256.0], &mut dice).is_some())
-                .count();
-            assert!(fits > 150, "{candidates} candidates: {fits} of 200");
+            for stretch in [1.0, 1.6] {
+                let cluster = Cluster {
+                    center: [256.0, 256.0],
+                    axis: [0.6, 0.8],
+                    stretch,
+                };
+                let fits = (0..200)
+                    .filter(|_| draw_candidates(&params, cluster, &mut dice).is_some())
+                    .count();
+                assert!(fits > 150, "{candidates} candidates: {fits} of 200");
+            }
         }
     }
 

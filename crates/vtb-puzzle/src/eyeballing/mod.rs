@@ -8,7 +8,7 @@ mod candidates;
 mod markers;
 mod params;
 
-pub use candidates::{Candidate, draw_candidates, index_of_answer, require_legible};
+pub use candidates::{Candidate, Cluster, draw_candidates, index_of_answer, require_legible};
 pub use markers::{Theme, draw_anchor, draw_markers};
 pub use params::{EyeballingParams, LabelStyle};
 

@@ -1,5 +1,7 @@
 //! Carving passages into a graph of rooms.
 
+use std::collections::BTreeSet;
+
 use crate::dice::Dice;
 
 /// Opens passages by a random depth-first walk until every room that can be reached from `first`
@@ -44,11 +46,17 @@ pub fn braid(
     if probability <= 0.0 {
         return;
     }
+    let ordered = |a: usize, b: usize| (a.min(b), a.max(b));
+    let mut joined: BTreeSet<_> = open.iter().map(|&(a, b)| ordered(a, b)).collect();
     for (room, doors) in adjacent.iter().enumerate() {
-        let joined = |other: usize| open.contains(&(room, other)) || open.contains(&(other, room));
-        let (used, walled): (Vec<_>, Vec<_>) = doors.iter().copied().partition(|&at| joined(at));
-        if used.len() == 1 && dice.chance(probability) {
-            open.extend(dice.pick(&walled).map(|&other| (room, other)));
+        let is_open = |other: &usize| joined.contains(&ordered(room, *other));
+        let (used, walled): (Vec<_>, Vec<_>) = doors.iter().copied().partition(is_open);
+        if used.len() != 1 || !dice.chance(probability) {
+            continue;
+        }
+        if let Some(&other) = dice.pick(&walled) {
+            joined.insert(ordered(room, other));
+            open.push((room, other));
         }
     }
 }

@@ -91,7 +91,7 @@ impl Default for ColorGridParams {
 
 impl Params for ColorGridParams {
     fn validate(&self) -> Result<(), String> {
-        within("canvas", self.canvas, 48, 2048)?;
+        within("canvas", self.canvas, 64, 2048)?;
         within("tints", self.tints, 1, 16)?;
         within("offset", self.offset, 0.0, 0.2)?;
         within("radius_min", self.radius_min, 0.03, 0.16)?;
@@ -113,19 +113,13 @@ impl Params for ColorGridParams {
                 return Err(format!("`palette` names {name} twice"));
             }
         }
-        let Ranges {
-            spacing,
-            radius,
-            line,
-            offset,
-        } = self.ranges();
-        let thick = (line[1] + 9) / 10;
-        if 2 * radius[1] + thick >= spacing[0] {
-            return Err(
-                "circles would touch: lower `radius_max` or raise `spacing_min`".to_owned(),
-            );
+        // Outlines lie inside the radius.
+        let ranges = self.ranges();
+        if 2 * ranges.radius[1] >= ranges.spacing[0] {
+            let fault = "circles would touch: lower `radius_max` or raise `spacing_min`";
+            return Err(fault.to_owned());
         }
-        if 2 * (offset + spacing[1] + radius[1] + thick) > self.canvas as i32 {
+        if 2 * (ranges.offset + ranges.spacing[1] + ranges.radius[1]) >= self.canvas as i32 {
             let fault = "circles would leave the picture: lower `offset` or `spacing_max`";
             return Err(fault.to_owned());
         }

@@ -1,8 +1,8 @@
 //! midpoint: which candidate lies halfway between two rings?
 //!
-//! The candidates are scattered first, wherever the picture has room for any of them to be the
-//! answer; then the index drawn beforehand says which one is, and the rings are placed opposite
-//! each other about it. The set of candidates therefore knows nothing of the answer.
+//! The candidates are scattered first, and kept only if the rings could be placed about any of
+//! them; then the index drawn beforehand says about which they are. The set of candidates
+//! therefore knows nothing of the answer.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +10,7 @@ use crate::dice::Dice;
 use crate::draw::{Canvas, Layer, Stroke, draw_growing};
 use crate::error::{PuzzleError, Result};
 use crate::eyeballing::{
-    Candidate, EyeballingParams, distance, draw_anchor, draw_candidates, draw_markers,
+    Candidate, Cluster, EyeballingParams, distance, draw_anchor, draw_candidates, draw_markers,
     index_of_answer, require_legible, snap,
 };
 use crate::params::{Params, within};
@@ -36,8 +36,8 @@ impl Default for MidpointParams {
     fn default() -> Self {
         Self {
             common: EyeballingParams::default(),
-            half_min: 0.2,
-            half_max: 0.36,
+            half_min: 0.25,
+            half_max: 0.38,
         }
     }
 }
@@ -53,6 +53,15 @@ impl Params for MidpointParams {
 impl MidpointParams {
     fn ring_radius(&self) -> f64 {
         (self.common.marker_radius + 6.0).max(0.028 * self.common.side())
+    }
+
+    /// How much longer than a disc the cluster is, along the line of the rings.
+    ///
+    /// In a round one the answer would be nearer to either ring than a candidate beside it: "the
+    /// one nearest a ring" would be right in 25 of 100 puzzles with five candidates, "farthest" in
+    /// 15. Many candidates cannot be stretched as far: rings must find gaps between them.
+    fn stretch(&self) -> f64 {
+        (20.0 / self.common.candidates as f64).sqrt().min(2.0)
     }
 
     fn halves(&self) -> [f64; 2] {
@@ -77,7 +86,7 @@ pub struct MidpointScene {
     pub noise_seed: u32,
 }
 
-const TRIES: u32 = 400;
+const TRIES: u32 = 10_000;
 
 impl Task for Midpoint {
     type Params = MidpointParams;
@@ -98,13 +107,14 @@ impl Task for Midpoint {
             0 => 0,
             _ => (dice.bits() >> 32) as u32,
         };
+        let [least, most] = params.halves();
         for _ in 0..TRIES {
-            let Some(candidates) = scatter(params, dice) else {
+            let half = dice.between(least, most);
+            let arm = snap(dice.direction().map(|part| part * half));
+            let Some(candidates) = scatter(params, arm, dice) else {
                 continue;
             };
-            let Some(segment) = place_rings(params, &candidates, answer, dice) else {
-                continue;
-            };
+            let segment = rings(&candidates[answer], arm);
             let ring_radius = params.ring_radius();
             let scene = MidpointScene {
                 segment,
@@ -139,18 +149,14 @@ impl Task for Midpoint {
             (least - 0.5..=most + 0.5).contains(&half),
             "rings too near or too far apart",
         )?;
-        for ring in scene.segment {
-            require(
-                common.holds(ring, scene.ring_radius),
-                "a ring lies outside the margin",
-            )?;
-            let clear = ring_clearance(params);
-            let hit = scene
-                .candidates
-                .iter()
-                .any(|point| distance(point.at(), ring) < clear);
-            require(!hit, "a candidate touches a ring")?;
-        }
+        let fits = scene
+            .segment
+            .iter()
+            .all(|ring| ring_fits(params, &scene.candidates, *ring));
+        require(
+            fits,
+            "a ring touches a candidate or lies outside the margin",
+        )?;
         let violations: Vec<_> = scene
             .candidates
             .iter()
@@ -236,58 +242,45 @@ impl Task for Midpoint {
     }
 }
 
-/// Candidates about a place where each of them could be the answer.
-fn scatter(params: &MidpointParams, dice: &mut Dice) -> Option<Vec<Candidate>> {
+/// Candidates of which each could be the answer, with rings at `arm` and `-arm` from it.
+fn scatter(params: &MidpointParams, arm: [f64; 2], dice: &mut Dice) -> Option<Vec<Candidate>> {
     let common = &params.common;
-    let [width, height] = common.canvas().map(f64::from);
-    let reach = host_reach(params);
-    let roam = |side: f64| (side / 2.0 - reach - common.cluster_radius()).max(0.0);
-    let [x, y] = common.middle();
-    let center = [
-        x + dice.between(-1.0, 1.0) * roam(width),
-        y + dice.between(-1.0, 1.0) * roam(height),
-    ];
-    let candidates = draw_candidates(common, center, dice)?;
-    // The same demand on every candidate, so that it says nothing about which is the answer.
-    let host = |side: f64| side / 2.0 - reach;
-    let fits = candidates.iter().all(|point| {
-        (point.x - x).abs() <= host(width).max(0.0) && (point.y - y).abs() <= host(height).max(0.0)
+    let half = distance(arm, [0.0, 0.0]);
+    let axis = arm.map(|part| part / half);
+    let canvas = common.canvas().map(f64::from);
+    let middle = common.middle();
+    let center = [0, 1].map(|at: usize| {
+        let free = common.margin() + params.ring_radius() + arm[at].abs();
+        let roam = canvas[at] / 2.0 - free - common.cluster_radius() * axis[at].abs();
+        middle[at] + dice.between(-1.0, 1.0) * roam.max(0.0)
     });
-    fits.then_some(candidates)
+    let cluster = Cluster {
+        center,
+        axis,
+        stretch: params.stretch(),
+    };
+    let candidates = draw_candidates(common, cluster, dice)?;
+    // The same demand on every candidate, so that it says nothing about which is the answer.
+    let hosts = |point: &Candidate| {
+        rings(point, arm)
+            .iter()
+            .all(|ring| ring_fits(params, &candidates, *ring))
+    };
+    candidates.iter().all(hosts).then_some(candidates)
 }
 
-/// A point this far from all sides has room for rings about it in most directions, pixels.
-fn host_reach(params: &MidpointParams) -> f64 {
-    params.common.margin() + params.ring_radius() + 0.75 * params.halves()[0]
+/// Centres of the rings about a point.
+fn rings(middle: &Candidate, [x, y]: [f64; 2]) -> [[f64; 2]; 2] {
+    [[middle.x - x, middle.y - y], [middle.x + x, middle.y + y]]
 }
 
-/// Rings opposite each other about the answer, clear of all candidates and of the margin.
-fn place_rings(
-    params: &MidpointParams,
-    candidates: &[Candidate],
-    answer: usize,
-    dice: &mut Dice,
-) -> Option<[[f64; 2]; 2]> {
-    const TRIES: usize = 200;
-    let middle = candidates.get(answer)?.at();
-    let [least, most] = params.halves();
-    (0..TRIES).find_map(|_| {
-        let [x, y] = dice.direction();
-        let half = dice.between(least, most);
-        let [x, y] = snap([x * half, y * half]);
-        let ends = [
-            [middle[0] - x, middle[1] - y],
-            [middle[0] + x, middle[1] + y],
-        ];
-        let fits = ends.iter().all(|ring| {
-            let clear = ring_clearance(params);
-            params.common.holds(*ring, params.ring_radius())
-                && candidates
-                    .iter()
-                    .all(|point| distance(point.at(), *ring) >= clear)
-        });
-        fits.then_some(ends)
-    })
+/// A ring here lies inside the margin and touches no candidate.
+fn ring_fits(params: &MidpointParams, candidates: &[Candidate], ring: [f64; 2]) -> bool {
+    let clear = ring_clearance(params);
+    params.common.holds(ring, params.ring_radius())
+        && candidates
+            .iter()
+            .all(|point| distance(point.at(), ring) >= clear)
 }
 
 /// Least distance between the centres of a ring and of a candidate, pixels.
