@@ -44,7 +44,12 @@ fn resized_pixels_equal_pillow_to_the_bit() {
         let ours = bicubic(&source, width, height);
         let path = fixtures().join(case["horizontal_first_png"].as_str().unwrap());
         let theirs = read_rgb(&path, &DecodeOptions::default()).unwrap();
-        assert!(ours == theirs, "{name} {} {}", case["bounds"], case["alpha"]);
+        assert!(
+            ours == theirs,
+            "{name} {} {}",
+            case["bounds"],
+            case["alpha"]
+        );
     }
 }
 
@@ -65,12 +70,22 @@ fn patch_rows_equal_transformers() {
             ..ImageSettings::default()
         };
         let path = fixtures().join(case["source"].as_str().unwrap());
-        let made = ImageProcessor::new(settings).load(&[path]).unwrap().remove(0);
-        let grid: Vec<usize> = case["grid_thw"].as_array().unwrap().iter().map(size).collect();
+        let made = ImageProcessor::new(settings)
+            .load(&[path])
+            .unwrap()
+            .remove(0);
+        let grid: Vec<usize> = case["grid_thw"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(size)
+            .collect();
         assert_eq!(made.grid.as_slice(), grid);
         for (row, values) in case["pillow_patch_rows"].as_object().unwrap() {
             let row: usize = row.parse().unwrap();
-            let ours = made.values[row * 1536..(row + 1) * 1536].iter().step_by(stride);
+            let ours = made.values[row * 1536..(row + 1) * 1536]
+                .iter()
+                .step_by(stride);
             for (ours, theirs) in ours.zip(values.as_array().unwrap()) {
                 assert_eq!(ours.to_bits(), (theirs.as_f64().unwrap() as f32).to_bits());
                 compared += 1;

@@ -45,11 +45,11 @@ impl VisionConfig {
             + 4 * hidden;
         let grouped = hidden * width(self.merge_unit());
         let merge = affine(grouped, grouped) + affine(grouped, width(self.out_hidden_size));
-        let mergers =
-            (merge + 2 * hidden) + (merge + 2 * grouped) * width(self.deepstack_indexes.len());
+        let deepstack = (merge + 2 * grouped).saturating_mul(width(self.deepstack_indexes.len()));
         (patches + table)
             .saturating_add(block.saturating_mul(width(self.depth)))
-            .saturating_add(mergers)
+            .saturating_add(merge + 2 * hidden)
+            .saturating_add(deepstack)
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 use vtb_nn::lm::SampleOptions;
 
+use super::decimal;
 use super::section::Section;
 use crate::VlmError;
 use crate::files::{self, ModelDir};
@@ -98,12 +99,12 @@ impl GenerationConfig {
             value["pad_token_id"] = json!(pad);
         }
         if self.do_sample {
-            value["temperature"] = json!(self.temperature);
+            value["temperature"] = json!(decimal(self.temperature));
             value["top_k"] = json!(self.top_k);
-            value["top_p"] = json!(self.top_p);
+            value["top_p"] = json!(decimal(self.top_p));
         }
         if self.repetition_penalty != 1.0 {
-            value["repetition_penalty"] = json!(self.repetition_penalty);
+            value["repetition_penalty"] = json!(decimal(self.repetition_penalty));
         }
         if let Some(n) = self.max_new_tokens {
             value["max_new_tokens"] = json!(n);
@@ -155,6 +156,12 @@ mod tests {
             (0.7, 0.8, 20)
         );
         assert_eq!(read(config.to_json()).unwrap(), config);
+        assert!(
+            config
+                .to_json()
+                .to_string()
+                .contains("\"temperature\":0.7,")
+        );
         let greedy = read(json!({"eos_token_id": 7, "temperature": 0.7})).unwrap();
         assert_eq!(greedy.eos, [7]);
         assert_eq!(greedy.sample_options().temperature, 0.0);

@@ -99,6 +99,11 @@ pub struct VisionIds {
     pub vision_end: u32,
 }
 
+/// A 32-bit number as files should spell it: 0.7, not 0.699999988079071.
+pub(crate) fn decimal(value: f32) -> f64 {
+    value.to_string().parse().unwrap_or(f64::from(value))
+}
+
 impl TextConfig {
     /// Width of the query projection, `num_heads · head_dim`.
     pub fn q_width(&self) -> usize {

@@ -190,6 +190,7 @@ fn vision(section: &Section<'_>) -> Result<VisionConfig, VlmError> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
@@ -373,5 +374,20 @@ mod tests {
         fails("/image_token_id", json!(151_936), "vocab_size");
         fails("/image_token_id", json!(151_656), "more than one");
         fails("/vision_config", json!([]), "an object");
+    }
+
+    proptest! {
+        #[test]
+        fn no_number_panics(n in any::<u64>(), scale in 0_u32..64, which in 0_usize..24) {
+            let mut value = published();
+            let keys: Vec<String> = ["text_config", "vision_config"]
+                .iter()
+                .flat_map(|s| value[s].as_object().unwrap().keys().map(move |k| format!("/{s}/{k}")))
+                .collect();
+            *value.pointer_mut(&keys[which % keys.len()]).unwrap() = json!(n >> scale);
+            if let Ok(config) = read(&value) {
+                prop_assert!(config.parameters() > 0);
+            }
+        }
     }
 }

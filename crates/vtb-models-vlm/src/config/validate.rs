@@ -84,7 +84,7 @@ impl TextConfig {
             ("head_dim", self.head_dim, MAX_WIDTH),
             (
                 "num_attention_heads times head_dim",
-                self.q_width(),
+                self.num_heads.saturating_mul(self.head_dim),
                 MAX_WIDTH,
             ),
             (

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use super::decode::DecodeOptions;
 use super::size;
 use crate::VlmError;
-use crate::config::VisionConfig;
 use crate::config::section::Section;
+use crate::config::{VisionConfig, decimal};
 use crate::files::{self, ModelDir};
 
 /// Which rule decides the size pictures are resized to.
@@ -164,8 +164,7 @@ impl ImageSettings {
 
     /// The keys pictures and videos share.
     pub(crate) fn shared_json(&self) -> Value {
-        // Through decimal text: 0.5 and its like stay short instead of becoming the 64-bit neighbour.
-        let list = |values: [f32; 3]| values.map(|v| v.to_string().parse::<f64>().unwrap_or(0.0));
+        let list = |values: [f32; 3]| values.map(decimal);
         json!({
             "size": {"shortest_edge": self.min_pixels, "longest_edge": self.max_pixels},
             "patch_size": self.patch,
@@ -201,7 +200,8 @@ fn require_bicubic(section: &Section<'_>) -> Result<(), VlmError> {
 /// `size.shortest_edge` and `size.longest_edge` are pixel counts in these files; `min_pixels` and `max_pixels`,
 /// which say the same, win where both are given, as in the reference.
 fn pixel_range(section: &Section<'_>) -> Result<(usize, usize), VlmError> {
-    const MOST: usize = 1 << 30;
+    // Four times the published maximum: a picture of it takes 1.6 GB as patches.
+    const MOST: usize = 1 << 26;
     let size = section.child("size", "size")?;
     let find = |key: &str, edge: &str| -> Result<usize, VlmError> {
         if let Some(n) = section.opt_size(key, 1..=MOST)? {
@@ -271,7 +271,8 @@ mod tests {
                 "`do_resize` = false is not supported",
             ),
             ("image_std", json!([0.5, 0.0, 0.5]), "three numbers"),
-            ("min_pixels", json!(1 << 29), "at least min_pixels"),
+            ("min_pixels", json!(1 << 25), "at least min_pixels"),
+            ("max_pixels", json!(1_u64 << 40), "whole number"),
             ("patch_size", json!(null), "`patch_size` is missing"),
         ] {
             let mut settings = ImageSettings::default().to_json();
