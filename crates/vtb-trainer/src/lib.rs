@@ -11,10 +11,12 @@ pub mod objectives;
 pub mod optim;
 pub mod progress;
 pub mod rng;
+pub mod rollout;
 pub mod run_dir;
 pub mod schedule;
 pub mod signal;
 pub mod tensorboard;
+pub mod train;
 #[cfg(feature = "tui")]
 pub mod tui;
 

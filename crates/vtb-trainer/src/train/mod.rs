@@ -1,0 +1,12 @@
+//! The step loop and the objectives it drives.
+
+mod grpo;
+mod grpo_batch;
+mod objective;
+mod sft;
+mod step_loop;
+
+pub use grpo::{GrpoObjective, GrpoSettings};
+pub use objective::{Objective, Position, Prompt, PromptSource, RowEncoder, StepOutput};
+pub use sft::{SftObjective, SftSettings};
+pub use step_loop::{Evaluate, Evaluation, Export, Hooks, LoopConfig, Outcome, RunContext, train};

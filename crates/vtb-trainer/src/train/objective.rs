@@ -1,0 +1,91 @@
+//! What the loop asks of an objective, and what objectives ask of data.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+use vtb_nn::lm::{CausalLm, LmRow, NamedTensors};
+use vtb_rewards::Reference;
+
+use crate::TrainError;
+
+/// The result of one optimizer step's worth of passes.
+#[derive(Debug, Default)]
+pub struct StepOutput {
+    /// Gradients of the step's loss by parameter, summed over micro-batches.
+    pub gradients: NamedTensors,
+    /// Named numbers for the log; `loss` among them.
+    pub metrics: BTreeMap<String, f64>,
+    /// Completions worth showing, one JSON object each; empty where there are none.
+    pub completions: Vec<Value>,
+    /// A sentence that asks the loop to stop and keep the last good checkpoint.
+    pub stop: Option<String>,
+}
+
+/// Where an objective stands in its data.
+#[derive(Debug, Clone, Default)]
+pub struct Position {
+    /// Passes over the data finished.
+    pub epoch: u64,
+    /// The sampler's state.
+    pub cursor: Value,
+}
+
+/// Something to train a model for.
+pub trait Objective {
+    /// Runs the passes of optimizer step `step` (0-based). Everything random derives from the run seed and the
+    /// step, so that a resumed run repeats nothing and skips nothing.
+    fn step(&mut self, model: &dyn CausalLm, step: u64) -> Result<StepOutput, TrainError>;
+
+    /// Where it stands in the data.
+    fn position(&self) -> Position;
+
+    /// What it needs, besides the position, to go on exactly.
+    fn state(&self) -> Result<Value, TrainError>;
+
+    /// Goes back to a position and a state.
+    fn restore(&mut self, position: &Position, state: &Value) -> Result<(), TrainError>;
+}
+
+/// Rows of supervised data, encoded when asked for.
+pub trait RowEncoder {
+    /// Number of rows.
+    fn len(&self) -> usize;
+
+    /// Whether there is no row.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Tokens and pictures of row `index`, response tokens marked as scored.
+    fn encode(&self, index: usize) -> Result<LmRow, TrainError>;
+}
+
+/// A prompt of reinforcement learning and what its answer is checked against.
+#[derive(Debug, Clone)]
+pub struct Prompt {
+    /// Tokens and pictures, up to where the completion begins.
+    pub row: LmRow,
+    /// What rewards compare with.
+    pub reference: Reference,
+    /// Name of the row, for logs.
+    pub id: String,
+    /// The question as text, for logs.
+    pub text: String,
+}
+
+/// Prompts, encoded when asked for.
+pub trait PromptSource {
+    /// Number of prompts.
+    fn len(&self) -> usize;
+
+    /// Whether there is no prompt.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Prompt `index`.
+    fn prompt(&self, index: usize) -> Result<Prompt, TrainError>;
+
+    /// Text of completion ids, special tokens dropped.
+    fn decode(&self, ids: &[u32]) -> Result<String, TrainError>;
+}
