@@ -1,5 +1,7 @@
 //! Conversations encoded with a tiny model directory: exact text, exact labels, limits.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests may panic")]
+
 use std::sync::Arc;
 
 use tempfile::TempDir;

@@ -1,5 +1,7 @@
 //! Positions against those `transformers` gives (`tests/parity` holds the script).
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests may panic")]
+
 use std::path::Path;
 
 use serde_json::Value;

@@ -1,5 +1,7 @@
 //! Pictures processed here against what Pillow and `transformers` made of them (`tests/parity` holds the script).
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests may panic")]
+
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;

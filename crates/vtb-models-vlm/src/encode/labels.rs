@@ -34,15 +34,12 @@ impl RowEncoder {
         messages: &[Message],
         policy: LabelPolicy,
     ) -> Result<Vec<Piece>, VlmError> {
-        let render = |messages: &[Message], open: bool| {
-            self.template.render(messages, self.render_options(open))
-        };
-        let full = render(messages, false)?;
+        let full = self.render(messages, false)?;
         let turns = messages
             .iter()
             .enumerate()
             .filter(|(_, m)| m.role == "assistant");
-        let last = turns.clone().last().map(|(i, _)| i);
+        let last = turns.clone().next_back().map(|(i, _)| i);
         let everything = policy == LabelPolicy::All;
         let mut pieces = Vec::new();
         let mut done = 0;
@@ -52,7 +49,7 @@ impl RowEncoder {
             if !learn && !everything {
                 continue;
             }
-            let (start, end) = self.answer(messages, i, &full, &render)?;
+            let (start, end) = self.answer(messages, i, &full)?;
             pieces.push(Piece {
                 text: full[done..start].to_owned(),
                 scored: everything,
@@ -70,20 +67,23 @@ impl RowEncoder {
         Ok(pieces)
     }
 
+    fn render(&self, messages: &[Message], open: bool) -> Result<String, VlmError> {
+        self.template.render(messages, self.render_options(open))
+    }
+
     /// Byte range of the answer of turn `i` within `full`.
     fn answer(
         &self,
         messages: &[Message],
         i: usize,
         full: &str,
-        render: &dyn Fn(&[Message], bool) -> Result<String, VlmError>,
     ) -> Result<(usize, usize), VlmError> {
         if i == 0 {
             let message = "the first message is the assistant's; a user turn must come before it";
             return Err(VlmError::Messages(message.to_owned()));
         }
-        let before = render(&messages[..i], true)?;
-        let after = render(&messages[..=i], false)?;
+        let before = self.render(&messages[..i], true)?;
+        let after = self.render(&messages[..=i], false)?;
         if full.starts_with(&before) && full.starts_with(&after) && after.len() > before.len() {
             return Ok((before.len(), after.len()));
         }
