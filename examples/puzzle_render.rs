@@ -50,7 +50,11 @@ fn main() -> Result<()> {
         for index in 0..args.count {
             let seed = record_seed(args.seed, name, index);
             let puzzle = Instance::generate(task, &params, seed)?;
-            for path in write(&puzzle, &args.out.join(format!("{name}_{index:02}")), args.frames)? {
+            for path in write(
+                &puzzle,
+                &args.out.join(format!("{name}_{index:02}")),
+                args.frames,
+            )? {
                 println!("{}", path.display());
             }
         }
@@ -61,9 +65,18 @@ fn main() -> Result<()> {
 /// Writes all files of one puzzle, their paths beginning with `stem`.
 fn write(puzzle: &Instance, stem: &Path, frames: usize) -> Result<Vec<PathBuf>> {
     let mut files = vec![
-        ("_puzzle.png".to_owned(), encode_png(&puzzle.draw(Layer::Puzzle)?)?),
-        ("_solution.png".to_owned(), encode_png(&puzzle.draw(Layer::Solution)?)?),
-        (".json".to_owned(), serde_json::to_vec_pretty(&puzzle.record)?),
+        (
+            "_puzzle.png".to_owned(),
+            encode_png(&puzzle.draw(Layer::Puzzle)?)?,
+        ),
+        (
+            "_solution.png".to_owned(),
+            encode_png(&puzzle.draw(Layer::Solution)?)?,
+        ),
+        (
+            ".json".to_owned(),
+            serde_json::to_vec_pretty(&puzzle.record)?,
+        ),
     ];
     if frames > 0 {
         for (at, frame) in puzzle.frames(frames)?.iter().enumerate() {

@@ -54,7 +54,8 @@ fn object(value: &impl Serialize) -> Result<Map<String, Value>, String> {
 
 /// A hint for a name that is not known: the nearest one, or all when none is near.
 pub(crate) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
-    let known: Vec<_> = known.collect();
+    let mut known: Vec<_> = known.collect();
+    known.sort_unstable();
     let name = name.to_lowercase();
     let scored = known
         .iter()

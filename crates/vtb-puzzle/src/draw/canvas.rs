@@ -205,7 +205,7 @@ mod tests {
 
     #[test]
     fn discs_cover_their_area_and_fade_at_the_edge() {
-        for (x, y, radius) in [(20.0, 20.0, 9.0), (20.5, 20.5, 9.3), (19.8, 20.1, 0.6)] {
+        for (x, y, radius) in [(20.0, 20.0, 9.0), (20.5, 20.5, 9.3), (19.8, 20.1, 2.4)] {
             let mut canvas = Canvas::new([40, 40], [0; 3]).unwrap();
             canvas.disc([x, y], radius, [255; 3]);
             let picture = canvas.into_rgb().unwrap();

@@ -11,7 +11,9 @@ use crate::error::{PuzzleError, Result};
 /// [`PuzzleError::Picture`] when the encoder refuses it.
 pub fn encode_png(picture: &RgbImage) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    // Flat drawings: the upward filter compresses as well as an adaptive search, and faster.
+    // The fast level has one implementation; the others change with the zlib that is linked.
+    // Flat drawings: the upward filter is nearly as small as an adaptive search at a fourth of
+    // its time.
     PngEncoder::new_with_quality(&mut bytes, CompressionType::Fast, FilterType::Up)
         .write_image(
             picture.as_raw(),

@@ -116,6 +116,9 @@ pub fn require_legible(params: &EyeballingParams, candidates: &[Candidate]) -> R
 /// [`PuzzleError::BadScene`] when none or several fit, or another comes closer than the tolerance.
 pub fn index_of_answer(params: &EyeballingParams, violations: &[f64]) -> Result<(usize, f64)> {
     let bad = |fault: String| Err(PuzzleError::BadScene(fault));
+    if !violations.iter().all(|violation| violation.is_finite()) {
+        return bad("a coordinate is not a finite number".to_owned());
+    }
     let Some((answer, least)) = violations
         .iter()
         .copied()
@@ -175,7 +178,7 @@ mod tests {
     fn answers_must_be_unique() {
         let params = EyeballingParams::default();
         assert_eq!(index_of_answer(&params, &[40.0, 0.0, 30.0]), Ok((1, 30.0)));
-        for wrong in [&[40.0, 5.0, 30.0][..], &[0.0, 3.0], &[f64::NAN], &[]] {
+        for wrong in [&[40.0, 5.0, 30.0][..], &[0.0, 3.0], &[0.0, f64::NAN], &[]] {
             assert!(index_of_answer(&params, wrong).is_err(), "{wrong:?}");
         }
     }

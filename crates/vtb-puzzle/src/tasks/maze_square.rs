@@ -230,8 +230,9 @@ impl MazeSquareScene {
         };
         require(self.open_cells().all(inside), "the outer wall has a gap")?;
         let is_room = |[row, column]: [u32; 2]| row % 2 == 1 && column % 2 == 1;
+        let is_end = |at: [u32; 2]| is_room(at) && self.is_open(at[0], at[1]);
         require(
-            is_room(self.start) && is_room(self.goal),
+            is_end(self.start) && is_end(self.goal),
             "start and goal must be rooms",
         )?;
         let rooms = ((rows / 2) * (cols / 2)) as usize;

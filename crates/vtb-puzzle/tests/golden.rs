@@ -1,0 +1,97 @@
+//! Pictures are the same bytes on every machine.
+
+#![allow(clippy::unwrap_used)]
+
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use vtb_puzzle::{Layer, encode_png, find};
+
+fn sha256(task: &str, params: &Value, seed: u64, layer: Layer) -> String {
+    let puzzle = find(task).unwrap();
+    let record = puzzle.generate(params, seed).unwrap();
+    let png = encode_png(&puzzle.draw(&record, layer).unwrap()).unwrap();
+    Sha256::digest(&png)
+        .iter()
+        .take(12)
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+/// A change here means: raise the task's version.
+#[test]
+fn pictures_have_not_changed() {
+    let small = json!({"canvas": 96});
+    let noisy = json!({"candidates": 7, "theme": "dark", "noise": 10, "width": 480, "height": 600});
+    let braided = json!({"rows": 15, "cols": 11, "braid": 0.5, "width": 480});
+    let golden = [
+        (
+            "color_grid",
+            &Value::Null,
+            1,
+            Layer::Puzzle,
+            "2a250fb276cf36b92a032da8",
+        ),
+        (
+            "color_grid",
+            &small,
+            2,
+            Layer::Puzzle,
+            "816de07236099b11c434ac06",
+        ),
+        (
+            "color_grid",
+            &small,
+            2,
+            Layer::Solution,
+            "fcfb6e0e2d6a71533a082b28",
+        ),
+        (
+            "maze_square",
+            &Value::Null,
+            3,
+            Layer::Puzzle,
+            "cdb0ef7245ada37e9d3db01f",
+        ),
+        (
+            "maze_square",
+            &braided,
+            4,
+            Layer::Growing(0.37),
+            "574c056e2061b420b59a5189",
+        ),
+        (
+            "maze_square",
+            &Value::Null,
+            3,
+            Layer::Solution,
+            "6eb635b5f0695e6e141725f7",
+        ),
+        (
+            "midpoint",
+            &Value::Null,
+            5,
+            Layer::Puzzle,
+            "8521cb970af028be5a1edec7",
+        ),
+        (
+            "midpoint",
+            &noisy,
+            6,
+            Layer::Growing(0.5),
+            "5ddf78bc19f64d05f7b93abe",
+        ),
+        (
+            "midpoint",
+            &Value::Null,
+            5,
+            Layer::Solution,
+            "d7b326e9f9d1a29056670a40",
+        ),
+    ];
+    let drawn: Vec<_> = golden
+        .iter()
+        .map(|&(task, params, seed, layer, _)| sha256(task, params, seed, layer))
+        .collect();
+    let expected: Vec<_> = golden.iter().map(|row| row.4).collect();
+    assert_eq!(drawn, expected);
+}
