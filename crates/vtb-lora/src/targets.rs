@@ -59,7 +59,8 @@ impl MatchReport {
 
 /// Selects layers as peft does: a string must match the whole path as a regular expression, a name in a list is the
 /// path or its end after a dot, `all-linear` is every layer but the head; `exclude` goes by the same rules and wins;
-/// `layers_to_transform` limits names that match as ends of paths.
+/// `layers_to_transform` limits names that match as ends of paths. Convolutions and embeddings, which peft adapts too
+/// when they are named, are never among `linears`.
 ///
 /// # Errors
 /// [`LoraError::NoMatch`] if nothing is selected, naming layers to choose from; what [`LoraConfig::rules`] says.
