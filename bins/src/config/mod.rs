@@ -374,6 +374,42 @@ mod tests {
     }
 
     #[test]
+    fn a_fault_without_a_path_is_laid_on_the_layer_that_brought_it() {
+        #[derive(Serialize, Deserialize)]
+        struct Outer {
+            a: u8,
+            #[serde(flatten)]
+            inner: Inner,
+        }
+        #[derive(Serialize, Deserialize)]
+        struct Inner {
+            b: u8,
+            c: u8,
+        }
+        let defaults = Outer {
+            a: 1,
+            inner: Inner { b: 1, c: 1 },
+        };
+        let sets = ["a=2", "b=x", "c=3"].map(str::to_owned);
+        let told = resolve(&defaults, None, &sets, Schema::default()).map(|run| run.toml);
+        let told = told.unwrap_err().to_string();
+        assert!(
+            told.starts_with("--set b=x: invalid type: string \"x\""),
+            "{told}"
+        );
+        assert_eq!(told.lines().count(), 1, "{told}");
+    }
+
+    #[test]
+    fn a_byte_order_mark_and_foreign_line_ends_are_no_fault() {
+        let run = with(
+            Some("\u{feff}model = 'x'\r\n[train]\r\nsteps = 3\r\n".as_bytes()),
+            &[],
+        );
+        assert_eq!(run.unwrap().value.train.steps, 3);
+    }
+
+    #[test]
     fn a_table_in_place_of_a_value_is_a_fault_and_the_reverse_too() {
         let told = faults(b"train = 3\n[model]\na = 1\n", &[]);
         assert!(
@@ -429,7 +465,7 @@ mod tests {
             format!("[weights]\na = {}", deep(100_000).0),
             format!("[weights.{keys}a]\nb = {open}1{close}"),
             lines(20_000, |i| format!("k{i} = 1\n")),
-            lines(5_000, |i| format!("[[rewards]]\nx{i} = 1\n")),
+            lines(1_000, |i| format!("[[rewards]]\nx{i} = 1\n")),
             lines(20_000, |_| "= ] [ \"\n".to_owned()),
             format!("[train]\nsteps = {}", "9".repeat(1000)),
             format!("{} = 1", "k".repeat(100_000)),
