@@ -32,7 +32,7 @@ struct Args {
     #[arg(long, default_value_t = 0)]
     frames: usize,
     /// Folder to write to; made if absent.
-    #[arg(long, default_value = "puzzles")]
+    #[arg(long, default_value = "runs/puzzles")]
     out: PathBuf,
 }
 
