@@ -1,1 +1,16 @@
-//! Placeholder while the workspace is laid out.
+//! What the programs of vtb share: configuration, models and data from the command line, evaluation, endings.
+//!
+//! Invariant: a program checks everything it was given before it opens a device or writes a file.
+
+pub mod config;
+pub mod data;
+pub mod demo;
+pub mod ending;
+pub mod evaluate;
+pub mod grpo_run;
+pub mod model;
+pub mod options;
+pub mod plan;
+pub mod session;
+pub mod settings;
+pub mod sft_run;

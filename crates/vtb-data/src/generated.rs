@@ -177,6 +177,7 @@ pub fn puzzle_row(record: &Record, picture: ImageRef, mode: RowMode, origin: Ori
     let mut extra = Map::new();
     if !record.options.is_empty() {
         extra.insert("options".to_owned(), Value::from(record.options.clone()));
+        extra.insert("options_listed".to_owned(), Value::from(record.options_listed));
     }
     extra.insert(
         "scene_hash".to_owned(),
@@ -184,6 +185,9 @@ pub fn puzzle_row(record: &Record, picture: ImageRef, mode: RowMode, origin: Ori
     );
     if let Some(Ok(graph)) = record.graph.as_ref().map(serde_json::to_value) {
         extra.insert("maze".to_owned(), graph);
+        if let Ok(rules) = serde_json::to_value(record.path_rules) {
+            extra.insert("path_rules".to_owned(), rules);
+        }
     }
     let solution = match &record.answer {
         Answer::Choice(option) => Value::from(option.clone()),

@@ -70,7 +70,7 @@ pub enum FullTraining {
 }
 
 /// A Qwen3-VL model on a device. It rests outside autodiff; training passes lift what trains, block by block.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Qwen3Vl {
     config: Qwen3VlConfig,
     net: Network,

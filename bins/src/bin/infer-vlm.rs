@@ -1,0 +1,114 @@
+//! One question about pictures in, one answer out.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Parser;
+use serde_json::json;
+use vtb_bins::ending;
+use vtb_bins::model::{open_machine, open_model};
+use vtb_bins::settings::ModelSection;
+use vtb_models_vlm::chat::{Message, Part};
+use vtb_nn::lm::{CausalLm, SampleOptions, StopReason};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Answers a question about pictures with a Qwen3-VL, optionally with a trained adapter.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100)]
+struct Cli {
+    /// Model directory in the Hugging Face layout
+    #[arg(long, value_name = "DIR")]
+    model: PathBuf,
+    /// PEFT adapter directory
+    #[arg(long, value_name = "DIR")]
+    adapter: Option<PathBuf>,
+    /// Picture file; may be repeated, in order
+    #[arg(long, value_name = "FILE")]
+    image: Vec<PathBuf>,
+    /// The question; `<image>` marks the place of a picture, else pictures come first
+    #[arg(long, value_name = "TEXT")]
+    prompt: String,
+    /// Most tokens of the answer
+    #[arg(long, value_name = "N", default_value_t = 512)]
+    max_new_tokens: usize,
+    /// Sampling temperature; 0 is greedy
+    #[arg(long, value_name = "T", default_value_t = 0.0)]
+    temperature: f32,
+    /// Nucleus mass; 1 is off
+    #[arg(long, value_name = "P", default_value_t = 1.0)]
+    top_p: f32,
+    /// Sample among the likeliest tokens; 0 is off
+    #[arg(long, value_name = "K", default_value_t = 0)]
+    top_k: usize,
+    /// Penalty on tokens already seen; 1 is off
+    #[arg(long, value_name = "X", default_value_t = 1.0)]
+    repetition_penalty: f32,
+    /// Seed of sampling
+    #[arg(long, value_name = "N", default_value_t = 42)]
+    seed: u64,
+    /// `auto`, `cpu`, `cuda` or `cuda:N`
+    #[arg(long, value_name = "DEVICE", default_value = "auto")]
+    device: String,
+    /// `auto`, `f32` or `bf16`
+    #[arg(long, value_name = "FORMAT", default_value = "auto")]
+    precision: String,
+    /// Print one JSON object: prompt_token_ids, token_ids, logprobs (natural log, of the chosen tokens), text,
+    /// stop_reason
+    #[arg(long)]
+    json: bool,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    ending::init_logs();
+    ending::finish(answer(&cli))
+}
+
+#[allow(clippy::print_stdout, reason = "the answer goes to standard output")]
+fn answer(cli: &Cli) -> anyhow::Result<ExitCode> {
+    let section = ModelSection {
+        path: None,
+        adapter: None,
+        device: cli.device.clone(),
+        precision: cli.precision.clone(),
+        max_length: usize::MAX,
+    };
+    let machine = open_machine(&section)?;
+    let (model, encoder) = open_model(&cli.model, cli.adapter.as_deref(), &machine)?;
+    let images = encoder.images.load(&cli.image)?;
+    let mut message = Message::user(&cli.prompt);
+    if message.images() == 0 {
+        message.parts.splice(0..0, cli.image.iter().map(|_| Part::Image));
+    }
+    let row = encoder.encode_prompt(&[message], &images)?;
+    let options = SampleOptions {
+        max_new_tokens: cli.max_new_tokens,
+        temperature: cli.temperature,
+        top_k: cli.top_k,
+        top_p: cli.top_p,
+        repetition_penalty: cli.repetition_penalty,
+        stop_ids: encoder.tokenizer.stop_ids(),
+    };
+    let mut completions = model.generate(std::slice::from_ref(&row), &options, &[cli.seed])?;
+    let completion = completions.pop().context("the model answered nothing")?;
+    let text = encoder.decode(&completion.ids)?;
+    if !cli.json {
+        println!("{text}");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let answer = json!({
+        "prompt_token_ids": row.ids,
+        "token_ids": completion.ids,
+        "logprobs": completion.logprobs,
+        "text": text,
+        "stop_reason": match completion.stop {
+            StopReason::Stop => "stop",
+            StopReason::Length => "length",
+        },
+    });
+    println!("{answer}");
+    Ok(ExitCode::SUCCESS)
+}

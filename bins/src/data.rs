@@ -1,0 +1,114 @@
+//! Rows of a data set as the trainer asks for them: encoded by the model's own processor.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use vtb_data::{JsonlDataset, OpenOptions, RowRules, RowSource, TrainRow, image_io};
+use vtb_models_vlm::VlmError;
+use vtb_models_vlm::chat::Message;
+use vtb_models_vlm::encode::{LabelPolicy, RowEncoder};
+use vtb_models_vlm::processor::Rgb;
+use vtb_nn::lm::{ImagePatches, LmRow};
+use vtb_rewards::Reference;
+use vtb_trainer::TrainError;
+use vtb_trainer::train::{Prompt, PromptSource, RowEncoder as TrainRows};
+
+/// A data set and the processor that reads it.
+#[derive(Clone)]
+pub struct Rows {
+    source: Arc<dyn RowSource>,
+    encoder: Arc<RowEncoder>,
+    images: image_io::ImageOptions,
+}
+
+/// Opens a JSONL file. Every row is checked before training starts.
+pub fn open_jsonl(path: &Path, rules: RowRules, max_bad_rows: usize) -> anyhow::Result<JsonlDataset> {
+    let mut options = OpenOptions::new(rules);
+    options.max_bad_rows = max_bad_rows;
+    let data = JsonlDataset::open(path, &options)?;
+    for bad in data.bad_rows() {
+        tracing::warn!("left out: {bad}");
+    }
+    Ok(data)
+}
+
+impl Rows {
+    /// Joins a data set with a processor.
+    pub fn new(source: Arc<dyn RowSource>, encoder: Arc<RowEncoder>) -> Self {
+        Self { source, encoder, images: image_io::ImageOptions::default() }
+    }
+
+    /// The data set.
+    pub fn source(&self) -> &dyn RowSource {
+        self.source.as_ref()
+    }
+
+    /// The processor.
+    pub fn encoder(&self) -> &RowEncoder {
+        &self.encoder
+    }
+
+    fn read(&self, index: usize) -> Result<(TrainRow, Vec<Message>, Vec<Arc<ImagePatches>>), TrainError> {
+        let row = self.source.row(index).map_err(TrainError::other)?;
+        let images = row.load_images(&self.images).map_err(TrainError::other)?;
+        let patches = images
+            .iter()
+            .enumerate()
+            .map(|(i, image)| {
+                let name = format!("{}, picture {}", row.origin, i + 1);
+                let (width, height) = (image.width() as usize, image.height() as usize);
+                let rgb = Rgb::new(&name, width, height, image.as_raw().clone())?;
+                self.encoder.images.process(&name, &rgb).map(Arc::new)
+            })
+            .collect::<Result<Vec<_>, VlmError>>()
+            .map_err(TrainError::other)?;
+        let messages = row
+            .messages
+            .iter()
+            .map(|m| Message { loss: m.loss, ..Message::new(m.role.as_str(), &m.content) })
+            .collect();
+        Ok((row, messages, patches))
+    }
+
+    fn in_row(row: &TrainRow) -> impl Fn(VlmError) -> TrainError {
+        let origin = row.origin.to_string();
+        move |error| TrainError::other(error.in_row(origin.clone()))
+    }
+}
+
+impl TrainRows for Rows {
+    fn len(&self) -> usize {
+        self.source.len()
+    }
+
+    fn encode(&self, index: usize) -> Result<LmRow, TrainError> {
+        let (row, messages, images) = self.read(index)?;
+        self.encoder
+            .encode_training(&messages, &images, LabelPolicy::Default)
+            .map_err(Self::in_row(&row))
+    }
+}
+
+impl PromptSource for Rows {
+    fn len(&self) -> usize {
+        self.source.len()
+    }
+
+    fn prompt(&self, index: usize) -> Result<Prompt, TrainError> {
+        let (row, mut messages, images) = self.read(index)?;
+        while messages.last().is_some_and(|m| m.role == "assistant") {
+            messages.pop();
+        }
+        let encoded =
+            self.encoder.encode_prompt(&messages, &images).map_err(Self::in_row(&row))?;
+        let reference = Reference::from_row(&row.columns())
+            .map_err(|e| TrainError::Input(format!("{}: {e}", row.origin)))?;
+        let text = row.messages.iter().map(|m| m.content.as_str()).collect::<Vec<_>>().join("\n");
+        let id = row.id.clone().unwrap_or_else(|| row.origin.to_string());
+        Ok(Prompt { row: encoded, reference, id, text })
+    }
+
+    fn decode(&self, ids: &[u32]) -> Result<String, TrainError> {
+        self.encoder.decode(ids).map_err(TrainError::other)
+    }
+}

@@ -1,0 +1,46 @@
+//! How programs begin and end: logs on standard error, one clear error, an exit code.
+
+use std::process::ExitCode;
+
+use tracing_subscriber::EnvFilter;
+
+/// Ends by a signal after saving.
+pub const INTERRUPTED: u8 = 130;
+/// Wrong usage or configuration.
+pub const USAGE: u8 = 2;
+
+/// A mistake in what the user asked for, as opposed to something that failed.
+#[derive(Debug)]
+pub struct Usage(pub String);
+
+impl std::fmt::Display for Usage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Usage {}
+
+/// Sends diagnostics to standard error; `RUST_LOG` chooses how many.
+pub fn init_logs() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
+    // A second call (in tests) keeps the first subscriber.
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .without_time()
+        .try_init();
+}
+
+/// Turns a program's result into its exit code, printing an error and its causes in one line.
+#[allow(clippy::print_stderr, reason = "the one place where programs report their failure")]
+pub fn finish(result: anyhow::Result<ExitCode>) -> ExitCode {
+    let error = match result {
+        Ok(code) => return code,
+        Err(error) => error,
+    };
+    eprintln!("error: {error:#}");
+    let usage = error.chain().any(|cause| cause.is::<Usage>() || cause.is::<crate::config::ConfigFaults>());
+    ExitCode::from(if usage { USAGE } else { 1 })
+}

@@ -1,0 +1,457 @@
+//! `train-grpo`: from settings to a summary.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::Context;
+use serde_json::json;
+use vtb_data::{RowMode, RowRules, RowSource};
+use vtb_models_vlm::encode::RowEncoder;
+use vtb_models_vlm::qwen3_vl::{FullTraining, Qwen3Vl};
+use vtb_nn::lm::CausalLm;
+use vtb_rewards::{Registry, WeightedRewards};
+use vtb_trainer::objectives::Accuracy;
+use vtb_trainer::rng;
+use vtb_trainer::rollout::InProcess;
+use vtb_trainer::run_dir::RunDir;
+use vtb_trainer::signal::Interrupt;
+use vtb_trainer::train::{
+    Evaluate, GrpoObjective, Hooks, Outcome, PromptSource, RunContext, SftObjective, train,
+};
+
+use crate::data::{Rows, open_jsonl};
+use crate::demo::{self, Puzzles};
+use crate::ending::INTERRUPTED;
+use crate::evaluate;
+use crate::model::{Machine, attach, check_machine, open_machine, open_model};
+use crate::options::TrainOptions;
+use crate::plan::Plan;
+use crate::session::{
+    export, free_directory, names_model, open_run, refuse, reporter, save_model, settings, shown,
+};
+use crate::settings::{GrpoRun, SftRun};
+
+/// Completions decoded together.
+const ROLLOUT_BATCH: usize = 128;
+
+/// Runs the program.
+#[allow(clippy::print_stdout, reason = "results go to standard output")]
+pub fn run(options: &TrainOptions) -> anyhow::Result<ExitCode> {
+    let own_model = options.model.is_some() || names_model(options);
+    let resolved = settings(options, &GrpoRun::defaults(!own_model))?;
+    if options.print_config {
+        print!("{}", resolved.toml);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut run = resolved.value;
+    check(&run)?;
+    if !options.resume && options.output_dir.is_none() {
+        run.output_dir = free_directory(&run.output_dir);
+    }
+    let plan = plan(&run)?;
+    if options.dry_run {
+        print!("plan (nothing was opened or written)\n{plan}");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let started = Instant::now();
+    let mut session = Session::open(&run, options, &resolved.toml)?;
+    session.reporter.on_message(&format!("plan\n{plan}"));
+    if !session.warm_start()? {
+        return Ok(ExitCode::from(INTERRUPTED));
+    }
+    let trained = session.reinforce()?;
+    if let Outcome::Interrupted(step) = trained.outcome {
+        let root = shown(session.dir.root());
+        let how = format!("--resume --output-dir {root}");
+        session.reporter.on_message(&format!("interrupted after step {step}; go on with {how}"));
+        return Ok(ExitCode::from(INTERRUPTED));
+    }
+    let seconds = started.elapsed().as_secs_f64();
+    session.summarise(&trained, seconds)?;
+    print!("{}", session.last_lines(&trained, seconds)?);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn check(run: &GrpoRun) -> anyhow::Result<()> {
+    let mut faults: Vec<String> =
+        run.grpo.validate().iter().map(|fault| format!("grpo.{fault}")).collect();
+    let rows = run.batch.batch_size * run.batch.gradient_accumulation * run.batch.steps_per_generation;
+    if rows == 0 || !rows.is_multiple_of(run.grpo.num_generations.max(1)) {
+        faults.push(format!(
+            "batch.batch_size · batch.gradient_accumulation · batch.steps_per_generation = {rows} must be a multiple \
+             of grpo.num_generations = {}",
+            run.grpo.num_generations
+        ));
+    }
+    if run.model.path.is_some() && run.data.train.is_none() {
+        faults.push("a model is named but no data; give --data FILE (ms-swift JSONL)".into());
+    }
+    if run.rewards.is_empty() {
+        faults.push("rewards is empty; name at least one reward".into());
+    }
+    if !["lora", "full"].contains(&run.train.mode.as_str()) {
+        faults.push(format!("train.mode = `{}`: use `lora` or `full`", run.train.mode));
+    }
+    if let Err(error) = check_machine(&run.model) {
+        faults.push(error.to_string());
+    }
+    if let Err(error) = WeightedRewards::from_specs(&Registry::builtin(), &run.rewards) {
+        faults.push(format!("rewards: {error}"));
+    }
+    refuse(faults)
+}
+
+fn plan(run: &GrpoRun) -> anyhow::Result<Plan> {
+    let mut plan = Plan::default();
+    let bytes = if run.model.precision == "bf16" { 2 } else { 4 };
+    plan.model(run.model.path.as_deref().map(Path::new), &run.lora, &run.train, bytes)?;
+    match &run.data.train {
+        Some(path) => plan.line("data", path),
+        None => plan.line(
+            "data",
+            format!(
+                "{} generated {} puzzles, {} held out (no scene in both)",
+                run.demo.train_puzzles, run.demo.task, run.demo.eval_puzzles
+            ),
+        ),
+    }
+    if run.model.path.is_none() {
+        plan.line("warm start", format!("{} supervised steps", run.demo.warm_steps));
+    }
+    let rows = run.batch.batch_size * run.batch.gradient_accumulation;
+    plan.line(
+        "steps",
+        format!(
+            "{} × {rows} completions ({} per prompt, at most {} tokens)",
+            run.train.max_steps, run.grpo.num_generations, run.grpo.max_completion_length
+        ),
+    );
+    plan.line(
+        "objective",
+        format!(
+            "{:?}, scale {:?}, level {:?}, beta {}, epsilon {}..{}, temperature {}",
+            run.grpo.loss_type,
+            run.grpo.scale_rewards,
+            run.grpo.importance_sampling_level,
+            run.grpo.beta,
+            run.grpo.epsilon,
+            run.grpo.epsilon_high(),
+            run.grpo.temperature
+        ),
+    );
+    let rewards: Vec<String> =
+        run.rewards.iter().map(|r| format!("{} × {}", r.weight, r.name)).collect();
+    plan.line("rewards", rewards.join(", "));
+    plan.line("learning rate", format!("{} ({:?})", run.train.learning_rate, run.train.schedule));
+    plan.line("seed", run.seed);
+    plan.line("output", &run.output_dir);
+    Ok(plan)
+}
+
+/// What the reinforcement phase found.
+struct Trained {
+    outcome: Outcome,
+    before: Option<Accuracy>,
+    after: Option<Accuracy>,
+    adapter: PathBuf,
+}
+
+/// An opened run.
+struct Session<'a> {
+    run: &'a GrpoRun,
+    resume: bool,
+    dir: RunDir,
+    config: serde_json::Value,
+    machine: Machine,
+    interrupt: Interrupt,
+    reporter: Box<dyn vtb_trainer::progress::Reporter>,
+    /// Generated puzzles, where no data is named.
+    puzzles: Option<Puzzles>,
+    model_dir: PathBuf,
+}
+
+impl<'a> Session<'a> {
+    fn open(run: &'a GrpoRun, options: &TrainOptions, toml: &str) -> anyhow::Result<Self> {
+        let puzzles = match &run.data.train {
+            Some(_) => None,
+            None => Some(demo::puzzles(&run.demo, run.seed, RowMode::Sft)?),
+        };
+        if let Some(path) = &run.data.train {
+            // Checked before anything is written.
+            open_jsonl(Path::new(path), RowRules::grpo(), run.data.max_bad_rows)?;
+        }
+        let config = serde_json::to_value(run)?;
+        let root = Path::new(&run.output_dir);
+        let fingerprint = fingerprint(run, puzzles.as_ref())?;
+        let machine = open_machine(&run.model)?;
+        if let Some(path) = &run.model.path {
+            // A model that does not load leaves no run directory behind.
+            open_model(Path::new(path), run.model.adapter.as_deref().map(Path::new), &machine)?;
+        }
+        let dir = open_run("train-grpo", root, options.resume, run.seed, toml, &fingerprint, &config)?;
+        let interrupt = Interrupt::install()?;
+        Ok(Self {
+            run,
+            resume: options.resume,
+            model_dir: run.model.path.as_ref().map_or_else(|| dir.root().join("model"), PathBuf::from),
+            config,
+            machine,
+            reporter: reporter(options, run.log.seconds, &interrupt)?,
+            interrupt,
+            puzzles,
+            dir,
+        })
+    }
+
+    /// Gives the tiny model a short supervised start. False when interrupted.
+    fn warm_start(&mut self) -> anyhow::Result<bool> {
+        let Some(puzzles) = &self.puzzles else { return Ok(true) };
+        if self.run.model.path.is_some() || demo::has_weights(&self.model_dir) {
+            return Ok(true);
+        }
+        let fresh = self.dir.root().join("fresh-model");
+        if !demo::has_weights(&fresh) {
+            demo::write_tiny_model(&fresh, puzzles.train.as_ref(), self.run.seed, &self.machine)?;
+        }
+        let (mut model, encoder) = open_model(&fresh, None, &self.machine)?;
+        model.train_full(FullTraining::Everything);
+        let settings = self.warm_settings();
+        let rows = Rows::new(puzzles.train.clone(), Arc::new(encoder));
+        let seed = rng::seed(self.run.seed, "warm start", 0, 0);
+        let mut objective = SftObjective::new(rows, settings.batch.clone(), seed, false)?;
+        let warm_root = self.dir.root().join("warm-start");
+        let resume = warm_root.exists();
+        let config = serde_json::to_value(&settings)?;
+        let fingerprint = puzzles.train.fingerprint().to_string();
+        let toml = toml::to_string(&settings)?;
+        let dir = open_run("warm start", &warm_root, resume, seed, &toml, &fingerprint, &config)?;
+        let context = RunContext {
+            dir: &dir,
+            phase: "warm start",
+            config: &config,
+            dataset_fingerprint: &fingerprint,
+            seed,
+            resume,
+            device: &self.machine.device,
+        };
+        let nothing = |_: &Qwen3Vl| Ok(Default::default());
+        let hooks = Hooks {
+            reporter: self.reporter.as_mut(),
+            interrupt: &self.interrupt,
+            evaluate: None,
+            export: &nothing,
+        };
+        let loop_config = settings.train.loop_config(&settings.save, &settings.log);
+        let outcome = train(&mut model, &mut objective, &loop_config, &context, hooks)?;
+        if outcome != Outcome::Finished {
+            return Ok(false);
+        }
+        save_model(&model, &fresh, &self.model_dir)?;
+        std::fs::remove_dir_all(&fresh).with_context(|| format!("cannot remove {}", fresh.display()))?;
+        Ok(true)
+    }
+
+    fn warm_settings(&self) -> SftRun {
+        let mut settings = SftRun::defaults(true);
+        settings.train.max_steps = self.run.demo.warm_steps;
+        settings.train.learning_rate = self.run.demo.warm_learning_rate;
+        settings.train.schedule = vtb_trainer::schedule::Decay::Constant;
+        settings.train.warmup_steps = 50.min(self.run.demo.warm_steps / 2);
+        settings.batch.batch_size = self.run.demo.warm_batch;
+        settings.save.keep_best = false;
+        settings.save.keep_last = 1;
+        settings
+    }
+
+    fn prompts(&self, encoder: &Arc<RowEncoder>) -> anyhow::Result<(Rows, Option<Rows>)> {
+        if let Some(puzzles) = &self.puzzles {
+            let eval = Rows::new(puzzles.eval.clone(), encoder.clone());
+            return Ok((Rows::new(puzzles.train.clone(), encoder.clone()), Some(eval)));
+        }
+        let open = |path: &str| -> anyhow::Result<Rows> {
+            let data = open_jsonl(Path::new(path), RowRules::grpo(), self.run.data.max_bad_rows)?;
+            Ok(Rows::new(Arc::new(data), encoder.clone()))
+        };
+        let train = self.run.data.train.as_deref().context("no training data is named")?;
+        Ok((open(train)?, self.run.data.eval.as_deref().map(open).transpose()?))
+    }
+
+    /// Measures, trains, measures again.
+    fn reinforce(&mut self) -> anyhow::Result<Trained> {
+        let adapter = self.run.model.adapter.as_deref().map(Path::new);
+        let (mut model, mut encoder) = open_model(&self.model_dir, adapter, &self.machine)?;
+        encoder.options.max_length = Some(self.run.model.max_length);
+        let stop_ids = encoder.tokenizer.stop_ids();
+        let encoder = Arc::new(encoder);
+        let (train_rows, eval_rows) = self.prompts(&encoder)?;
+        let seed = self.run.seed;
+        let lora = self.run.lora.config();
+        if self.run.train.mode == "full" {
+            model.train_full(FullTraining::Language);
+        }
+        let max_new = self.run.grpo.max_completion_length;
+        let before = self.measured("before", eval_rows.as_ref(), &model, &stop_ids)?;
+        if self.run.train.mode == "lora" {
+            let report = attach(&mut model, &lora, rng::seed(seed, "adapter", 0, 0))?;
+            self.reporter.on_message(&report);
+        }
+        let rewards = WeightedRewards::from_specs(&Registry::builtin(), &self.run.rewards)?;
+        let dropout = self.run.lora.dropout > 0.0;
+        let mut objective = GrpoObjective::new(
+            train_rows,
+            InProcess { batch: ROLLOUT_BATCH },
+            rewards,
+            self.run.grpo.clone(),
+            self.run.batch.clone(),
+            stop_ids.clone(),
+            seed,
+            dropout,
+        )?;
+        let fingerprint = fingerprint(self.run, self.puzzles.as_ref())?;
+        let context = RunContext {
+            dir: &self.dir,
+            phase: "grpo",
+            config: &self.config,
+            dataset_fingerprint: &fingerprint,
+            seed,
+            resume: self.resume,
+            device: &self.machine.device,
+        };
+        let base = shown(&self.model_dir);
+        let export = export(lora, base, Some(self.model_dir.clone()));
+        let mut measure = |model: &Qwen3Vl, _step: u64| {
+            let Some(rows) = &eval_rows else { return Ok(Default::default()) };
+            let found = evaluate::accuracy(model, rows, &stop_ids, max_new)?;
+            Ok(evaluate::evaluation(&found))
+        };
+        let evaluate: &mut Evaluate<'_, Qwen3Vl> = &mut measure;
+        let hooks = Hooks {
+            reporter: self.reporter.as_mut(),
+            interrupt: &self.interrupt,
+            evaluate: Some(evaluate),
+            export: &export,
+        };
+        let loop_config = self.run.train.loop_config(&self.run.save, &self.run.log);
+        let outcome = train(&mut model, &mut objective, &loop_config, &context, hooks)?;
+        let after = match (&outcome, &eval_rows) {
+            (Outcome::Finished | Outcome::Stopped(..), Some(rows)) => {
+                Some(evaluate::accuracy(&model, rows, &stop_ids, max_new)?)
+            }
+            _ => None,
+        };
+        let kind = if model.adapter_factors().is_empty() { "model" } else { "adapter" };
+        let step = match outcome {
+            Outcome::Interrupted(step) | Outcome::Stopped(step, _) => step,
+            Outcome::Finished => self.run.train.max_steps,
+        };
+        let adapter = self.dir.checkpoints().join(format!("step-{step}")).join(kind);
+        Ok(Trained { outcome, before, after, adapter })
+    }
+
+    /// Held-out accuracy before training, remembered for a resumed run.
+    fn measured(
+        &mut self,
+        name: &str,
+        rows: Option<&Rows>,
+        model: &dyn CausalLm,
+        stop_ids: &[u32],
+    ) -> anyhow::Result<Option<Accuracy>> {
+        let Some(rows) = rows else { return Ok(None) };
+        let file = format!("accuracy-{name}.json");
+        if let Ok(text) = std::fs::read_to_string(self.dir.root().join(&file))
+            && let Ok(found) = serde_json::from_str(&text)
+        {
+            return Ok(Some(found));
+        }
+        let found = evaluate::accuracy(model, rows, stop_ids, self.run.grpo.max_completion_length)?;
+        self.dir.write(&file, serde_json::to_string(&found)?.as_bytes())?;
+        let message = format!("held-out accuracy {name}: {}", percent(&found));
+        self.reporter.on_message(&message);
+        Ok(Some(found))
+    }
+
+    fn summarise(&self, trained: &Trained, seconds: f64) -> anyhow::Result<()> {
+        let task = match &self.puzzles {
+            Some(_) => &self.run.demo.task,
+            None => self.run.data.train.as_ref().unwrap_or(&self.run.demo.task),
+        };
+        let summary = json!({
+            "program": "train-grpo",
+            "task": task,
+            "seed": self.run.seed,
+            "chance": self.puzzles.as_ref().map(|p| p.chance),
+            "seconds": seconds,
+            "before": trained.before,
+            "after": trained.after,
+            "model": self.model_dir,
+            "adapter": trained.adapter,
+        });
+        self.dir.write_summary(&summary)?;
+        Ok(())
+    }
+
+    /// What a person reads at the end: accuracy, where everything lies, how to try it.
+    fn last_lines(&self, trained: &Trained, seconds: f64) -> anyhow::Result<String> {
+        let mut lines = Vec::new();
+        if let Outcome::Stopped(step, why) = &trained.outcome {
+            lines.push(format!("stopped after step {step}: {why}"));
+        }
+        if let (Some(before), Some(after)) = (&trained.before, &trained.after) {
+            lines.push(format!("held-out accuracy before  {}", percent(before)));
+            lines.push(format!("held-out accuracy after   {}", percent(after)));
+        }
+        if let Some(puzzles) = &self.puzzles {
+            lines.push(format!("chance                    {:.1} %", 100.0 * puzzles.chance));
+        }
+        lines.push(format!("time                      {seconds:.0} s"));
+        lines.push(format!("run directory             {}", shown(self.dir.root())));
+        lines.push(format!("try it                    {}", self.try_it(trained)?));
+        Ok(lines.join("\n") + "\n")
+    }
+
+    /// The command that answers a held-out puzzle with the trained adapter.
+    fn try_it(&self, trained: &Trained) -> anyhow::Result<String> {
+        let (image, prompt) = match &self.puzzles {
+            Some(puzzles) => {
+                let row = puzzles.eval.row(0)?;
+                let path = self.dir.root().join("example.png");
+                if let Some(image) = row.load_images(&Default::default())?.first() {
+                    vtb_data::image_io::write_png(&path, image)?;
+                }
+                let text = row.messages.iter().map(|m| m.content.replace("<image>", ""));
+                (shown(&path), text.collect::<String>())
+            }
+            None => ("PICTURE".into(), "QUESTION".into()),
+        };
+        let weights = if trained.adapter.ends_with("adapter") {
+            format!("--model {} --adapter {}", shown(&self.model_dir), shown(&trained.adapter))
+        } else {
+            format!("--model {}", shown(&trained.adapter))
+        };
+        let prompt = prompt.replace('\'', "'\\''");
+        Ok(format!(
+            "cargo run --release --bin infer-vlm -- {weights} --image {image} --prompt '{prompt}' --temperature 0"
+        ))
+    }
+}
+
+fn fingerprint(run: &GrpoRun, puzzles: Option<&Puzzles>) -> anyhow::Result<String> {
+    if let Some(puzzles) = puzzles {
+        return Ok(puzzles.train.fingerprint().to_string());
+    }
+    let path = run.data.train.as_deref().context("no training data is named")?;
+    let data = open_jsonl(Path::new(path), RowRules::grpo(), run.data.max_bad_rows)?;
+    Ok(data.fingerprint().to_string())
+}
+
+fn percent(found: &Accuracy) -> String {
+    format!(
+        "{:.1} % (95 % interval {:.1} to {:.1}, {} puzzles)",
+        100.0 * found.accuracy,
+        100.0 * found.low,
+        100.0 * found.high,
+        found.n
+    )
+}

@@ -1,0 +1,358 @@
+//! The settings of training programs: every key, its default and its meaning. The TOML files in `configs/` have this
+//! shape.
+
+use serde::{Deserialize, Serialize};
+use vtb_lora::{LoraConfig, LoraInit, ModuleFilter};
+use vtb_rewards::RewardSpec;
+use vtb_trainer::checkpoint::Retention;
+use vtb_trainer::objectives::grpo::GrpoConfig;
+use vtb_trainer::optim::AdamWConfig;
+use vtb_trainer::schedule::{Decay, ScheduleConfig};
+use vtb_trainer::train::{GrpoSettings, LoopConfig, SftSettings};
+
+/// Settings of `train-grpo`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GrpoRun {
+    /// Where everything is written.
+    pub output_dir: String,
+    /// Everything random derives from it.
+    pub seed: u64,
+    /// The model.
+    pub model: ModelSection,
+    /// The data.
+    pub data: DataSection,
+    /// The adapter.
+    pub lora: LoraSection,
+    /// Steps, learning rate, optimizer.
+    pub train: TrainSection,
+    /// Batches.
+    pub batch: GrpoSettings,
+    /// The objective.
+    pub grpo: GrpoConfig,
+    /// Reward functions.
+    pub rewards: Vec<RewardSpec>,
+    /// The run without a model of one's own.
+    pub demo: DemoSection,
+    /// Checkpoints.
+    pub save: SaveSection,
+    /// Logs.
+    pub log: LogSection,
+}
+
+/// Settings of `train-sft`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SftRun {
+    /// Where everything is written.
+    pub output_dir: String,
+    /// Everything random derives from it.
+    pub seed: u64,
+    /// The model.
+    pub model: ModelSection,
+    /// The data.
+    pub data: DataSection,
+    /// The adapter.
+    pub lora: LoraSection,
+    /// Steps, learning rate, optimizer.
+    pub train: TrainSection,
+    /// Batches.
+    pub batch: SftSettings,
+    /// The run without a model of one's own.
+    pub demo: DemoSection,
+    /// Checkpoints.
+    pub save: SaveSection,
+    /// Logs.
+    pub log: LogSection,
+}
+
+/// Which model, where and how precise.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelSection {
+    /// Model directory; without it a tiny model is made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// PEFT directory to start from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub adapter: Option<String>,
+    /// `auto`, `cpu`, `cuda` or `cuda:N`.
+    pub device: String,
+    /// `auto` (f32 on the CPU, bf16 on a GPU), `f32` or `bf16`.
+    pub precision: String,
+    /// Rows with more tokens are refused (prompt and answer).
+    pub max_length: usize,
+}
+
+/// Training and held-out rows.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataSection {
+    /// ms-swift JSONL; without it puzzles are made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub train: Option<String>,
+    /// Held-out JSONL, measured greedily before and after.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub eval: Option<String>,
+    /// Unusable rows that are left out; one more is an error.
+    pub max_bad_rows: usize,
+}
+
+/// The adapter that trains.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LoraSection {
+    /// Rank of the factors.
+    pub rank: usize,
+    /// The delta is scaled by alpha/rank (or alpha/√rank).
+    pub alpha: f64,
+    /// Dropout before factor A.
+    pub dropout: f64,
+    /// Scale by alpha/√rank.
+    pub rslora: bool,
+    /// `all-linear`, a regular expression for whole module paths, or a list of path ends.
+    pub targets: ModuleFilter,
+    /// Modules to leave alone although they are targets.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exclude: Option<ModuleFilter>,
+}
+
+impl Default for LoraSection {
+    /// Rank 16, alpha 32 on the seven projections of the decoder.
+    fn default() -> Self {
+        let names =
+            ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"];
+        Self {
+            rank: 16,
+            alpha: 32.0,
+            dropout: 0.0,
+            rslora: false,
+            targets: ModuleFilter::names(names),
+            exclude: None,
+        }
+    }
+}
+
+impl LoraSection {
+    /// As `vtb-lora` wants it.
+    pub fn config(&self) -> LoraConfig {
+        LoraConfig {
+            r: self.rank,
+            alpha: self.alpha,
+            dropout: self.dropout,
+            use_rslora: self.rslora,
+            init: LoraInit::Kaiming,
+            targets: self.targets.clone(),
+            exclude: self.exclude.clone(),
+            ..LoraConfig::default()
+        }
+    }
+}
+
+/// Steps, learning rate and optimizer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainSection {
+    /// `lora`, or `full` for the model's own weights.
+    pub mode: String,
+    /// Optimizer steps.
+    pub max_steps: u64,
+    /// Highest learning rate.
+    pub learning_rate: f64,
+    /// `cosine`, `linear` or `constant`.
+    pub schedule: Decay,
+    /// Steps from 0 up to the highest rate.
+    pub warmup_steps: u64,
+    /// Warm-up as a fraction of all steps, where `warmup_steps` is 0.
+    pub warmup_ratio: f64,
+    /// Last rate as a fraction of the highest.
+    pub min_lr_ratio: f64,
+    /// AdamW.
+    pub beta1: f64,
+    /// AdamW.
+    pub beta2: f64,
+    /// AdamW.
+    pub eps: f64,
+    /// AdamW, decoupled; norms and biases never decay.
+    pub weight_decay: f64,
+    /// Gradients are scaled down to this norm; 0 is off.
+    pub max_grad_norm: f64,
+    /// Steps between evaluations on held-out rows; 0: only before and after.
+    pub eval_steps: u64,
+    /// Steps in a row that may be skipped for gradients that are not finite.
+    pub max_skipped_steps: u64,
+}
+
+impl TrainSection {
+    /// As the loop wants it.
+    pub fn loop_config(&self, save: &SaveSection, log: &LogSection) -> LoopConfig {
+        LoopConfig {
+            max_steps: self.max_steps,
+            schedule: ScheduleConfig {
+                learning_rate: self.learning_rate,
+                decay: self.schedule,
+                warmup_steps: self.warmup_steps,
+                warmup_ratio: self.warmup_ratio,
+                min_lr_ratio: self.min_lr_ratio,
+            },
+            optimizer: AdamWConfig {
+                beta1: self.beta1,
+                beta2: self.beta2,
+                eps: self.eps,
+                weight_decay: self.weight_decay,
+                groups: Vec::new(),
+            },
+            max_grad_norm: self.max_grad_norm,
+            save_steps: save.steps,
+            retention: Retention { last: save.keep_last, best: save.keep_best },
+            eval_steps: self.eval_steps,
+            completion_steps: log.completion_steps,
+            max_skipped_steps: self.max_skipped_steps,
+        }
+    }
+}
+
+/// The run a stranger starts: a tiny model and generated puzzles. Read only where no model or no data is named.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DemoSection {
+    /// Puzzle task.
+    pub task: String,
+    /// Side of the pictures in pixels.
+    pub canvas: u32,
+    /// Training puzzles.
+    pub train_puzzles: usize,
+    /// Held-out puzzles, of other scenes.
+    pub eval_puzzles: usize,
+    /// Steps of the supervised warm start (`train-grpo`).
+    pub warm_steps: u64,
+    /// Rows per step of the warm start.
+    pub warm_batch: usize,
+    /// Highest learning rate of the warm start.
+    pub warm_learning_rate: f64,
+}
+
+/// Checkpoints.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SaveSection {
+    /// Steps between checkpoints; 0: only the last.
+    pub steps: u64,
+    /// How many of the latest stay; 0 keeps all.
+    pub keep_last: usize,
+    /// Keep the best as well, by held-out accuracy.
+    pub keep_best: bool,
+}
+
+/// Logs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogSection {
+    /// Steps between logged completions; 0: never.
+    pub completion_steps: u64,
+    /// Seconds between progress lines where there is no terminal.
+    pub seconds: f64,
+}
+
+fn common_train(max_steps: u64, learning_rate: f64) -> TrainSection {
+    TrainSection {
+        mode: "lora".into(),
+        max_steps,
+        learning_rate,
+        schedule: Decay::Cosine,
+        warmup_steps: 0,
+        warmup_ratio: 0.05,
+        min_lr_ratio: 0.0,
+        beta1: 0.9,
+        beta2: 0.95,
+        eps: 1e-8,
+        weight_decay: 0.0,
+        max_grad_norm: 1.0,
+        eval_steps: 0,
+        max_skipped_steps: 5,
+    }
+}
+
+fn common_demo() -> DemoSection {
+    DemoSection {
+        task: "color_grid".into(),
+        canvas: 96,
+        train_puzzles: 40_000,
+        eval_puzzles: 500,
+        warm_steps: 350,
+        warm_batch: 32,
+        warm_learning_rate: 1e-3,
+    }
+}
+
+fn common_model() -> ModelSection {
+    ModelSection {
+        path: None,
+        adapter: None,
+        device: "auto".into(),
+        precision: "auto".into(),
+        max_length: 4096,
+    }
+}
+
+fn common_data() -> DataSection {
+    DataSection { train: None, eval: None, max_bad_rows: 0 }
+}
+
+impl GrpoRun {
+    /// Defaults; those of the default run where `demo` is set, those for real models otherwise.
+    pub fn defaults(demo: bool) -> Self {
+        let mut run = Self {
+            output_dir: "runs/grpo".into(),
+            seed: 42,
+            model: common_model(),
+            data: common_data(),
+            lora: LoraSection::default(),
+            train: common_train(500, 1e-5),
+            batch: GrpoSettings::default(),
+            grpo: GrpoConfig::default(),
+            rewards: vec![
+                reward("auto", 1.0, serde_json::json!({})),
+                reward("format", 1.0, serde_json::json!({})),
+            ],
+            demo: common_demo(),
+            save: SaveSection { steps: 100, keep_last: 2, keep_best: true },
+            log: LogSection { completion_steps: 10, seconds: 5.0 },
+        };
+        if demo {
+            run.train = TrainSection { warmup_ratio: 0.02, ..common_train(400, 2e-3) };
+            run.lora = LoraSection { targets: ModuleFilter::all_linear(), ..run.lora };
+            run.batch = GrpoSettings { batch_size: 128, recompute: false, ..run.batch };
+            run.grpo.max_completion_length = 8;
+            run.rewards = vec![reward("auto", 1.0, serde_json::json!({}))];
+        }
+        run
+    }
+}
+
+fn reward(name: &str, weight: f64, params: serde_json::Value) -> RewardSpec {
+    RewardSpec { name: name.into(), weight, params }
+}
+
+impl SftRun {
+    /// Defaults; those of the default run where `demo` is set, those for real models otherwise.
+    pub fn defaults(demo: bool) -> Self {
+        let mut run = Self {
+            output_dir: "runs/sft".into(),
+            seed: 42,
+            model: common_model(),
+            data: common_data(),
+            lora: LoraSection::default(),
+            train: common_train(500, 1e-4),
+            batch: SftSettings::default(),
+            demo: common_demo(),
+            save: SaveSection { steps: 100, keep_last: 2, keep_best: true },
+            log: LogSection { completion_steps: 0, seconds: 5.0 },
+        };
+        if demo {
+            run.train = TrainSection { mode: "full".into(), ..common_train(400, 1e-3) };
+            run.batch = SftSettings { batch_size: 32, recompute: false, ..run.batch };
+        }
+        run
+    }
+}

@@ -1,0 +1,192 @@
+//! `train-sft`: from settings to a summary.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::Context;
+use serde_json::json;
+use vtb_data::{RowMode, RowRules, RowSource};
+use vtb_models_vlm::qwen3_vl::{FullTraining, Qwen3Vl};
+use vtb_trainer::rng;
+use vtb_trainer::signal::Interrupt;
+use vtb_trainer::train::{Evaluate, Hooks, Outcome, RunContext, SftObjective, train};
+
+use crate::data::{Rows, open_jsonl};
+use crate::demo;
+use crate::ending::INTERRUPTED;
+use crate::evaluate;
+use crate::model::{attach, check_machine, open_machine, open_model};
+use crate::options::TrainOptions;
+use crate::plan::Plan;
+use crate::session::{export, open_run, refuse, reporter, settings, shown};
+use crate::settings::SftRun;
+
+/// Most tokens of a held-out answer.
+const EVAL_TOKENS: usize = 64;
+
+/// Runs the program.
+#[allow(clippy::print_stdout, reason = "results go to standard output")]
+pub fn run(options: &TrainOptions) -> anyhow::Result<ExitCode> {
+    let own_model = options.model.is_some() || crate::session::names_model(options);
+    let resolved = settings(options, &SftRun::defaults(!own_model))?;
+    if options.print_config {
+        print!("{}", resolved.toml);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut run = resolved.value;
+    check(&run)?;
+    if !options.resume && options.output_dir.is_none() {
+        run.output_dir = crate::session::free_directory(&run.output_dir);
+    }
+    let plan = plan(&run)?;
+    if options.dry_run {
+        print!("plan (nothing was opened or written)\n{plan}");
+        return Ok(ExitCode::SUCCESS);
+    }
+    execute(&run, options, &resolved.toml, &plan)
+}
+
+fn check(run: &SftRun) -> anyhow::Result<()> {
+    let mut faults = Vec::new();
+    if run.batch.batch_size * run.batch.gradient_accumulation == 0 {
+        faults.push("batch.batch_size and batch.gradient_accumulation must be at least 1".into());
+    }
+    if run.model.path.is_some() && run.data.train.is_none() {
+        faults.push("a model is named but no data; give --data FILE (ms-swift JSONL)".into());
+    }
+    if !["lora", "full"].contains(&run.train.mode.as_str()) {
+        faults.push(format!("train.mode = `{}`: use `lora` or `full`", run.train.mode));
+    }
+    if let Err(error) = check_machine(&run.model) {
+        faults.push(error.to_string());
+    }
+    refuse(faults)
+}
+
+fn plan(run: &SftRun) -> anyhow::Result<Plan> {
+    let mut plan = Plan::default();
+    let bytes = if run.model.precision == "bf16" { 2 } else { 4 };
+    plan.model(run.model.path.as_deref().map(Path::new), &run.lora, &run.train, bytes)?;
+    let data = run.data.train.clone().unwrap_or_else(|| {
+        format!("{} generated {} puzzles", run.demo.train_puzzles, run.demo.task)
+    });
+    plan.line("data", data);
+    let rows = run.batch.batch_size * run.batch.gradient_accumulation;
+    plan.line("steps", format!("{} × {rows} rows", run.train.max_steps));
+    plan.line("learning rate", format!("{} ({:?})", run.train.learning_rate, run.train.schedule));
+    plan.line("seed", run.seed);
+    plan.line("output", &run.output_dir);
+    Ok(plan)
+}
+
+#[allow(clippy::print_stdout, reason = "results go to standard output")]
+fn execute(
+    run: &SftRun,
+    options: &TrainOptions,
+    toml: &str,
+    plan: &Plan,
+) -> anyhow::Result<ExitCode> {
+    let started = Instant::now();
+    let config = serde_json::to_value(run)?;
+    let puzzles = match &run.data.train {
+        Some(_) => None,
+        None => Some(demo::puzzles(&run.demo, run.seed, RowMode::Sft)?),
+    };
+    let source: Arc<dyn RowSource> = match (&puzzles, run.data.train.as_deref()) {
+        (Some(puzzles), _) => puzzles.train.clone(),
+        (None, Some(path)) => {
+            Arc::new(open_jsonl(Path::new(path), RowRules::sft(), run.data.max_bad_rows)?)
+        }
+        (None, None) => return Err(anyhow::anyhow!("no training data is named")),
+    };
+    let machine = open_machine(&run.model)?;
+    let adapter = run.model.adapter.as_deref().map(Path::new);
+    let given = run.model.path.as_deref().map(Path::new);
+    let mut loaded = given.map(|path| open_model(path, adapter, &machine)).transpose()?;
+    let fingerprint = source.fingerprint().to_string();
+    let root = Path::new(&run.output_dir);
+    let dir = open_run("train-sft", root, options.resume, run.seed, toml, &fingerprint, &config)?;
+    let model_dir = given.map_or_else(|| dir.root().join("model"), PathBuf::from);
+    if given.is_none() && !demo::has_weights(&model_dir) {
+        demo::write_tiny_model(&model_dir, source.as_ref(), run.seed, &machine)?;
+    }
+    let (mut model, mut encoder) = match loaded.take() {
+        Some(loaded) => loaded,
+        None => open_model(&model_dir, adapter, &machine)?,
+    };
+    encoder.options.max_length = Some(run.model.max_length);
+    let interrupt = Interrupt::install()?;
+    let mut reporter = reporter(options, run.log.seconds, &interrupt)?;
+    reporter.on_message(&format!("plan\n{plan}"));
+    let lora = run.lora.config();
+    if run.train.mode == "full" {
+        let what = if given.is_none() { FullTraining::Everything } else { FullTraining::Language };
+        model.train_full(what);
+    } else {
+        let report = attach(&mut model, &lora, rng::seed(run.seed, "adapter", 0, 0))?;
+        reporter.on_message(&report);
+    }
+    let stop_ids = encoder.tokenizer.stop_ids();
+    let encoder = Arc::new(encoder);
+    let eval_rows = match (&puzzles, &run.data.eval) {
+        (Some(puzzles), _) => Some(Rows::new(puzzles.eval.clone(), encoder.clone())),
+        (None, Some(path)) => {
+            let data = open_jsonl(Path::new(path), RowRules::grpo(), run.data.max_bad_rows)?;
+            Some(Rows::new(Arc::new(data), encoder.clone()))
+        }
+        (None, None) => None,
+    };
+    let measure = |model: &Qwen3Vl| -> Result<_, vtb_trainer::TrainError> {
+        let Some(rows) = &eval_rows else { return Ok(None) };
+        evaluate::accuracy(model, rows, &stop_ids, EVAL_TOKENS).map(Some)
+    };
+    let dropout = run.train.mode == "lora" && run.lora.dropout > 0.0;
+    let mut objective =
+        SftObjective::new(Rows::new(source, encoder), run.batch.clone(), run.seed, dropout)?;
+    let context = RunContext {
+        dir: &dir,
+        phase: "sft",
+        config: &config,
+        dataset_fingerprint: &fingerprint,
+        seed: run.seed,
+        resume: options.resume,
+        device: &machine.device,
+    };
+    let export = export(lora, shown(&model_dir), Some(model_dir.clone()));
+    let mut evaluate_step = |model: &Qwen3Vl, _: u64| {
+        Ok(measure(model)?.map(|found| evaluate::evaluation(&found)).unwrap_or_default())
+    };
+    let evaluate: &mut Evaluate<'_, Qwen3Vl> = &mut evaluate_step;
+    let hooks = Hooks {
+        reporter: reporter.as_mut(),
+        interrupt: &interrupt,
+        evaluate: Some(evaluate),
+        export: &export,
+    };
+    let loop_config = run.train.loop_config(&run.save, &run.log);
+    let outcome = train(&mut model, &mut objective, &loop_config, &context, hooks)?;
+    if let Outcome::Interrupted(_) = outcome {
+        return Ok(ExitCode::from(INTERRUPTED));
+    }
+    let after = measure(&model).context("the final evaluation failed")?;
+    let seconds = started.elapsed().as_secs_f64();
+    let kind = if model.adapter_factors().is_empty() { "model" } else { "adapter" };
+    let result = dir.checkpoints().join(format!("step-{}", run.train.max_steps)).join(kind);
+    let summary = json!({
+        "program": "train-sft",
+        "seed": run.seed,
+        "seconds": seconds,
+        "after": after,
+        "model": model_dir,
+        kind: result,
+    });
+    dir.write_summary(&summary)?;
+    if let Some(after) = after {
+        println!("held-out accuracy  {:.1} % of {}", 100.0 * after.accuracy, after.n);
+    }
+    println!("run directory      {}", shown(dir.root()));
+    println!("{kind:<18} {}", shown(&result));
+    Ok(ExitCode::SUCCESS)
+}
