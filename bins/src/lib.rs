@@ -7,6 +7,7 @@ pub mod data;
 pub mod demo;
 pub mod ending;
 pub mod evaluate;
+pub mod gpu_check;
 pub mod grpo_run;
 pub mod model;
 pub mod options;
