@@ -22,7 +22,11 @@ pub struct Rows {
 }
 
 /// Opens a JSONL file. Every row is checked before training starts.
-pub fn open_jsonl(path: &Path, rules: RowRules, max_bad_rows: usize) -> anyhow::Result<JsonlDataset> {
+pub fn open_jsonl(
+    path: &Path,
+    rules: RowRules,
+    max_bad_rows: usize,
+) -> anyhow::Result<JsonlDataset> {
     let mut options = OpenOptions::new(rules);
     options.max_bad_rows = max_bad_rows;
     let data = JsonlDataset::open(path, &options)?;
@@ -35,7 +39,11 @@ pub fn open_jsonl(path: &Path, rules: RowRules, max_bad_rows: usize) -> anyhow::
 impl Rows {
     /// Joins a data set with a processor.
     pub fn new(source: Arc<dyn RowSource>, encoder: Arc<RowEncoder>) -> Self {
-        Self { source, encoder, images: image_io::ImageOptions::default() }
+        Self {
+            source,
+            encoder,
+            images: image_io::ImageOptions::default(),
+        }
     }
 
     /// The data set.
@@ -48,7 +56,10 @@ impl Rows {
         &self.encoder
     }
 
-    fn read(&self, index: usize) -> Result<(TrainRow, Vec<Message>, Vec<Arc<ImagePatches>>), TrainError> {
+    fn read(
+        &self,
+        index: usize,
+    ) -> Result<(TrainRow, Vec<Message>, Vec<Arc<ImagePatches>>), TrainError> {
         let row = self.source.row(index).map_err(TrainError::other)?;
         let images = row.load_images(&self.images).map_err(TrainError::other)?;
         let patches = images
@@ -65,7 +76,10 @@ impl Rows {
         let messages = row
             .messages
             .iter()
-            .map(|m| Message { loss: m.loss, ..Message::new(m.role.as_str(), &m.content) })
+            .map(|m| Message {
+                loss: m.loss,
+                ..Message::new(m.role.as_str(), &m.content)
+            })
             .collect();
         Ok((row, messages, patches))
     }
@@ -99,13 +113,25 @@ impl PromptSource for Rows {
         while messages.last().is_some_and(|m| m.role == "assistant") {
             messages.pop();
         }
-        let encoded =
-            self.encoder.encode_prompt(&messages, &images).map_err(Self::in_row(&row))?;
+        let encoded = self
+            .encoder
+            .encode_prompt(&messages, &images)
+            .map_err(Self::in_row(&row))?;
         let reference = Reference::from_row(&row.columns())
             .map_err(|e| TrainError::Input(format!("{}: {e}", row.origin)))?;
-        let text = row.messages.iter().map(|m| m.content.as_str()).collect::<Vec<_>>().join("\n");
+        let text = row
+            .messages
+            .iter()
+            .map(|m| m.content.as_str())
+            .collect::<Vec<_>>()
+            .join("\n");
         let id = row.id.clone().unwrap_or_else(|| row.origin.to_string());
-        Ok(Prompt { row: encoded, reference, id, text })
+        Ok(Prompt {
+            row: encoded,
+            reference,
+            id,
+            text,
+        })
     }
 
     fn decode(&self, ids: &[u32]) -> Result<String, TrainError> {

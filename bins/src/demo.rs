@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use serde_json::json;
 use vtb_data::{GeneratedDataset, PuzzleSpec, RowMode, RowSource};
 use vtb_models_vlm::qwen3_vl::Qwen3Vl;
 use vtb_models_vlm::tiny::TinySpec;
@@ -33,35 +32,37 @@ pub struct Puzzles {
 pub fn puzzles(demo: &DemoSection, seed: u64, mode: RowMode) -> anyhow::Result<Puzzles> {
     let spec = |purpose: &str, count: usize| PuzzleSpec {
         task: demo.task.clone(),
-        params: params(demo),
+        params: demo.params.clone(),
         seed: rng::seed(seed, purpose, 0, 0),
         count,
     };
     let none = BTreeSet::new();
-    let eval =
-        GeneratedDataset::new(&spec("held-out puzzles", demo.eval_puzzles), RowMode::Grpo, &none)?;
+    let eval = GeneratedDataset::new(
+        &spec("held-out puzzles", demo.eval_puzzles),
+        RowMode::Grpo,
+        &none,
+    )?;
     let held_out = eval.scene_hashes();
-    let train =
-        GeneratedDataset::new(&spec("training puzzles", demo.train_puzzles), mode, &held_out)?;
+    let train = GeneratedDataset::new(
+        &spec("training puzzles", demo.train_puzzles),
+        mode,
+        &held_out,
+    )?;
     let chance = eval.records().iter().map(|r| r.chance()).sum::<f64>() / eval.len() as f64;
-    Ok(Puzzles { train: Arc::new(train), eval: Arc::new(eval), chance })
-}
-
-/// Parameters that suit a tiny model: small pictures, a one-line prompt.
-fn params(demo: &DemoSection) -> serde_json::Value {
-    match demo.task.as_str() {
-        "color_grid" => json!({
-            "canvas": demo.canvas,
-            "list_options": false,
-            "prompt_style": "short",
-        }),
-        "midpoint" => json!({ "canvas": demo.canvas }),
-        _ => json!({}),
-    }
+    Ok(Puzzles {
+        train: Arc::new(train),
+        eval: Arc::new(eval),
+        chance,
+    })
 }
 
 /// Writes a tiny model directory with fresh weights.
-pub fn write_tiny_model(dir: &Path, data: &dyn RowSource, seed: u64, machine: &Machine) -> anyhow::Result<()> {
+pub fn write_tiny_model(
+    dir: &Path,
+    data: &dyn RowSource,
+    seed: u64,
+    machine: &Machine,
+) -> anyhow::Result<()> {
     let mut corpus = Vec::new();
     for index in 0..data.len().min(CORPUS) {
         let row = data.row(index)?;

@@ -34,13 +34,18 @@ pub fn init_logs() {
 }
 
 /// Turns a program's result into its exit code, printing an error and its causes in one line.
-#[allow(clippy::print_stderr, reason = "the one place where programs report their failure")]
+#[allow(
+    clippy::print_stderr,
+    reason = "the one place where programs report their failure"
+)]
 pub fn finish(result: anyhow::Result<ExitCode>) -> ExitCode {
     let error = match result {
         Ok(code) => return code,
         Err(error) => error,
     };
     eprintln!("error: {error:#}");
-    let usage = error.chain().any(|cause| cause.is::<Usage>() || cause.is::<crate::config::ConfigFaults>());
+    let usage = error
+        .chain()
+        .any(|cause| cause.is::<Usage>() || cause.is::<crate::config::ConfigFaults>());
     ExitCode::from(if usage { USAGE } else { 1 })
 }

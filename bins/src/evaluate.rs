@@ -42,7 +42,9 @@ pub fn accuracy(
 }
 
 fn judge() -> Result<Box<dyn Reward>, TrainError> {
-    Registry::builtin().build("auto", &serde_json::Value::Null).map_err(TrainError::other)
+    Registry::builtin()
+        .build("auto", &serde_json::Value::Null)
+        .map_err(TrainError::other)
 }
 
 /// As the step loop logs it.

@@ -18,7 +18,7 @@ use vtb_trainer::rollout::InProcess;
 use vtb_trainer::run_dir::RunDir;
 use vtb_trainer::signal::Interrupt;
 use vtb_trainer::train::{
-    Evaluate, GrpoObjective, Hooks, Outcome, PromptSource, RunContext, SftObjective, train,
+    Evaluate, GrpoObjective, Hooks, Outcome, RunContext, SftObjective, train,
 };
 
 use crate::data::{Rows, open_jsonl};
@@ -65,7 +65,9 @@ pub fn run(options: &TrainOptions) -> anyhow::Result<ExitCode> {
     if let Outcome::Interrupted(step) = trained.outcome {
         let root = shown(session.dir.root());
         let how = format!("--resume --output-dir {root}");
-        session.reporter.on_message(&format!("interrupted after step {step}; go on with {how}"));
+        session
+            .reporter
+            .on_message(&format!("interrupted after step {step}; go on with {how}"));
         return Ok(ExitCode::from(INTERRUPTED));
     }
     let seconds = started.elapsed().as_secs_f64();
@@ -75,9 +77,14 @@ pub fn run(options: &TrainOptions) -> anyhow::Result<ExitCode> {
 }
 
 fn check(run: &GrpoRun) -> anyhow::Result<()> {
-    let mut faults: Vec<String> =
-        run.grpo.validate().iter().map(|fault| format!("grpo.{fault}")).collect();
-    let rows = run.batch.batch_size * run.batch.gradient_accumulation * run.batch.steps_per_generation;
+    let mut faults: Vec<String> = run
+        .grpo
+        .validate()
+        .iter()
+        .map(|fault| format!("grpo.{fault}"))
+        .collect();
+    let rows =
+        run.batch.batch_size * run.batch.gradient_accumulation * run.batch.steps_per_generation;
     if rows == 0 || !rows.is_multiple_of(run.grpo.num_generations.max(1)) {
         faults.push(format!(
             "batch.batch_size · batch.gradient_accumulation · batch.steps_per_generation = {rows} must be a multiple \
@@ -92,7 +99,10 @@ fn check(run: &GrpoRun) -> anyhow::Result<()> {
         faults.push("rewards is empty; name at least one reward".into());
     }
     if !["lora", "full"].contains(&run.train.mode.as_str()) {
-        faults.push(format!("train.mode = `{}`: use `lora` or `full`", run.train.mode));
+        faults.push(format!(
+            "train.mode = `{}`: use `lora` or `full`",
+            run.train.mode
+        ));
     }
     if let Err(error) = check_machine(&run.model) {
         faults.push(error.to_string());
@@ -106,7 +116,12 @@ fn check(run: &GrpoRun) -> anyhow::Result<()> {
 fn plan(run: &GrpoRun) -> anyhow::Result<Plan> {
     let mut plan = Plan::default();
     let bytes = if run.model.precision == "bf16" { 2 } else { 4 };
-    plan.model(run.model.path.as_deref().map(Path::new), &run.lora, &run.train, bytes)?;
+    plan.model(
+        run.model.path.as_deref().map(Path::new),
+        &run.lora,
+        &run.train,
+        bytes,
+    )?;
     match &run.data.train {
         Some(path) => plan.line("data", path),
         None => plan.line(
@@ -118,7 +133,10 @@ fn plan(run: &GrpoRun) -> anyhow::Result<Plan> {
         ),
     }
     if run.model.path.is_none() {
-        plan.line("warm start", format!("{} supervised steps", run.demo.warm_steps));
+        plan.line(
+            "warm start",
+            format!("{} supervised steps", run.demo.warm_steps),
+        );
     }
     let rows = run.batch.batch_size * run.batch.gradient_accumulation;
     plan.line(
@@ -141,10 +159,16 @@ fn plan(run: &GrpoRun) -> anyhow::Result<Plan> {
             run.grpo.temperature
         ),
     );
-    let rewards: Vec<String> =
-        run.rewards.iter().map(|r| format!("{} × {}", r.weight, r.name)).collect();
+    let rewards: Vec<String> = run
+        .rewards
+        .iter()
+        .map(|r| format!("{} × {}", r.weight, r.name))
+        .collect();
     plan.line("rewards", rewards.join(", "));
-    plan.line("learning rate", format!("{} ({:?})", run.train.learning_rate, run.train.schedule));
+    plan.line(
+        "learning rate",
+        format!("{} ({:?})", run.train.learning_rate, run.train.schedule),
+    );
     plan.line("seed", run.seed);
     plan.line("output", &run.output_dir);
     Ok(plan)
@@ -188,14 +212,30 @@ impl<'a> Session<'a> {
         let machine = open_machine(&run.model)?;
         if let Some(path) = &run.model.path {
             // A model that does not load leaves no run directory behind.
-            open_model(Path::new(path), run.model.adapter.as_deref().map(Path::new), &machine)?;
+            open_model(
+                Path::new(path),
+                run.model.adapter.as_deref().map(Path::new),
+                &machine,
+            )?;
         }
-        let dir = open_run("train-grpo", root, options.resume, run.seed, toml, &fingerprint, &config)?;
+        let dir = open_run(
+            "train-grpo",
+            root,
+            options.resume,
+            run.seed,
+            toml,
+            &fingerprint,
+            &config,
+        )?;
         let interrupt = Interrupt::install()?;
         Ok(Self {
             run,
             resume: options.resume,
-            model_dir: run.model.path.as_ref().map_or_else(|| dir.root().join("model"), PathBuf::from),
+            model_dir: run
+                .model
+                .path
+                .as_ref()
+                .map_or_else(|| dir.root().join("model"), PathBuf::from),
             config,
             machine,
             reporter: reporter(options, run.log.seconds, &interrupt)?,
@@ -207,7 +247,9 @@ impl<'a> Session<'a> {
 
     /// Gives the tiny model a short supervised start. False when interrupted.
     fn warm_start(&mut self) -> anyhow::Result<bool> {
-        let Some(puzzles) = &self.puzzles else { return Ok(true) };
+        let Some(puzzles) = &self.puzzles else {
+            return Ok(true);
+        };
         if self.run.model.path.is_some() || demo::has_weights(&self.model_dir) {
             return Ok(true);
         }
@@ -226,7 +268,15 @@ impl<'a> Session<'a> {
         let config = serde_json::to_value(&settings)?;
         let fingerprint = puzzles.train.fingerprint().to_string();
         let toml = toml::to_string(&settings)?;
-        let dir = open_run("warm start", &warm_root, resume, seed, &toml, &fingerprint, &config)?;
+        let dir = open_run(
+            "warm start",
+            &warm_root,
+            resume,
+            seed,
+            &toml,
+            &fingerprint,
+            &config,
+        )?;
         let context = RunContext {
             dir: &dir,
             phase: "warm start",
@@ -249,7 +299,8 @@ impl<'a> Session<'a> {
             return Ok(false);
         }
         save_model(&model, &fresh, &self.model_dir)?;
-        std::fs::remove_dir_all(&fresh).with_context(|| format!("cannot remove {}", fresh.display()))?;
+        std::fs::remove_dir_all(&fresh)
+            .with_context(|| format!("cannot remove {}", fresh.display()))?;
         Ok(true)
     }
 
@@ -268,14 +319,29 @@ impl<'a> Session<'a> {
     fn prompts(&self, encoder: &Arc<RowEncoder>) -> anyhow::Result<(Rows, Option<Rows>)> {
         if let Some(puzzles) = &self.puzzles {
             let eval = Rows::new(puzzles.eval.clone(), encoder.clone());
-            return Ok((Rows::new(puzzles.train.clone(), encoder.clone()), Some(eval)));
+            return Ok((
+                Rows::new(puzzles.train.clone(), encoder.clone()),
+                Some(eval),
+            ));
         }
         let open = |path: &str| -> anyhow::Result<Rows> {
-            let data = open_jsonl(Path::new(path), RowRules::grpo(), self.run.data.max_bad_rows)?;
+            let data = open_jsonl(
+                Path::new(path),
+                RowRules::grpo(),
+                self.run.data.max_bad_rows,
+            )?;
             Ok(Rows::new(Arc::new(data), encoder.clone()))
         };
-        let train = self.run.data.train.as_deref().context("no training data is named")?;
-        Ok((open(train)?, self.run.data.eval.as_deref().map(open).transpose()?))
+        let train = self
+            .run
+            .data
+            .train
+            .as_deref()
+            .context("no training data is named")?;
+        Ok((
+            open(train)?,
+            self.run.data.eval.as_deref().map(open).transpose()?,
+        ))
     }
 
     /// Measures, trains, measures again.
@@ -301,7 +367,9 @@ impl<'a> Session<'a> {
         let dropout = self.run.lora.dropout > 0.0;
         let mut objective = GrpoObjective::new(
             train_rows,
-            InProcess { batch: ROLLOUT_BATCH },
+            InProcess {
+                batch: ROLLOUT_BATCH,
+            },
             rewards,
             self.run.grpo.clone(),
             self.run.batch.clone(),
@@ -322,7 +390,9 @@ impl<'a> Session<'a> {
         let base = shown(&self.model_dir);
         let export = export(lora, base, Some(self.model_dir.clone()));
         let mut measure = |model: &Qwen3Vl, _step: u64| {
-            let Some(rows) = &eval_rows else { return Ok(Default::default()) };
+            let Some(rows) = &eval_rows else {
+                return Ok(Default::default());
+            };
             let found = evaluate::accuracy(model, rows, &stop_ids, max_new)?;
             Ok(evaluate::evaluation(&found))
         };
@@ -341,13 +411,26 @@ impl<'a> Session<'a> {
             }
             _ => None,
         };
-        let kind = if model.adapter_factors().is_empty() { "model" } else { "adapter" };
+        let kind = if model.adapter_factors().is_empty() {
+            "model"
+        } else {
+            "adapter"
+        };
         let step = match outcome {
             Outcome::Interrupted(step) | Outcome::Stopped(step, _) => step,
             Outcome::Finished => self.run.train.max_steps,
         };
-        let adapter = self.dir.checkpoints().join(format!("step-{step}")).join(kind);
-        Ok(Trained { outcome, before, after, adapter })
+        let adapter = self
+            .dir
+            .checkpoints()
+            .join(format!("step-{step}"))
+            .join(kind);
+        Ok(Trained {
+            outcome,
+            before,
+            after,
+            adapter,
+        })
     }
 
     /// Held-out accuracy before training, remembered for a resumed run.
@@ -366,7 +449,8 @@ impl<'a> Session<'a> {
             return Ok(Some(found));
         }
         let found = evaluate::accuracy(model, rows, stop_ids, self.run.grpo.max_completion_length)?;
-        self.dir.write(&file, serde_json::to_string(&found)?.as_bytes())?;
+        self.dir
+            .write(&file, serde_json::to_string(&found)?.as_bytes())?;
         let message = format!("held-out accuracy {name}: {}", percent(&found));
         self.reporter.on_message(&message);
         Ok(Some(found))
@@ -403,11 +487,20 @@ impl<'a> Session<'a> {
             lines.push(format!("held-out accuracy after   {}", percent(after)));
         }
         if let Some(puzzles) = &self.puzzles {
-            lines.push(format!("chance                    {:.1} %", 100.0 * puzzles.chance));
+            lines.push(format!(
+                "chance                    {:.1} %",
+                100.0 * puzzles.chance
+            ));
         }
         lines.push(format!("time                      {seconds:.0} s"));
-        lines.push(format!("run directory             {}", shown(self.dir.root())));
-        lines.push(format!("try it                    {}", self.try_it(trained)?));
+        lines.push(format!(
+            "run directory             {}",
+            shown(self.dir.root())
+        ));
+        lines.push(format!(
+            "try it                    {}",
+            self.try_it(trained)?
+        ));
         Ok(lines.join("\n") + "\n")
     }
 
@@ -420,13 +513,20 @@ impl<'a> Session<'a> {
                 if let Some(image) = row.load_images(&Default::default())?.first() {
                     vtb_data::image_io::write_png(&path, image)?;
                 }
-                let text = row.messages.iter().map(|m| m.content.replace("<image>", ""));
+                let text = row
+                    .messages
+                    .iter()
+                    .map(|m| m.content.replace("<image>", ""));
                 (shown(&path), text.collect::<String>())
             }
             None => ("PICTURE".into(), "QUESTION".into()),
         };
         let weights = if trained.adapter.ends_with("adapter") {
-            format!("--model {} --adapter {}", shown(&self.model_dir), shown(&trained.adapter))
+            format!(
+                "--model {} --adapter {}",
+                shown(&self.model_dir),
+                shown(&trained.adapter)
+            )
         } else {
             format!("--model {}", shown(&trained.adapter))
         };
@@ -441,7 +541,11 @@ fn fingerprint(run: &GrpoRun, puzzles: Option<&Puzzles>) -> anyhow::Result<Strin
     if let Some(puzzles) = puzzles {
         return Ok(puzzles.train.fingerprint().to_string());
     }
-    let path = run.data.train.as_deref().context("no training data is named")?;
+    let path = run
+        .data
+        .train
+        .as_deref()
+        .context("no training data is named")?;
     let data = open_jsonl(Path::new(path), RowRules::grpo(), run.data.max_bad_rows)?;
     Ok(data.fingerprint().to_string())
 }

@@ -24,7 +24,10 @@ pub struct Machine {
 
 /// Checks `model.device` and `model.precision` without opening anything.
 pub fn check_machine(section: &ModelSection) -> anyhow::Result<DeviceChoice> {
-    let device = section.device.parse().map_err(|e: vtb_nn::NnError| Usage(e.to_string()))?;
+    let device = section
+        .device
+        .parse()
+        .map_err(|e: vtb_nn::NnError| Usage(e.to_string()))?;
     if !["auto", "f32", "bf16"].contains(&section.precision.as_str()) {
         bail!(Usage(format!(
             "model.precision = `{}`: use `auto`, `f32` or `bf16`",
@@ -65,7 +68,10 @@ pub fn open_model(
 
 /// Tokenizer, template and picture settings of a model directory.
 pub fn open_encoder(path: &Path, model: &Qwen3Vl) -> anyhow::Result<RowEncoder> {
-    Ok(RowEncoder::from_dir(&ModelDir::open(path)?, model.config())?)
+    Ok(RowEncoder::from_dir(
+        &ModelDir::open(path)?,
+        model.config(),
+    )?)
 }
 
 /// Attaches a fresh adapter unless one was loaded; says which layers it sits on.

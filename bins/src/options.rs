@@ -80,18 +80,29 @@ impl TrainOptions {
             ("model.adapter", text(&self.adapter)),
             ("data.train", text(&self.data)),
             ("data.eval", text(&self.eval_data)),
-            ("train.max_steps", number(self.max_steps.map(|v| v.to_string()))),
-            ("train.learning_rate", self.learning_rate.map(|v| format!("{v:?}"))),
+            (
+                "train.max_steps",
+                number(self.max_steps.map(|v| v.to_string())),
+            ),
+            (
+                "train.learning_rate",
+                self.learning_rate.map(|v| format!("{v:?}")),
+            ),
             ("batch.batch_size", self.batch_size.map(|v| v.to_string())),
-            ("batch.gradient_accumulation", self.gradient_accumulation.map(|v| v.to_string())),
+            (
+                "batch.gradient_accumulation",
+                self.gradient_accumulation.map(|v| v.to_string()),
+            ),
             ("lora.rank", self.lora_rank.map(|v| v.to_string())),
             ("seed", self.seed.map(|v| v.to_string())),
             ("model.device", self.device.as_deref().map(quoted)),
             ("model.precision", self.precision.as_deref().map(quoted)),
             ("output_dir", text(&self.output_dir)),
         ];
-        let mut all: Vec<String> =
-            pairs.into_iter().filter_map(|(k, v)| Some(format!("{k}={}", v?))).collect();
+        let mut all: Vec<String> = pairs
+            .into_iter()
+            .filter_map(|(k, v)| Some(format!("{k}={}", v?)))
+            .collect();
         all.extend(self.set.iter().cloned());
         all
     }

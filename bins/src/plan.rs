@@ -22,19 +22,40 @@ impl Plan {
     }
 
     /// The model's size and what its weights and trainable parameters take.
-    pub fn model(&mut self, path: Option<&Path>, lora: &LoraSection, train: &TrainSection, bytes: u64) -> anyhow::Result<()> {
+    pub fn model(
+        &mut self,
+        path: Option<&Path>,
+        lora: &LoraSection,
+        train: &TrainSection,
+        bytes: u64,
+    ) -> anyhow::Result<()> {
         let Some(path) = path else {
-            self.line("model", "a tiny Qwen3-VL, made here (random weights, real file layout)");
+            self.line(
+                "model",
+                "a tiny Qwen3-VL, made here (random weights, real file layout)",
+            );
             return Ok(());
         };
         let config = Qwen3VlConfig::from_dir(&ModelDir::open(path)?)?;
         let parameters = config.parameters();
         self.line("model", path.display());
-        self.line("parameters", format!("{} ({})", parameters, gib(parameters * bytes)));
+        self.line(
+            "parameters",
+            format!("{} ({})", parameters, gib(parameters * bytes)),
+        );
         if train.mode == "full" {
-            self.line("trainable", format!("all; gradients and AdamW {}", gib(parameters * 12)));
+            self.line(
+                "trainable",
+                format!("all; gradients and AdamW {}", gib(parameters * 12)),
+            );
         } else {
-            self.line("adapter", format!("rank {}, alpha {}, targets {}", lora.rank, lora.alpha, lora.targets));
+            self.line(
+                "adapter",
+                format!(
+                    "rank {}, alpha {}, targets {}",
+                    lora.rank, lora.alpha, lora.targets
+                ),
+            );
         }
         Ok(())
     }

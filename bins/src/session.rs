@@ -33,21 +33,32 @@ const OPTIONAL: [&str; 10] = [
 ];
 
 /// Keys below which anything may stand.
-const FREE: [&str; 1] = ["rewards"];
+const FREE: [&str; 2] = ["rewards", "demo.params"];
 
 /// Reads the configuration file and the flags over `defaults`.
 pub fn settings<T: Serialize + DeserializeOwned>(
     options: &TrainOptions,
     defaults: &T,
 ) -> anyhow::Result<Resolved<T>> {
-    let schema = Schema { optional: &OPTIONAL, free: &FREE };
-    Ok(resolve(defaults, options.config.as_deref(), &options.overrides(), schema)?)
+    let schema = Schema {
+        optional: &OPTIONAL,
+        free: &FREE,
+    };
+    Ok(resolve(
+        defaults,
+        options.config.as_deref(),
+        &options.overrides(),
+        schema,
+    )?)
 }
 
 /// Whether a configuration file or `--set` names a model.
 pub fn names_model(options: &TrainOptions) -> bool {
     let set = options.set.iter().any(|s| s.starts_with("model.path"));
-    let file = options.config.as_deref().and_then(|p| std::fs::read_to_string(p).ok());
+    let file = options
+        .config
+        .as_deref()
+        .and_then(|p| std::fs::read_to_string(p).ok());
     let table = file.and_then(|text| text.parse::<toml::Table>().ok());
     let named = table.and_then(|t| t.get("model")?.get("path").cloned());
     set || named.is_some()
@@ -97,16 +108,24 @@ pub fn open_run(
 }
 
 /// A dashboard, a bar or plain lines.
-pub fn reporter(options: &TrainOptions, seconds: f64, interrupt: &Interrupt) -> anyhow::Result<Box<dyn Reporter>> {
+pub fn reporter(
+    options: &TrainOptions,
+    seconds: f64,
+    interrupt: &Interrupt,
+) -> anyhow::Result<Box<dyn Reporter>> {
     if options.tui {
         return dashboard(interrupt);
     }
-    Ok(progress::automatic(Duration::from_secs_f64(seconds.clamp(0.0, 3600.0))))
+    Ok(progress::automatic(Duration::from_secs_f64(
+        seconds.clamp(0.0, 3600.0),
+    )))
 }
 
 #[cfg(feature = "tui")]
 fn dashboard(interrupt: &Interrupt) -> anyhow::Result<Box<dyn Reporter>> {
-    Ok(Box::new(vtb_trainer::tui::Dashboard::open(interrupt.clone())?))
+    Ok(Box::new(vtb_trainer::tui::Dashboard::open(
+        interrupt.clone(),
+    )?))
 }
 
 #[cfg(not(feature = "tui"))]
@@ -115,21 +134,42 @@ fn dashboard(_interrupt: &Interrupt) -> anyhow::Result<Box<dyn Reporter>> {
 }
 
 /// Adds the adapter, or the whole model, to a checkpoint.
-pub fn export(lora: LoraConfig, base: String, full: Option<PathBuf>) -> impl Fn(&Qwen3Vl) -> Result<Contents<'static>, TrainError> {
+pub fn export(
+    lora: LoraConfig,
+    base: String,
+    full: Option<PathBuf>,
+) -> impl Fn(&Qwen3Vl) -> Result<Contents<'static>, TrainError> {
     move |model| {
         let mut contents = Contents::new();
         let factors = model.adapter_factors();
         if !factors.is_empty() {
             let (lora, base) = (lora.clone(), base.clone());
-            let size_hint =
-                factors.values().map(|f| (f.a.num_elements() + f.b.num_elements()) as u64 * 4).sum();
-            let write = move |dir: &Path| write_adapter(dir, &lora, &base, &factors).map_err(TrainError::other);
-            contents.insert("adapter".into(), Content::Tree { size_hint, write: Box::new(write) });
+            let size_hint = factors
+                .values()
+                .map(|f| (f.a.num_elements() + f.b.num_elements()) as u64 * 4)
+                .sum();
+            let write = move |dir: &Path| {
+                write_adapter(dir, &lora, &base, &factors).map_err(TrainError::other)
+            };
+            contents.insert(
+                "adapter".into(),
+                Content::Tree {
+                    size_hint,
+                    write: Box::new(write),
+                },
+            );
         } else if let Some(source) = &full {
             let size_hint = model.parameters() * 4;
             let (model, source) = (model.clone(), source.clone());
-            let write = move |dir: &Path| save_model(&model, &source, dir).map_err(TrainError::other);
-            contents.insert("model".into(), Content::Tree { size_hint, write: Box::new(write) });
+            let write =
+                move |dir: &Path| save_model(&model, &source, dir).map_err(TrainError::other);
+            contents.insert(
+                "model".into(),
+                Content::Tree {
+                    size_hint,
+                    write: Box::new(write),
+                },
+            );
         }
         Ok(contents)
     }
@@ -140,7 +180,11 @@ pub fn save_model(model: &Qwen3Vl, source: &Path, dir: &Path) -> anyhow::Result<
     std::fs::create_dir_all(dir)?;
     for entry in std::fs::read_dir(source)? {
         let path = entry?.path();
-        let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default().to_owned();
+        let name = path
+            .file_name()
+            .and_then(|n| n.to_str())
+            .unwrap_or_default()
+            .to_owned();
         let text = name.ends_with(".json") || name.ends_with(".jinja") || name.ends_with(".txt");
         if path.is_file() && text && !name.contains("safetensors") && name != "config.json" {
             std::fs::copy(&path, dir.join(&name))?;
@@ -153,5 +197,9 @@ pub fn save_model(model: &Qwen3Vl, source: &Path, dir: &Path) -> anyhow::Result<
 /// Quotes a path for a command line where it needs it.
 pub fn shown(path: &Path) -> String {
     let text = path.display().to_string();
-    if text.contains(char::is_whitespace) { format!("'{text}'") } else { text }
+    if text.contains(char::is_whitespace) {
+        format!("'{text}'")
+    } else {
+        text
+    }
 }

@@ -120,8 +120,15 @@ pub struct LoraSection {
 impl Default for LoraSection {
     /// Rank 16, alpha 32 on the seven projections of the decoder.
     fn default() -> Self {
-        let names =
-            ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"];
+        let names = [
+            "q_proj",
+            "k_proj",
+            "v_proj",
+            "o_proj",
+            "gate_proj",
+            "up_proj",
+            "down_proj",
+        ];
         Self {
             rank: 16,
             alpha: 32.0,
@@ -204,7 +211,10 @@ impl TrainSection {
             },
             max_grad_norm: self.max_grad_norm,
             save_steps: save.steps,
-            retention: Retention { last: save.keep_last, best: save.keep_best },
+            retention: Retention {
+                last: save.keep_last,
+                best: save.keep_best,
+            },
             eval_steps: self.eval_steps,
             completion_steps: log.completion_steps,
             max_skipped_steps: self.max_skipped_steps,
@@ -218,8 +228,8 @@ impl TrainSection {
 pub struct DemoSection {
     /// Puzzle task.
     pub task: String,
-    /// Side of the pictures in pixels.
-    pub canvas: u32,
+    /// Parameters of the task that differ from its defaults.
+    pub params: serde_json::Value,
     /// Training puzzles.
     pub train_puzzles: usize,
     /// Held-out puzzles, of other scenes.
@@ -276,7 +286,17 @@ fn common_train(max_steps: u64, learning_rate: f64) -> TrainSection {
 fn common_demo() -> DemoSection {
     DemoSection {
         task: "color_grid".into(),
-        canvas: 96,
+        params: serde_json::json!({
+            "canvas": 96,
+            "list_options": false,
+            "prompt_style": "short",
+            "tints": 4,
+            "offset": 0.02,
+            "radius_min": 0.1,
+            "radius_max": 0.1,
+            "spacing_min": 0.26,
+            "spacing_max": 0.26,
+        }),
         train_puzzles: 40_000,
         eval_puzzles: 500,
         warm_steps: 350,
@@ -296,7 +316,11 @@ fn common_model() -> ModelSection {
 }
 
 fn common_data() -> DataSection {
-    DataSection { train: None, eval: None, max_bad_rows: 0 }
+    DataSection {
+        train: None,
+        eval: None,
+        max_bad_rows: 0,
+    }
 }
 
 impl GrpoRun {
@@ -316,13 +340,30 @@ impl GrpoRun {
                 reward("format", 1.0, serde_json::json!({})),
             ],
             demo: common_demo(),
-            save: SaveSection { steps: 100, keep_last: 2, keep_best: true },
-            log: LogSection { completion_steps: 10, seconds: 5.0 },
+            save: SaveSection {
+                steps: 100,
+                keep_last: 2,
+                keep_best: true,
+            },
+            log: LogSection {
+                completion_steps: 10,
+                seconds: 5.0,
+            },
         };
         if demo {
-            run.train = TrainSection { warmup_ratio: 0.02, ..common_train(400, 2e-3) };
-            run.lora = LoraSection { targets: ModuleFilter::all_linear(), ..run.lora };
-            run.batch = GrpoSettings { batch_size: 128, recompute: false, ..run.batch };
+            run.train = TrainSection {
+                warmup_ratio: 0.02,
+                ..common_train(400, 2e-3)
+            };
+            run.lora = LoraSection {
+                targets: ModuleFilter::all_linear(),
+                ..run.lora
+            };
+            run.batch = GrpoSettings {
+                batch_size: 128,
+                recompute: false,
+                ..run.batch
+            };
             run.grpo.max_completion_length = 8;
             run.rewards = vec![reward("auto", 1.0, serde_json::json!({}))];
         }
@@ -331,7 +372,11 @@ impl GrpoRun {
 }
 
 fn reward(name: &str, weight: f64, params: serde_json::Value) -> RewardSpec {
-    RewardSpec { name: name.into(), weight, params }
+    RewardSpec {
+        name: name.into(),
+        weight,
+        params,
+    }
 }
 
 impl SftRun {
@@ -346,12 +391,26 @@ impl SftRun {
             train: common_train(500, 1e-4),
             batch: SftSettings::default(),
             demo: common_demo(),
-            save: SaveSection { steps: 100, keep_last: 2, keep_best: true },
-            log: LogSection { completion_steps: 0, seconds: 5.0 },
+            save: SaveSection {
+                steps: 100,
+                keep_last: 2,
+                keep_best: true,
+            },
+            log: LogSection {
+                completion_steps: 0,
+                seconds: 5.0,
+            },
         };
         if demo {
-            run.train = TrainSection { mode: "full".into(), ..common_train(400, 1e-3) };
-            run.batch = SftSettings { batch_size: 32, recompute: false, ..run.batch };
+            run.train = TrainSection {
+                mode: "full".into(),
+                ..common_train(400, 1e-3)
+            };
+            run.batch = SftSettings {
+                batch_size: 32,
+                recompute: false,
+                ..run.batch
+            };
         }
         run
     }

@@ -57,7 +57,10 @@ fn check(run: &SftRun) -> anyhow::Result<()> {
         faults.push("a model is named but no data; give --data FILE (ms-swift JSONL)".into());
     }
     if !["lora", "full"].contains(&run.train.mode.as_str()) {
-        faults.push(format!("train.mode = `{}`: use `lora` or `full`", run.train.mode));
+        faults.push(format!(
+            "train.mode = `{}`: use `lora` or `full`",
+            run.train.mode
+        ));
     }
     if let Err(error) = check_machine(&run.model) {
         faults.push(error.to_string());
@@ -68,14 +71,25 @@ fn check(run: &SftRun) -> anyhow::Result<()> {
 fn plan(run: &SftRun) -> anyhow::Result<Plan> {
     let mut plan = Plan::default();
     let bytes = if run.model.precision == "bf16" { 2 } else { 4 };
-    plan.model(run.model.path.as_deref().map(Path::new), &run.lora, &run.train, bytes)?;
+    plan.model(
+        run.model.path.as_deref().map(Path::new),
+        &run.lora,
+        &run.train,
+        bytes,
+    )?;
     let data = run.data.train.clone().unwrap_or_else(|| {
-        format!("{} generated {} puzzles", run.demo.train_puzzles, run.demo.task)
+        format!(
+            "{} generated {} puzzles",
+            run.demo.train_puzzles, run.demo.task
+        )
     });
     plan.line("data", data);
     let rows = run.batch.batch_size * run.batch.gradient_accumulation;
     plan.line("steps", format!("{} × {rows} rows", run.train.max_steps));
-    plan.line("learning rate", format!("{} ({:?})", run.train.learning_rate, run.train.schedule));
+    plan.line(
+        "learning rate",
+        format!("{} ({:?})", run.train.learning_rate, run.train.schedule),
+    );
     plan.line("seed", run.seed);
     plan.line("output", &run.output_dir);
     Ok(plan)
@@ -96,18 +110,30 @@ fn execute(
     };
     let source: Arc<dyn RowSource> = match (&puzzles, run.data.train.as_deref()) {
         (Some(puzzles), _) => puzzles.train.clone(),
-        (None, Some(path)) => {
-            Arc::new(open_jsonl(Path::new(path), RowRules::sft(), run.data.max_bad_rows)?)
-        }
+        (None, Some(path)) => Arc::new(open_jsonl(
+            Path::new(path),
+            RowRules::sft(),
+            run.data.max_bad_rows,
+        )?),
         (None, None) => return Err(anyhow::anyhow!("no training data is named")),
     };
     let machine = open_machine(&run.model)?;
     let adapter = run.model.adapter.as_deref().map(Path::new);
     let given = run.model.path.as_deref().map(Path::new);
-    let mut loaded = given.map(|path| open_model(path, adapter, &machine)).transpose()?;
+    let mut loaded = given
+        .map(|path| open_model(path, adapter, &machine))
+        .transpose()?;
     let fingerprint = source.fingerprint().to_string();
     let root = Path::new(&run.output_dir);
-    let dir = open_run("train-sft", root, options.resume, run.seed, toml, &fingerprint, &config)?;
+    let dir = open_run(
+        "train-sft",
+        root,
+        options.resume,
+        run.seed,
+        toml,
+        &fingerprint,
+        &config,
+    )?;
     let model_dir = given.map_or_else(|| dir.root().join("model"), PathBuf::from);
     if given.is_none() && !demo::has_weights(&model_dir) {
         demo::write_tiny_model(&model_dir, source.as_ref(), run.seed, &machine)?;
@@ -122,7 +148,11 @@ fn execute(
     reporter.on_message(&format!("plan\n{plan}"));
     let lora = run.lora.config();
     if run.train.mode == "full" {
-        let what = if given.is_none() { FullTraining::Everything } else { FullTraining::Language };
+        let what = if given.is_none() {
+            FullTraining::Everything
+        } else {
+            FullTraining::Language
+        };
         model.train_full(what);
     } else {
         let report = attach(&mut model, &lora, rng::seed(run.seed, "adapter", 0, 0))?;
@@ -139,12 +169,18 @@ fn execute(
         (None, None) => None,
     };
     let measure = |model: &Qwen3Vl| -> Result<_, vtb_trainer::TrainError> {
-        let Some(rows) = &eval_rows else { return Ok(None) };
+        let Some(rows) = &eval_rows else {
+            return Ok(None);
+        };
         evaluate::accuracy(model, rows, &stop_ids, EVAL_TOKENS).map(Some)
     };
     let dropout = run.train.mode == "lora" && run.lora.dropout > 0.0;
-    let mut objective =
-        SftObjective::new(Rows::new(source, encoder), run.batch.clone(), run.seed, dropout)?;
+    let mut objective = SftObjective::new(
+        Rows::new(source, encoder),
+        run.batch.clone(),
+        run.seed,
+        dropout,
+    )?;
     let context = RunContext {
         dir: &dir,
         phase: "sft",
@@ -156,7 +192,9 @@ fn execute(
     };
     let export = export(lora, shown(&model_dir), Some(model_dir.clone()));
     let mut evaluate_step = |model: &Qwen3Vl, _: u64| {
-        Ok(measure(model)?.map(|found| evaluate::evaluation(&found)).unwrap_or_default())
+        Ok(measure(model)?
+            .map(|found| evaluate::evaluation(&found))
+            .unwrap_or_default())
     };
     let evaluate: &mut Evaluate<'_, Qwen3Vl> = &mut evaluate_step;
     let hooks = Hooks {
@@ -172,8 +210,15 @@ fn execute(
     }
     let after = measure(&model).context("the final evaluation failed")?;
     let seconds = started.elapsed().as_secs_f64();
-    let kind = if model.adapter_factors().is_empty() { "model" } else { "adapter" };
-    let result = dir.checkpoints().join(format!("step-{}", run.train.max_steps)).join(kind);
+    let kind = if model.adapter_factors().is_empty() {
+        "model"
+    } else {
+        "adapter"
+    };
+    let result = dir
+        .checkpoints()
+        .join(format!("step-{}", run.train.max_steps))
+        .join(kind);
     let summary = json!({
         "program": "train-sft",
         "seed": run.seed,
@@ -184,7 +229,11 @@ fn execute(
     });
     dir.write_summary(&summary)?;
     if let Some(after) = after {
-        println!("held-out accuracy  {:.1} % of {}", 100.0 * after.accuracy, after.n);
+        println!(
+            "held-out accuracy  {:.1} % of {}",
+            100.0 * after.accuracy,
+            after.n
+        );
     }
     println!("run directory      {}", shown(dir.root()));
     println!("{kind:<18} {}", shown(&result));

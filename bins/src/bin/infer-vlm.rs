@@ -81,7 +81,9 @@ fn answer(cli: &Cli) -> anyhow::Result<ExitCode> {
     let images = encoder.images.load(&cli.image)?;
     let mut message = Message::user(&cli.prompt);
     if message.images() == 0 {
-        message.parts.splice(0..0, cli.image.iter().map(|_| Part::Image));
+        message
+            .parts
+            .splice(0..0, cli.image.iter().map(|_| Part::Image));
     }
     let row = encoder.encode_prompt(&[message], &images)?;
     let options = SampleOptions {

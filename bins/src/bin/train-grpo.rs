@@ -50,13 +50,24 @@ fn main() -> ExitCode {
     ending::init_logs();
     let mut options = cli.options;
     let pairs = [
-        ("grpo.num_generations", cli.num_generations.map(|v| v.to_string())),
-        ("grpo.max_completion_length", cli.max_completion_length.map(|v| v.to_string())),
-        ("grpo.temperature", cli.temperature.map(|v| format!("{v:?}"))),
+        (
+            "grpo.num_generations",
+            cli.num_generations.map(|v| v.to_string()),
+        ),
+        (
+            "grpo.max_completion_length",
+            cli.max_completion_length.map(|v| v.to_string()),
+        ),
+        (
+            "grpo.temperature",
+            cli.temperature.map(|v| format!("{v:?}")),
+        ),
         ("grpo.beta", cli.beta.map(|v| format!("{v:?}"))),
         ("grpo.loss_type", cli.loss_type),
     ];
-    let flags = pairs.into_iter().filter_map(|(key, value)| Some(format!("{key}={}", value?)));
+    let flags = pairs
+        .into_iter()
+        .filter_map(|(key, value)| Some(format!("{key}={}", value?)));
     options.set.splice(0..0, flags);
     ending::finish(grpo_run::run(&options))
 }

@@ -177,7 +177,10 @@ pub fn puzzle_row(record: &Record, picture: ImageRef, mode: RowMode, origin: Ori
     let mut extra = Map::new();
     if !record.options.is_empty() {
         extra.insert("options".to_owned(), Value::from(record.options.clone()));
-        extra.insert("options_listed".to_owned(), Value::from(record.options_listed));
+        extra.insert(
+            "options_listed".to_owned(),
+            Value::from(record.options_listed),
+        );
     }
     extra.insert(
         "scene_hash".to_owned(),

@@ -7,7 +7,10 @@ mod adapter_config;
 mod config;
 mod error;
 mod fit;
-#[allow(non_snake_case, reason = "module fields carry the published tensor names lora_A and lora_B")]
+#[allow(
+    non_snake_case,
+    reason = "module fields carry the published tensor names lora_A and lora_B"
+)]
 mod linear;
 mod pattern;
 mod peft;

@@ -56,7 +56,11 @@ pub fn pick_device(choice: DeviceChoice) -> Result<Device, NnError> {
     #[cfg(feature = "cuda")]
     if choice != DeviceChoice::Cpu {
         let found = Device::enumerate(burn::tensor::DeviceType::Cuda);
-        let index = if let DeviceChoice::Cuda(i) = choice { i } else { 0 };
+        let index = if let DeviceChoice::Cuda(i) = choice {
+            i
+        } else {
+            0
+        };
         if let Some(device) = found.get(index) {
             return Ok(device.clone());
         }
@@ -91,7 +95,13 @@ pub struct Precision {
 
 impl Precision {
     /// f32 throughout: the CPU's choice.
-    pub const F32: Self = Self { weights: DType::F32, trainable: DType::F32 };
+    pub const F32: Self = Self {
+        weights: DType::F32,
+        trainable: DType::F32,
+    };
     /// bf16 weights and activations, f32 trainables, norms, softmax, losses and optimizer state.
-    pub const BF16: Self = Self { weights: DType::BF16, trainable: DType::F32 };
+    pub const BF16: Self = Self {
+        weights: DType::BF16,
+        trainable: DType::F32,
+    };
 }

@@ -29,7 +29,11 @@ impl AnyTensor {
 
     #[cfg(any(feature = "flex", feature = "cuda"))]
     fn autodiff(self) -> Self {
-        Self(Tensor::<1>::from_dispatch(self.0).autodiff().into_dispatch())
+        Self(
+            Tensor::<1>::from_dispatch(self.0)
+                .autodiff()
+                .into_dispatch(),
+        )
     }
 }
 
@@ -80,11 +84,11 @@ pub fn apply<const N: usize, O: DiffOp<N>>(op: O, inputs: [AnyTensor; N]) -> Any
 mod graph {
     use std::sync::Arc;
 
+    use burn::backend::autodiff::Autodiff;
     use burn::backend::autodiff::checkpoint::base::Checkpointer;
     use burn::backend::autodiff::checkpoint::strategy::NoCheckpointing;
     use burn::backend::autodiff::grads::Gradients;
     use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
-    use burn::backend::autodiff::Autodiff;
     use burn::backend::tensor::FloatTensor;
     use burn::backend::{Backend, DispatchKindConversion, DispatchTensor};
     use burn::tensor::{Float, Tensor};

@@ -57,17 +57,27 @@ impl<'a> Loader<'a> {
             asked: RefCell::default(),
             faults: RefCell::default(),
         };
-        Self { shared: Rc::new(shared), prefix: String::new() }
+        Self {
+            shared: Rc::new(shared),
+            prefix: String::new(),
+        }
     }
 
     /// The place `name` below this one.
     pub fn pp(&self, name: impl Display) -> Self {
-        Self { shared: self.shared.clone(), prefix: self.path(name) }
+        Self {
+            shared: self.shared.clone(),
+            prefix: self.path(name),
+        }
     }
 
     /// Full path of `name` below this place.
     pub fn path(&self, name: impl Display) -> String {
-        if self.prefix.is_empty() { name.to_string() } else { format!("{}.{name}", self.prefix) }
+        if self.prefix.is_empty() {
+            name.to_string()
+        } else {
+            format!("{}.{name}", self.prefix)
+        }
     }
 
     /// Where this place lies.
@@ -116,7 +126,10 @@ impl<'a> Loader<'a> {
             }
             Origin::Fresh(init) => {
                 let values = init(path, &shape);
-                Ok(Tensor::from_data(TensorData::new(values, shape), (device, dtype)))
+                Ok(Tensor::from_data(
+                    TensorData::new(values, shape),
+                    (device, dtype),
+                ))
             }
         }
     }
@@ -127,8 +140,11 @@ impl<'a> Loader<'a> {
         let mut faults = self.shared.faults.take();
         if let Origin::Source(source) = &self.shared.origin {
             let asked = self.shared.asked.borrow();
-            let unused: Vec<String> =
-                source.names().into_iter().filter(|n| !asked.contains(n) && !ignore(n)).collect();
+            let unused: Vec<String> = source
+                .names()
+                .into_iter()
+                .filter(|n| !asked.contains(n) && !ignore(n))
+                .collect();
             if !unused.is_empty() {
                 faults.push(NnError::input(format!(
                     "{} holds {} tensors this model does not have: {}; is `config.json` of another model?",
@@ -142,7 +158,11 @@ impl<'a> Loader<'a> {
             return faults.pop().map_or(Ok(()), Err);
         }
         let lines: Vec<String> = faults.iter().map(ToString::to_string).collect();
-        Err(NnError::input(format!("{} faults: {}", lines.len(), listing(&lines))))
+        Err(NnError::input(format!(
+            "{} faults: {}",
+            lines.len(),
+            listing(&lines)
+        )))
     }
 }
 
@@ -167,7 +187,10 @@ mod tests {
     #[test]
     fn every_fault_is_reported_at_once() {
         let tensors = BTreeMap::from([
-            ("a.weight".to_owned(), TensorData::new(vec![1.0f32; 6], [2, 3])),
+            (
+                "a.weight".to_owned(),
+                TensorData::new(vec![1.0f32; 6], [2, 3]),
+            ),
             ("stray".to_owned(), TensorData::new(vec![1.0f32], [1])),
         ]);
         let source = MemorySource::new("test.safetensors", tensors);

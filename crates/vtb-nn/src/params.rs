@@ -17,7 +17,11 @@ struct Path {
 
 impl Path {
     fn starting_at(prefix: &str) -> Self {
-        let segments = if prefix.is_empty() { Vec::new() } else { vec![prefix.to_owned()] };
+        let segments = if prefix.is_empty() {
+            Vec::new()
+        } else {
+            vec![prefix.to_owned()]
+        };
         Self { segments }
     }
 
@@ -57,7 +61,10 @@ pub fn visit_params<M: Module>(
             self.path.exit();
         }
     }
-    module.visit(&mut Visit { path: Path::starting_at(prefix), f });
+    module.visit(&mut Visit {
+        path: Path::starting_at(prefix),
+        f,
+    });
 }
 
 /// Replaces the values for which `f(path)` answers flat values of the right size; keeps dtypes.
@@ -72,7 +79,9 @@ pub fn replace_params<M: Module>(
     }
     impl<F: FnMut(&str) -> Option<Tensor<1>>> ModuleMapper for Replace<F> {
         fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-            let Some(value) = (self.f)(&self.path.joined()) else { return param };
+            let Some(value) = (self.f)(&self.path.joined()) else {
+                return param;
+            };
             let (id, old, _) = param.consume();
             let value = value.cast(old.dtype()).reshape(old.dims());
             Param::initialized(id, value)
@@ -84,7 +93,10 @@ pub fn replace_params<M: Module>(
             self.path.exit();
         }
     }
-    module.map(&mut Replace { path: Path::starting_at(prefix), f })
+    module.map(&mut Replace {
+        path: Path::starting_at(prefix),
+        f,
+    })
 }
 
 /// A copy (sharing memory) whose parameters named by `trainable` are fresh autodiff leaves.
@@ -108,7 +120,10 @@ pub fn lift<M: Module>(module: &M, prefix: &str, trainable: &dyn Fn(&str) -> boo
             self.path.exit();
         }
     }
-    module.clone().map(&mut Lift { path: Path::starting_at(prefix), trainable })
+    module.clone().map(&mut Lift {
+        path: Path::starting_at(prefix),
+        trainable,
+    })
 }
 
 /// Adds the gradients of a lifted module's leaves into `into`, flat and in f32.
@@ -141,7 +156,11 @@ pub fn collect_gradients<M: Module>(
             self.path.exit();
         }
     }
-    lifted.visit(&mut Collect { path: Path::starting_at(prefix), gradients, into });
+    lifted.visit(&mut Collect {
+        path: Path::starting_at(prefix),
+        gradients,
+        into,
+    });
 }
 
 /// Adds one flat f32 gradient to what is already there under its name.

@@ -58,12 +58,22 @@ impl<M: Module> Segment<M> {
         match keep {
             Keep::Input => {
                 let output = run(module, input.clone());
-                (output, Self { kept: Kept::Input(input) })
+                (
+                    output,
+                    Self {
+                        kept: Kept::Input(input),
+                    },
+                )
             }
             Keep::Graph => {
                 let graph = trace(module, input, role, run);
                 let output = graph.output.clone().inner();
-                (output, Self { kept: Kept::Graph(graph) })
+                (
+                    output,
+                    Self {
+                        kept: Kept::Graph(graph),
+                    },
+                )
             }
         }
     }
@@ -87,7 +97,9 @@ impl<M: Module> Segment<M> {
         }
         let mut gradients = (graph.output * gradient).sum().backward();
         collect_gradients(&graph.module, &role.prefix, &mut gradients, into);
-        role.input_gradient.then(|| graph.input.grad_remove(&mut gradients)).flatten()
+        role.input_gradient
+            .then(|| graph.input.grad_remove(&mut gradients))
+            .flatten()
     }
 }
 
@@ -98,7 +110,15 @@ fn trace<M: Module>(
     run: impl Fn(&M, Tensor<2>) -> Tensor<2>,
 ) -> Graph<M> {
     let module = lift(module, &role.prefix, role.trainable);
-    let input = if role.input_gradient { input.autodiff().require_grad() } else { input };
+    let input = if role.input_gradient {
+        input.autodiff().require_grad()
+    } else {
+        input
+    };
     let output = run(&module, input.clone());
-    Graph { module, input, output }
+    Graph {
+        module,
+        input,
+        output,
+    }
 }

@@ -55,8 +55,10 @@ impl Cache {
 
     /// Adds a layer holding the packed keys and values `[tokens, kv_heads, dim]` of the distinct prompts.
     pub(super) fn fill(&mut self, keys: &Tensor<3>, values: &Tensor<3>) {
-        let layer =
-            LayerCache { keys: Some(self.spread(keys)), values: Some(self.spread(values)) };
+        let layer = LayerCache {
+            keys: Some(self.spread(keys)),
+            values: Some(self.spread(values)),
+        };
         self.layers.push(layer);
     }
 
@@ -84,9 +86,10 @@ impl Cache {
         let slot = self.prompt + self.appended;
         self.appended += 1;
         let positions: Vec<[i32; 3]> = positions.iter().map(|p| [*p; 3]).collect();
-        let ranges = self.which.iter().map(|w| {
-            ((self.prompt - self.lengths[*w]) as u32, slot as u32 + 1)
-        });
+        let ranges = self
+            .which
+            .iter()
+            .map(|w| ((self.prompt - self.lengths[*w]) as u32, slot as u32 + 1));
         StepContext {
             rope: text_rope(&positions, model.config(), model.device()),
             pass: AdapterPass::EVAL,

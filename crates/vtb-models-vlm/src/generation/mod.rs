@@ -23,10 +23,18 @@ pub(crate) fn generate(
     seeds: &[u64],
 ) -> Result<Vec<Completion>, NnError> {
     if rows.len() != seeds.len() {
-        return Err(NnError::input(format!("{} rows but {} seeds", rows.len(), seeds.len())));
+        return Err(NnError::input(format!(
+            "{} rows but {} seeds",
+            rows.len(),
+            seeds.len()
+        )));
     }
     if rows.is_empty() || options.max_new_tokens == 0 {
-        let empty = Completion { ids: Vec::new(), logprobs: Vec::new(), stop: StopReason::Length };
+        let empty = Completion {
+            ids: Vec::new(),
+            logprobs: Vec::new(),
+            stop: StopReason::Length,
+        };
         return Ok(vec![empty; rows.len()]);
     }
     let (distinct, which) = distinct_rows(rows);
@@ -58,9 +66,16 @@ fn distinct_rows(rows: &[LmRow]) -> (Vec<LmRow>, Vec<usize>) {
     let mut distinct = Vec::new();
     let mut which = Vec::with_capacity(rows.len());
     for row in rows {
-        let key = (row.ids.as_slice(), row.images.iter().map(|i| i.key).collect());
+        let key = (
+            row.ids.as_slice(),
+            row.images.iter().map(|i| i.key).collect(),
+        );
         let place = *seen.entry(key).or_insert_with(|| {
-            distinct.push(LmRow { ids: row.ids.clone(), images: row.images.clone(), scored: vec![] });
+            distinct.push(LmRow {
+                ids: row.ids.clone(),
+                images: row.images.clone(),
+                scored: vec![],
+            });
             distinct.len() - 1
         });
         which.push(place);
@@ -95,7 +110,11 @@ fn decode_step(model: &Qwen3Vl, ids: &[u32], positions: &[i32], cache: &mut Cach
     let context = cache.step(model, positions);
     let ids: Vec<usize> = ids.iter().map(|id| *id as usize).collect();
     let language = &model.network().model.language_model;
-    let mut x = language.embed_tokens.weight.val().select(0, indices(&ids, model.device()));
+    let mut x = language
+        .embed_tokens
+        .weight
+        .val()
+        .select(0, indices(&ids, model.device()));
     for (layer, cache) in language.layers.iter().zip(cache.layers_mut()) {
         x = layer.step(x, &context, cache);
     }

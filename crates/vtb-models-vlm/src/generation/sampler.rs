@@ -50,7 +50,8 @@ impl Sampler {
             return self.ids.last().copied().unwrap_or(0);
         }
         let id = self.pick(logits, options);
-        self.logprobs.push(log_probability(logits, id, options.temperature));
+        self.logprobs
+            .push(log_probability(logits, id, options.temperature));
         self.ids.push(id);
         if options.repetition_penalty != 1.0
             && let Err(place) = self.seen.binary_search(&id)
@@ -96,7 +97,11 @@ impl Sampler {
     /// What was chosen.
     pub fn into_completion(self) -> Completion {
         let stop = self.stop.unwrap_or(StopReason::Length);
-        Completion { ids: self.ids, logprobs: self.logprobs, stop }
+        Completion {
+            ids: self.ids,
+            logprobs: self.logprobs,
+            stop,
+        }
     }
 }
 
@@ -163,7 +168,11 @@ fn argmax(scores: &[f32]) -> u32 {
 
 /// `ln p(id)` under `softmax(logits/temperature)`; greedy choices are scored at temperature 1.
 fn log_probability(logits: &[f32], id: u32, temperature: f32) -> f32 {
-    let scale = if temperature > 0.0 { 1.0 / temperature } else { 1.0 };
+    let scale = if temperature > 0.0 {
+        1.0 / temperature
+    } else {
+        1.0
+    };
     let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max) * scale;
     let sum: f32 = logits.iter().map(|l| (l * scale - max).exp()).sum();
     logits[id as usize] * scale - max - sum.ln()

@@ -16,7 +16,10 @@ pub struct RmsNorm {
 
 impl RmsNorm {
     pub(crate) fn load(loader: &Loader<'_>, width: usize, eps: f64) -> Self {
-        Self { weight: loader.param("weight", [width]), eps }
+        Self {
+            weight: loader.param("weight", [width]),
+            eps,
+        }
     }
 
     /// Normalises the last axis of `[rows, width]`.
@@ -28,7 +31,8 @@ impl RmsNorm {
     pub fn heads(&self, x: Tensor<2>, width: usize) -> Tensor<3> {
         let [rows, total] = x.dims();
         let heads = total / width;
-        self.forward(x.reshape([rows * heads, width])).reshape([rows, heads, width])
+        self.forward(x.reshape([rows * heads, width]))
+            .reshape([rows, heads, width])
     }
 }
 
@@ -43,7 +47,10 @@ pub struct LayerNorm {
 
 impl LayerNorm {
     pub(crate) fn load(loader: &Loader<'_>, width: usize) -> Self {
-        Self { weight: loader.param("weight", [width]), bias: loader.param("bias", [width]) }
+        Self {
+            weight: loader.param("weight", [width]),
+            bias: loader.param("bias", [width]),
+        }
     }
 
     /// Normalises the last axis of `[rows, width]`.
@@ -61,6 +68,8 @@ pub struct Table {
 
 impl Table {
     pub(crate) fn load(loader: &Loader<'_>, rows: usize, width: usize) -> Self {
-        Self { weight: loader.param("weight", [rows, width]) }
+        Self {
+            weight: loader.param("weight", [rows, width]),
+        }
     }
 }

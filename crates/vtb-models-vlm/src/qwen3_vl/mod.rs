@@ -87,7 +87,12 @@ impl Network {
                 language_model: LanguageModel::load(&loader.pp("model.language_model"), &c.text),
             },
             lm_head: untied.then(|| {
-                LoraLinear::load(&loader.pp("lm_head"), c.text.hidden_size, c.text.vocab_size, false)
+                LoraLinear::load(
+                    &loader.pp("lm_head"),
+                    c.text.hidden_size,
+                    c.text.vocab_size,
+                    false,
+                )
             }),
         }
     }
@@ -120,7 +125,12 @@ impl Qwen3Vl {
         let net = Network::load(&loader, &config);
         // A tied head may be stored as well: it repeats the embedding.
         loader.finish(|name| name == "lm_head.weight")?;
-        Ok(Self { config, net, trainable: BTreeSet::new(), device: device.clone() })
+        Ok(Self {
+            config,
+            net,
+            trainable: BTreeSet::new(),
+            device: device.clone(),
+        })
     }
 
     /// A model with fresh weights: matrices and tables normal with the configured deviation, gains 1, biases 0.
@@ -141,7 +151,12 @@ impl Qwen3Vl {
         };
         let loader = Loader::fresh(&init, device, dtype);
         let net = Network::load(&loader, &config);
-        Ok(Self { config, net, trainable: BTreeSet::new(), device: device.clone() })
+        Ok(Self {
+            config,
+            net,
+            trainable: BTreeSet::new(),
+            device: device.clone(),
+        })
     }
 
     /// Writes `config.json` and the weights (without adapters) in the layout `transformers` reads.
@@ -170,7 +185,9 @@ impl Qwen3Vl {
     /// Number of parameters, adapters included.
     pub fn parameters(&self) -> u64 {
         let mut total = 0;
-        visit_params(&self.net, "", |_, values, _| total += values.dims()[0] as u64);
+        visit_params(&self.net, "", |_, values, _| {
+            total += values.dims()[0] as u64
+        });
         total
     }
 
@@ -186,9 +203,17 @@ impl Qwen3Vl {
     }
 
     /// Attaches fresh adapters where `lora` says and trains them alone.
-    pub fn attach_adapter(&mut self, lora: &LoraConfig, seed: u64) -> Result<MatchReport, VlmError> {
+    pub fn attach_adapter(
+        &mut self,
+        lora: &LoraConfig,
+        seed: u64,
+    ) -> Result<MatchReport, VlmError> {
         let report = self.match_adapter(lora)?;
-        let matched: BTreeSet<&str> = report.matches.iter().map(|m| m.linear.path.as_str()).collect();
+        let matched: BTreeSet<&str> = report
+            .matches
+            .iter()
+            .map(|m| m.linear.path.as_str())
+            .collect();
         for linear in self.net.linears_mut() {
             if matched.contains(linear.path()) {
                 linear.attach_fresh(lora, seed)?;
@@ -200,14 +225,24 @@ impl Qwen3Vl {
 
     /// Which layers `lora` would adapt.
     pub fn match_adapter(&mut self, lora: &LoraConfig) -> Result<MatchReport, VlmError> {
-        let mut infos: Vec<_> = self.net.linears_mut().iter().map(|l| l.info(false)).collect();
+        let mut infos: Vec<_> = self
+            .net
+            .linears_mut()
+            .iter()
+            .map(|l| l.info(false))
+            .collect();
         infos.extend(self.net.lm_head.as_ref().map(|head| head.info(true)));
         Ok(match_targets(&infos, lora)?)
     }
 
     /// Attaches the factors of an adapter read from a file. Every factor must find its layer.
     pub fn load_adapter(&mut self, adapter: Adapter, origin: &Path) -> Result<(), VlmError> {
-        let infos: Vec<_> = self.net.linears_mut().iter().map(|l| l.info(false)).collect();
+        let infos: Vec<_> = self
+            .net
+            .linears_mut()
+            .iter()
+            .map(|l| l.info(false))
+            .collect();
         let mut adapter = adapter.fit(&infos, origin)?;
         for linear in self.net.linears_mut() {
             if let Some(factors) = adapter.factors.remove(linear.path()) {
@@ -222,7 +257,9 @@ impl Qwen3Vl {
     pub fn adapter_factors(&self) -> BTreeMap<String, Factors> {
         let mut net = self.net.clone();
         let factors = net.linears_mut().into_iter();
-        factors.filter_map(|l| Some((l.path().to_owned(), l.factors()?))).collect()
+        factors
+            .filter_map(|l| Some((l.path().to_owned(), l.factors()?)))
+            .collect()
     }
 
     /// Adds every adapter into its base weight and drops it.
@@ -318,7 +355,9 @@ impl CausalLm for Qwen3Vl {
             }
         }
         if let Some(name) = values.keys().find(|name| !self.trains(name)) {
-            return Err(NnError::input(format!("`{name}` is not a trainable parameter of this model")));
+            return Err(NnError::input(format!(
+                "`{name}` is not a trainable parameter of this model"
+            )));
         }
         self.net = replace_params(self.net.clone(), "", |path| values.remove(path));
         Ok(())
@@ -349,7 +388,10 @@ impl TensorSource for Weights {
 
     fn info(&self, name: &str) -> Option<TensorInfo> {
         let (values, shape) = self.tensors.get(name)?;
-        Some(TensorInfo { dtype: values.dtype(), shape: shape.clone() })
+        Some(TensorInfo {
+            dtype: values.dtype(),
+            shape: shape.clone(),
+        })
     }
 
     fn load(&self, name: &str) -> Result<TensorData, NnError> {
@@ -359,7 +401,11 @@ impl TensorSource for Weights {
         })?;
         let data = values.clone().into_data();
         let dtype = data.dtype();
-        Ok(TensorData::from_bytes_vec(data.as_bytes().to_vec(), shape.clone(), dtype))
+        Ok(TensorData::from_bytes_vec(
+            data.as_bytes().to_vec(),
+            shape.clone(),
+            dtype,
+        ))
     }
 
     fn names(&self) -> Vec<String> {
@@ -370,7 +416,10 @@ impl TensorSource for Weights {
 /// Standard normal numbers (Box-Muller) of a stream named by seed and path.
 fn normals(seed: u64, path: &str, len: usize) -> impl Iterator<Item = f32> {
     use sha2::{Digest, Sha256};
-    let digest = Sha256::new().chain_update(seed.to_le_bytes()).chain_update(path).finalize();
+    let digest = Sha256::new()
+        .chain_update(seed.to_le_bytes())
+        .chain_update(path)
+        .finalize();
     let mut rng = ChaCha8Rng::from_seed(digest.into());
     (0..len).map(move |_| {
         let (u, v): (f64, f64) = (1.0 - rng.random::<f64>(), rng.random());

@@ -25,7 +25,10 @@ impl Packing {
                 };
                 Self { mask, batch: rows }
             }
-            _ => Self { mask: AttentionMask::segments(lengths, causal), batch: 1 },
+            _ => Self {
+                mask: AttentionMask::segments(lengths, causal),
+                batch: 1,
+            },
         }
     }
 

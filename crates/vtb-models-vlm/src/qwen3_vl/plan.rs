@@ -118,8 +118,14 @@ impl BatchPlan {
         }
         let columns = c.vision.patch_dim();
         let rows = self.patches.len() / columns;
-        let patches = Tensor::from_data(TensorData::new(self.patches.clone(), [rows, columns]), device);
-        Some((patches, VisionContext::new(&self.grids, &c.vision, pass, device)))
+        let patches = Tensor::from_data(
+            TensorData::new(self.patches.clone(), [rows, columns]),
+            device,
+        );
+        Some((
+            patches,
+            VisionContext::new(&self.grids, &c.vision, pass, device),
+        ))
     }
 
     /// The decoder's context.
@@ -157,10 +163,16 @@ fn check_row(index: usize, row: &LmRow, c: &Qwen3VlConfig) -> Result<(), NnError
     }
     if let Some(id) = row.ids.iter().find(|id| **id as usize >= c.text.vocab_size) {
         let size = c.text.vocab_size;
-        return fail(format!("token id {id} lies outside the vocabulary of {size}; is the tokenizer of another model?"));
+        return fail(format!(
+            "token id {id} lies outside the vocabulary of {size}; is the tokenizer of another model?"
+        ));
     }
     if !row.scored.is_empty() && row.scored.len() != row.ids.len() {
-        return fail(format!("{} score marks for {} tokens", row.scored.len(), row.ids.len()));
+        return fail(format!(
+            "{} score marks for {} tokens",
+            row.scored.len(),
+            row.ids.len()
+        ));
     }
     if row.scored.first() == Some(&true) {
         return fail("the first token has no prefix to be scored under".into());
@@ -169,7 +181,10 @@ fn check_row(index: usize, row: &LmRow, c: &Qwen3VlConfig) -> Result<(), NnError
     for (i, image) in row.images.iter().enumerate() {
         let merge = c.vision.spatial_merge_size;
         let [_, h, w] = image.grid;
-        if image.values.len() != image.rows() * columns || h % merge + w % merge != 0 || image.rows() == 0 {
+        if image.values.len() != image.rows() * columns
+            || h % merge + w % merge != 0
+            || image.rows() == 0
+        {
             return fail(format!(
                 "picture {i} has {} values on grid {:?}, the model reads {columns} a patch and grids divisible by {merge}",
                 image.values.len(),
@@ -178,7 +193,11 @@ fn check_row(index: usize, row: &LmRow, c: &Qwen3VlConfig) -> Result<(), NnError
         }
     }
     let placeholders = row.ids.iter().filter(|id| **id == c.ids.image).count();
-    let needed: usize = row.images.iter().map(|i| i.rows() / c.vision.merge_unit()).sum();
+    let needed: usize = row
+        .images
+        .iter()
+        .map(|i| i.rows() / c.vision.merge_unit())
+        .sum();
     if placeholders != needed {
         let grids: Vec<_> = row.images.iter().map(|i| i.grid).collect();
         return fail(format!(

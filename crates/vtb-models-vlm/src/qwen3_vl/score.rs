@@ -39,7 +39,12 @@ pub(super) fn deepstack_slot(c: &VisionConfig, block: usize) -> Option<usize> {
 }
 
 impl VisionTower {
-    fn features(&self, c: &VisionConfig, patches: Tensor<2>, context: &VisionContext) -> VisionTrace {
+    fn features(
+        &self,
+        c: &VisionConfig,
+        patches: Tensor<2>,
+        context: &VisionContext,
+    ) -> VisionTrace {
         let stem = self.stem().forward(patches, context);
         let mut x = stem.clone();
         let mut blocks = Vec::new();
@@ -52,7 +57,12 @@ impl VisionTower {
                 deepstack.push(merger.forward(x.clone(), context.pass));
             }
         }
-        VisionTrace { stem, blocks, merged: self.merger.forward(x, context.pass), deepstack }
+        VisionTrace {
+            stem,
+            blocks,
+            merged: self.merger.forward(x, context.pass),
+            deepstack,
+        }
     }
 }
 
@@ -60,7 +70,12 @@ impl Qwen3Vl {
     /// The vision tower's intermediate results on the pictures of `plan`, if it has any.
     pub fn trace_vision(&self, plan: &BatchPlan) -> Option<VisionTrace> {
         let (patches, context) = plan.vision(&self.config, AdapterPass::EVAL, &self.device)?;
-        Some(self.net.model.visual.features(&self.config.vision, patches, &context))
+        Some(
+            self.net
+                .model
+                .visual
+                .features(&self.config.vision, patches, &context),
+        )
     }
 
     /// Hidden states of packed rows: embeddings with pictures in place, then the output of every layer, the last
@@ -83,15 +98,24 @@ impl Qwen3Vl {
     /// Logits `[tokens, vocab]` of packed rows, in f32.
     pub fn logits(&self, rows: &[LmRow]) -> Result<Tensor<2>, NnError> {
         let mut states = self.hidden_states(rows)?;
-        let last = states.pop().ok_or_else(|| NnError::input("no rows to score"))?;
+        let last = states
+            .pop()
+            .ok_or_else(|| NnError::input("no rows to score"))?;
         Ok(vtb_nn::ops::linear(last, self.net.head(), None).cast(DType::F32))
     }
 
     /// Features of the pictures of `plan`, outside autodiff.
     pub(super) fn features(&self, plan: &BatchPlan, pass: AdapterPass) -> Option<Features> {
         let (patches, context) = plan.vision(&self.config, pass, &self.device)?;
-        let trace = self.net.model.visual.features(&self.config.vision, patches, &context);
-        Some(Features { merged: trace.merged, deepstack: trace.deepstack })
+        let trace = self
+            .net
+            .model
+            .visual
+            .features(&self.config.vision, patches, &context);
+        Some(Features {
+            merged: trace.merged,
+            deepstack: trace.deepstack,
+        })
     }
 
     /// Embeddings with merged features in the places of image tokens, `[tokens, width]`.
@@ -99,7 +123,9 @@ impl Qwen3Vl {
         let table = self.net.model.language_model.embed_tokens.weight.val();
         let ids: Vec<usize> = plan.ids.iter().map(|id| *id as usize).collect();
         let embedded = table.select(0, indices(&ids, &self.device));
-        let Some(features) = features else { return embedded };
+        let Some(features) = features else {
+            return embedded;
+        };
         let tokens = plan.ids.len();
         let mut order: Vec<usize> = (0..tokens).collect();
         for (place, feature) in plan.placeholders.iter().zip(&plan.features) {
@@ -133,10 +159,17 @@ pub(super) fn add_deepstack(
     plan: &BatchPlan,
     features: Option<&Features>,
 ) -> Tensor<2> {
-    let Some(added) = features.and_then(|f| f.deepstack.get(layer)) else { return x };
+    let Some(added) = features.and_then(|f| f.deepstack.get(layer)) else {
+        return x;
+    };
     let device = x.device();
     let rows = added.clone().select(0, indices(&plan.features, &device));
-    x.select_assign(0, indices(&plan.placeholders, &device), rows, IndexingUpdateOp::Add)
+    x.select_assign(
+        0,
+        indices(&plan.placeholders, &device),
+        rows,
+        IndexingUpdateOp::Add,
+    )
 }
 
 /// Scores under the output head at the positions that predict scored tokens.
@@ -165,12 +198,17 @@ pub(super) fn token_scores(
         AdapterState::On => AdapterPass::EVAL,
         AdapterState::Off => AdapterPass::OFF,
     };
-    let hidden = model.decode_packed(&plan, pass, |_, layer, x, context| layer.forward(x, context));
+    let hidden = model.decode_packed(&plan, pass, |_, layer, x, context| {
+        layer.forward(x, context)
+    });
     let (_, scores) = score_hidden(model, hidden, &plan, options.temperature);
     Ok(split_scores(&plan, &scores))
 }
 
 pub(super) fn split_scores(plan: &BatchPlan, scores: &HeadScores) -> Vec<TokenScores> {
     let (logp, entropy) = (plan.by_row(&scores.logp), plan.by_row(&scores.entropy));
-    logp.into_iter().zip(entropy).map(|(logp, entropy)| TokenScores { logp, entropy }).collect()
+    logp.into_iter()
+        .zip(entropy)
+        .map(|(logp, entropy)| TokenScores { logp, entropy })
+        .collect()
 }

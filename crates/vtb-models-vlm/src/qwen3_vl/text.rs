@@ -38,7 +38,12 @@ impl LanguageModel {
         let mut all = Vec::new();
         for layer in &mut self.layers {
             let (attn, mlp) = (&mut layer.self_attn, &mut layer.mlp);
-            all.extend([&mut attn.q_proj, &mut attn.k_proj, &mut attn.v_proj, &mut attn.o_proj]);
+            all.extend([
+                &mut attn.q_proj,
+                &mut attn.k_proj,
+                &mut attn.v_proj,
+                &mut attn.o_proj,
+            ]);
             all.extend([&mut mlp.gate_proj, &mut mlp.up_proj, &mut mlp.down_proj]);
         }
         all
@@ -153,8 +158,16 @@ impl DecoderLayer {
     fn qkv(&self, x: &Tensor<2>, table: &RopeTable, pass: AdapterPass) -> [Tensor<3>; 3] {
         let a = &self.self_attn;
         let h = self.input_layernorm.forward(x.clone());
-        let q = rope(a.q_norm.heads(a.q_proj.forward(h.clone(), pass), a.head_dim), table);
-        let k = rope(a.k_norm.heads(a.k_proj.forward(h.clone(), pass), a.head_dim), table);
+        let q = rope(
+            a.q_norm
+                .heads(a.q_proj.forward(h.clone(), pass), a.head_dim),
+            table,
+        );
+        let k = rope(
+            a.k_norm
+                .heads(a.k_proj.forward(h.clone(), pass), a.head_dim),
+            table,
+        );
         let v = a.v_proj.forward(h, pass);
         let [rows, width] = v.dims();
         [q, k, v.reshape([rows, width / a.head_dim, a.head_dim])]

@@ -8,13 +8,13 @@ use vtb_nn::ops::head::head_backward;
 use vtb_nn::params::add_gradient;
 use vtb_nn::recompute::{Keep, Role, Segment};
 
+use super::Qwen3Vl;
 use super::layers::RmsNorm;
 use super::packing::indices;
 use super::plan::BatchPlan;
 use super::score::{Features, add_deepstack, deepstack_slot, score_hidden, split_scores};
 use super::text::{DecoderLayer, TextContext};
 use super::vision::{Merger, Stem, VisionBlock, VisionContext};
-use super::Qwen3Vl;
 
 const VISUAL: &str = "model.visual";
 const TEXT: &str = "model.language_model";
@@ -27,18 +27,39 @@ pub(super) fn backward(
 ) -> Result<NamedTensors, NnError> {
     let plan = BatchPlan::new(rows, &model.config)?;
     if plan.targets.is_empty() {
-        return Err(NnError::input("no token of the batch is scored: there is nothing to train on"));
+        return Err(NnError::input(
+            "no token of the batch is scored: there is nothing to train on",
+        ));
     }
-    let pass = AdapterPass { on: true, dropout_seed: options.dropout_seed };
-    let keep = if options.recompute { Keep::Input } else { Keep::Graph };
-    let run = Run { model, plan: &plan, keep, pass, trains: &|path| model.trains(path) };
+    let pass = AdapterPass {
+        on: true,
+        dropout_seed: options.dropout_seed,
+    };
+    let keep = if options.recompute {
+        Keep::Input
+    } else {
+        Keep::Graph
+    };
+    let run = Run {
+        model,
+        plan: &plan,
+        keep,
+        pass,
+        trains: &|path| model.trains(path),
+    };
     let (features, vision) = run.vision_forward();
     let context = plan.text(&model.config, pass, &model.device);
     let (hidden, text) = run.text_forward(features.as_ref(), &context);
     let (picked, scores) = score_hidden(model, hidden, &plan, options.temperature);
     let weights = run.ask(objective, split_scores(&plan, &scores))?;
     let mut gradients = NamedTensors::new();
-    let g = run.head_backward(picked, &scores.lse, &weights, options.temperature, &mut gradients);
+    let g = run.head_backward(
+        picked,
+        &scores.lse,
+        &weights,
+        options.temperature,
+        &mut gradients,
+    );
     let g = run.text_backward(text, g, &context, &mut gradients);
     if let (Some(g), Some(vision)) = (&g, vision) {
         run.vision_backward(vision, g, &mut gradients);
@@ -77,7 +98,11 @@ struct TextGradient {
 
 impl Run<'_> {
     fn role(&self, prefix: String, input_gradient: bool) -> Role<'_> {
-        Role { prefix, trainable: self.trains, input_gradient }
+        Role {
+            prefix,
+            trainable: self.trains,
+            input_gradient,
+        }
     }
 
     /// Features of the pictures; the tape only where something in the tower trains.
@@ -87,11 +112,18 @@ impl Run<'_> {
             return (model.features(self.plan, self.pass), None);
         }
         let found = self.plan.vision(&model.config, self.pass, &model.device);
-        let Some((patches, context)) = found else { return (None, None) };
+        let Some((patches, context)) = found else {
+            return (None, None);
+        };
         let tower = &model.net.model.visual;
         let forward = |stem: &Stem, x| stem.forward(x, &context);
-        let (mut x, stem) =
-            Segment::forward(&tower.stem(), patches, self.keep, &self.role(VISUAL.into(), false), forward);
+        let (mut x, stem) = Segment::forward(
+            &tower.stem(),
+            patches,
+            self.keep,
+            &self.role(VISUAL.into(), false),
+            forward,
+        );
         let (mut blocks, mut deepstack, mut injected) = (Vec::new(), Vec::new(), Vec::new());
         for (i, block) in tower.blocks.iter().enumerate() {
             let role = self.role(format!("{VISUAL}.blocks.{i}"), true);
@@ -107,8 +139,20 @@ impl Run<'_> {
             }
         }
         let (merged, merger) = self.merger_forward(&tower.merger, None, x);
-        let tape = VisionTape { context, stem, blocks, deepstack, merger };
-        (Some(Features { merged, deepstack: injected }), Some(tape))
+        let tape = VisionTape {
+            context,
+            stem,
+            blocks,
+            deepstack,
+            merger,
+        };
+        (
+            Some(Features {
+                merged,
+                deepstack: injected,
+            }),
+            Some(tape),
+        )
     }
 
     fn merger_role(&self, slot: Option<usize>) -> Role<'_> {
@@ -128,7 +172,9 @@ impl Run<'_> {
         x: Tensor<2>,
     ) -> (Tensor<2>, Segment<Merger>) {
         let pass = self.pass;
-        Segment::forward(merger, x, self.keep, &self.merger_role(slot), |m, x| m.forward(x, pass))
+        Segment::forward(merger, x, self.keep, &self.merger_role(slot), |m, x| {
+            m.forward(x, pass)
+        })
     }
 
     /// Whether anything below the output of layer `layer` trains, embeddings and pictures included.
@@ -153,7 +199,15 @@ impl Run<'_> {
     ) -> (Tensor<2>, Vec<Segment<DecoderLayer>>) {
         let mut x = self.model.embed(self.plan, features);
         let mut segments = Vec::new();
-        for (i, layer) in self.model.net.model.language_model.layers.iter().enumerate() {
+        for (i, layer) in self
+            .model
+            .net
+            .model
+            .language_model
+            .layers
+            .iter()
+            .enumerate()
+        {
             let role = self.layer_role(i);
             let (y, segment) =
                 Segment::forward(layer, x, self.keep, &role, |l, x| l.forward(x, context));
@@ -171,7 +225,10 @@ impl Run<'_> {
     ) -> Result<Vec<f32>, NnError> {
         let weights = objective(&scores)?;
         let fits = weights.len() == scores.len()
-            && weights.iter().zip(&scores).all(|(w, s)| w.len() == s.logp.len());
+            && weights
+                .iter()
+                .zip(&scores)
+                .all(|(w, s)| w.len() == s.logp.len());
         if !fits {
             return Err(NnError::input(
                 "the objective must answer one derivative for every scored token of every row",
@@ -250,10 +307,22 @@ impl Run<'_> {
     fn by_feature(&self, gradient: &Tensor<2>) -> Tensor<2> {
         let device = &self.model.device;
         let unit = self.model.config.vision.merge_unit();
-        let rows: usize = self.plan.grids.iter().map(|g| g.iter().product::<usize>() / unit).sum();
-        let at = gradient.clone().select(0, indices(&self.plan.placeholders, device));
+        let rows: usize = self
+            .plan
+            .grids
+            .iter()
+            .map(|g| g.iter().product::<usize>() / unit)
+            .sum();
+        let at = gradient
+            .clone()
+            .select(0, indices(&self.plan.placeholders, device));
         let zeros = Tensor::zeros([rows, gradient.dims()[1]], (device, gradient.dtype()));
-        zeros.select_assign(0, indices(&self.plan.features, device), at, IndexingUpdateOp::Add)
+        zeros.select_assign(
+            0,
+            indices(&self.plan.features, device),
+            at,
+            IndexingUpdateOp::Add,
+        )
     }
 
     fn vision_backward(&self, tape: VisionTape, text: &TextGradient, into: &mut NamedTensors) {
@@ -261,7 +330,9 @@ impl Run<'_> {
         let (pass, context) = (self.pass, &tape.context);
         let merge = |m: &Merger, x| m.forward(x, pass);
         let d = self.by_feature(&text.input);
-        let mut g = tape.merger.backward(&tower.merger, d, &self.merger_role(None), merge, into);
+        let mut g = tape
+            .merger
+            .backward(&tower.merger, d, &self.merger_role(None), merge, into);
         let mut deepstack = tape.deepstack.into_iter().enumerate().rev().peekable();
         for (i, segment) in tape.blocks.into_iter().enumerate().rev() {
             if deepstack_slot(&self.model.config.vision, i).is_some()
@@ -278,11 +349,18 @@ impl Run<'_> {
             }
             let role = self.role(format!("{VISUAL}.blocks.{i}"), true);
             let Some(d) = g else { return };
-            g = segment.backward(&tower.blocks[i], d, &role, |b, x| b.forward(x, context), into);
+            g = segment.backward(
+                &tower.blocks[i],
+                d,
+                &role,
+                |b, x| b.forward(x, context),
+                into,
+            );
         }
         if let Some(g) = g {
             let role = self.role(VISUAL.into(), false);
-            tape.stem.backward(&tower.stem(), g, &role, |s, x| s.forward(x, context), into);
+            tape.stem
+                .backward(&tower.stem(), g, &role, |s, x| s.forward(x, context), into);
         }
     }
 
@@ -293,12 +371,20 @@ impl Run<'_> {
             return;
         }
         let image = self.model.config.ids.image;
-        let at: Vec<usize> =
-            (0..self.plan.ids.len()).filter(|i| self.plan.ids[*i] != image).collect();
+        let at: Vec<usize> = (0..self.plan.ids.len())
+            .filter(|i| self.plan.ids[*i] != image)
+            .collect();
         let ids: Vec<usize> = at.iter().map(|i| self.plan.ids[*i] as usize).collect();
         let device = &self.model.device;
         let rows = gradient.cast(DType::F32).select(0, indices(&at, device));
-        let table = self.model.net.model.language_model.embed_tokens.weight.val();
+        let table = self
+            .model
+            .net
+            .model
+            .language_model
+            .embed_tokens
+            .weight
+            .val();
         let zeros = Tensor::<2>::zeros(table.dims(), (device, DType::F32));
         let d = zeros.select_assign(0, indices(&ids, device), rows, IndexingUpdateOp::Add);
         add_gradient(into, name, d.flatten(0, 1));

@@ -31,7 +31,9 @@ impl VisionTower {
         let merger = |l: Loader<'_>, grouped| Merger::load(&l, config, grouped);
         let list = loader.pp("deepstack_merger_list");
         Self {
-            patch_embed: PatchEmbed { proj: PatchConv::load(&loader.pp("patch_embed.proj"), config) },
+            patch_embed: PatchEmbed {
+                proj: PatchConv::load(&loader.pp("patch_embed.proj"), config),
+            },
             pos_embed: Table::load(
                 &loader.pp("pos_embed"),
                 config.num_position_embeddings,
@@ -49,7 +51,10 @@ impl VisionTower {
 
     /// The part before the first block, as a module of its own with the same paths.
     pub fn stem(&self) -> Stem {
-        Stem { patch_embed: self.patch_embed.clone(), pos_embed: self.pos_embed.clone() }
+        Stem {
+            patch_embed: self.patch_embed.clone(),
+            pos_embed: self.pos_embed.clone(),
+        }
     }
 
     /// Every linear layer.
@@ -100,8 +105,17 @@ pub struct PatchConv {
 
 impl PatchConv {
     fn load(loader: &Loader<'_>, c: &VisionConfig) -> Self {
-        let shape = [c.hidden_size, c.in_channels, c.temporal_patch_size, c.patch_size, c.patch_size];
-        Self { weight: loader.param("weight", shape), bias: loader.param("bias", [c.hidden_size]) }
+        let shape = [
+            c.hidden_size,
+            c.in_channels,
+            c.temporal_patch_size,
+            c.patch_size,
+            c.patch_size,
+        ];
+        Self {
+            weight: loader.param("weight", shape),
+            bias: loader.param("bias", [c.hidden_size]),
+        }
     }
 
     /// `[patches, width]` of patch rows.
@@ -150,7 +164,10 @@ impl VisionBlock {
         let pass = context.pass;
         let attended = self.attn.forward(self.norm1.forward(x.clone()), context);
         let x = x + attended;
-        let h = self.mlp.linear_fc1.forward(self.norm2.forward(x.clone()), pass);
+        let h = self
+            .mlp
+            .linear_fc1
+            .forward(self.norm2.forward(x.clone()), pass);
         x + self.mlp.linear_fc2.forward(gelu(h, Gelu::Tanh), pass)
     }
 }
@@ -169,11 +186,16 @@ impl VisionAttention {
         let [rows, width] = x.dims();
         let (heads, dim) = (context.heads, width / context.heads);
         let qkv = self.qkv.forward(x, context.pass);
-        let part = |i: usize| qkv.clone().narrow(1, i * width, width).reshape([rows, heads, dim]);
+        let part = |i: usize| {
+            qkv.clone()
+                .narrow(1, i * width, width)
+                .reshape([rows, heads, dim])
+        };
         let q = rope(part(0), &context.rope);
         let k = rope(part(1), &context.rope);
         let scale = (dim as f32).sqrt().recip();
-        self.proj.forward(context.packing.attend(q, k, part(2), scale), context.pass)
+        self.proj
+            .forward(context.packing.attend(q, k, part(2), scale), context.pass)
     }
 }
 
@@ -208,7 +230,12 @@ impl Merger {
         Self {
             norm: LayerNorm::load(&loader.pp("norm"), normed),
             linear_fc1: LoraLinear::load(&loader.pp("linear_fc1"), grouped, grouped, true),
-            linear_fc2: LoraLinear::load(&loader.pp("linear_fc2"), grouped, c.out_hidden_size, true),
+            linear_fc2: LoraLinear::load(
+                &loader.pp("linear_fc2"),
+                grouped,
+                c.out_hidden_size,
+                true,
+            ),
             group: c.merge_unit(),
             norm_grouped,
         }
@@ -218,7 +245,11 @@ impl Merger {
     pub fn forward(&self, x: Tensor<2>, pass: AdapterPass) -> Tensor<2> {
         let [rows, width] = x.dims();
         let group = |x: Tensor<2>| x.reshape([rows / self.group, width * self.group]);
-        let x = if self.norm_grouped { self.norm.forward(group(x)) } else { group(self.norm.forward(x)) };
+        let x = if self.norm_grouped {
+            self.norm.forward(group(x))
+        } else {
+            group(self.norm.forward(x))
+        };
         let h = gelu(self.linear_fc1.forward(x, pass), Gelu::Exact);
         self.linear_fc2.forward(h, pass)
     }
@@ -282,7 +313,9 @@ impl VisionContext {
     pub fn positions(&self, table: &Tensor<2>) -> Tensor<2> {
         let dtype = table.dtype();
         let term = |i: usize| {
-            let rows = table.clone().select(0, indices(&self.corners[i], &self.device));
+            let rows = table
+                .clone()
+                .select(0, indices(&self.corners[i], &self.device));
             let shape = [self.weights[i].len(), 1];
             let weight = TensorData::new(self.weights[i].clone(), shape);
             rows.cast(DType::F32) * Tensor::<2>::from_data(weight, (&self.device, DType::F32))
@@ -311,7 +344,11 @@ fn block_order(rows: usize, cols: usize, merge: usize) -> Vec<[i32; 2]> {
 /// table's corners.
 fn bilinear(y: i32, x: i32, rows: usize, cols: usize, side: usize) -> [(usize, f32); 4] {
     let place = |at: i32, n: usize| {
-        let position = if n > 1 { at as f32 * ((side - 1) as f32 / (n - 1) as f32) } else { 0.0 };
+        let position = if n > 1 {
+            at as f32 * ((side - 1) as f32 / (n - 1) as f32)
+        } else {
+            0.0
+        };
         let floor = (position as usize).min(side - 1);
         (floor, (floor + 1).min(side - 1), position - floor as f32)
     };
@@ -331,13 +368,28 @@ mod tests {
     #[test]
     fn patches_come_block_by_block() {
         let order = block_order(2, 4, 2);
-        assert_eq!(order, [[0, 0], [0, 1], [1, 0], [1, 1], [0, 2], [0, 3], [1, 2], [1, 3]]);
+        assert_eq!(
+            order,
+            [
+                [0, 0],
+                [0, 1],
+                [1, 0],
+                [1, 1],
+                [0, 2],
+                [0, 3],
+                [1, 2],
+                [1, 3]
+            ]
+        );
     }
 
     #[test]
     fn interpolation_meets_the_corners() {
         let heaviest = |found: [(usize, f32); 4]| {
-            found.into_iter().max_by(|a, b| a.1.total_cmp(&b.1)).map(|(c, w)| (c, (w * 1e5).round()))
+            found
+                .into_iter()
+                .max_by(|a, b| a.1.total_cmp(&b.1))
+                .map(|(c, w)| (c, (w * 1e5).round()))
         };
         assert_eq!(heaviest(bilinear(0, 0, 7, 5, 48)), Some((0, 1e5)));
         assert_eq!(heaviest(bilinear(6, 4, 7, 5, 48)), Some((48 * 48 - 1, 1e5)));

@@ -42,8 +42,14 @@ impl<'a> Inputs<'a> {
         let ranges = &self.ranges[start..end];
         let seen = || ranges.iter().filter(|(lo, hi)| lo < hi);
         let lo = seen().map(|r| r.0).min().unwrap_or(0) as usize;
-        let hi = seen().map(|r| r.1).max().unwrap_or(0) as usize;
-        Block { batch, first, ranges, lo, hi: hi.max(lo) }
+        let hi = (seen().map(|r| r.1).max().unwrap_or(0) as usize).min(self.dims.keys);
+        Block {
+            batch,
+            first,
+            ranges,
+            lo,
+            hi: hi.max(lo),
+        }
     }
 
     fn queries(&self, block: &Block<'_>, head: usize) -> Mat<'a> {
@@ -60,14 +66,27 @@ impl<'a> Inputs<'a> {
         let d = self.dims;
         let start = ((block.batch * d.keys + block.lo) * d.kv_heads + kv_head) * d.dim;
         let start = start.min(values.len());
-        Mat::strided(&values[start..], block.hi - block.lo, d.dim, d.kv_heads * d.dim)
+        Mat::strided(
+            &values[start..],
+            block.hi - block.lo,
+            d.dim,
+            d.kv_heads * d.dim,
+        )
     }
 
     /// `scale·q·kᵀ` of a block: rows are queries, columns the keys `lo..hi`.
     fn scores(&self, scores: &mut [f32], block: &Block<'_>, head: usize) {
         let kv = head / (self.dims.heads / self.dims.kv_heads);
         let (q, k) = (self.queries(block, head), self.keys(self.k, block, kv));
-        gemm(scores, block.hi - block.lo, false, self.scale, q, k.t(), false);
+        gemm(
+            scores,
+            block.hi - block.lo,
+            false,
+            self.scale,
+            q,
+            k.t(),
+            false,
+        );
     }
 }
 
@@ -114,7 +133,15 @@ fn forward_block(inputs: &Inputs<'_>, block: &Block<'_>, out: &mut [f32], lse: &
         let kv = head / (d.heads / d.kv_heads);
         let p = Mat::new(&scores, block.ranges.len(), width);
         let v = inputs.keys(inputs.v, block, kv);
-        gemm(&mut out[head * d.dim..], d.heads * d.dim, false, 1.0, p, v, false);
+        gemm(
+            &mut out[head * d.dim..],
+            d.heads * d.dim,
+            false,
+            1.0,
+            p,
+            v,
+            false,
+        );
     }
 }
 
@@ -166,8 +193,12 @@ pub(crate) fn backward(
         let head = &heads[b * d.kv_heads + h / group];
         &head.dq[(h % group) * d.queries * d.dim..][..d.queries * d.dim]
     });
-    let dk = interleave(d.batch, d.keys, d.kv_heads, d.dim, |b, h| &heads[b * d.kv_heads + h].dk);
-    let dv = interleave(d.batch, d.keys, d.kv_heads, d.dim, |b, h| &heads[b * d.kv_heads + h].dv);
+    let dk = interleave(d.batch, d.keys, d.kv_heads, d.dim, |b, h| {
+        &heads[b * d.kv_heads + h].dk
+    });
+    let dv = interleave(d.batch, d.keys, d.kv_heads, d.dim, |b, h| {
+        &heads[b * d.kv_heads + h].dv
+    });
     (dq, dk, dv)
 }
 
@@ -227,12 +258,36 @@ fn backward_head(
             );
             let keys = block.lo * d.dim..block.hi * d.dim;
             let pm = Mat::new(&p, rows, width);
-            gemm(&mut grads.dv[keys.clone()], d.dim, true, 1.0, pm.t(), d_out, false);
+            gemm(
+                &mut grads.dv[keys.clone()],
+                d.dim,
+                true,
+                1.0,
+                pm.t(),
+                d_out,
+                false,
+            );
             let dsm = Mat::new(&dp, rows, width);
-            gemm(&mut grads.dk[keys], d.dim, true, 1.0, dsm.t(), inputs.queries(&block, head), false);
+            gemm(
+                &mut grads.dk[keys],
+                d.dim,
+                true,
+                1.0,
+                dsm.t(),
+                inputs.queries(&block, head),
+                false,
+            );
             let at = (g * d.queries + first) * d.dim;
             let dq = &mut grads.dq[at..at + rows * d.dim];
-            gemm(dq, d.dim, false, 1.0, dsm, inputs.keys(inputs.k, &block, kv), false);
+            gemm(
+                dq,
+                d.dim,
+                false,
+                1.0,
+                dsm,
+                inputs.keys(inputs.k, &block, kv),
+                false,
+            );
         }
     }
     grads
@@ -266,11 +321,13 @@ fn interleave<'a>(
     piece: impl Fn(usize, usize) -> &'a [f32] + Sync,
 ) -> Vec<f32> {
     written(batch * rows * heads * dim, |out| {
-        out.par_chunks_mut((heads * dim).max(1)).enumerate().for_each(|(i, out)| {
-            let (b, row) = (i / rows, i % rows);
-            for (h, out) in out.chunks_exact_mut(dim).enumerate() {
-                out.copy_from_slice(&piece(b, h)[row * dim..(row + 1) * dim]);
-            }
-        })
+        out.par_chunks_mut((heads * dim).max(1))
+            .enumerate()
+            .for_each(|(i, out)| {
+                let (b, row) = (i / rows, i % rows);
+                for (h, out) in out.chunks_exact_mut(dim).enumerate() {
+                    out.copy_from_slice(&piece(b, h)[row * dim..(row + 1) * dim]);
+                }
+            })
     })
 }

@@ -10,7 +10,11 @@ pub(crate) fn attend(inputs: Inputs<'_>) -> Vec<f32> {
     let d = inputs.dims;
     let row = d.heads * d.dim;
     written(d.batch * row, |out| {
-        let work: usize = inputs.ranges.iter().map(|(lo, hi)| hi.saturating_sub(*lo) as usize).sum();
+        let work: usize = inputs
+            .ranges
+            .iter()
+            .map(|(lo, hi)| hi.saturating_sub(*lo) as usize)
+            .sum();
         let body = |(batch, out): (usize, &mut [f32])| {
             simd(
                 #[inline(always)]

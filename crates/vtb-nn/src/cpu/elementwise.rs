@@ -9,8 +9,10 @@ const TASK: usize = 16_384;
 /// `silu(gate) ⊙ up`.
 pub(crate) fn swiglu(gate: &[f32], up: &[f32]) -> Vec<f32> {
     written(gate.len(), |out| {
-        out.par_chunks_mut(TASK).zip(gate.par_chunks(TASK)).zip(up.par_chunks(TASK)).for_each(
-            |((out, g), u)| {
+        out.par_chunks_mut(TASK)
+            .zip(gate.par_chunks(TASK))
+            .zip(up.par_chunks(TASK))
+            .for_each(|((out, g), u)| {
                 simd(
                     #[inline(always)]
                     || {
@@ -19,8 +21,7 @@ pub(crate) fn swiglu(gate: &[f32], up: &[f32]) -> Vec<f32> {
                         }
                     },
                 )
-            },
-        )
+            })
     })
 }
 
@@ -30,7 +31,10 @@ pub(crate) fn swiglu_backward(gate: &[f32], up: &[f32], grad: &[f32]) -> (Vec<f3
     let d_gate = written(gate.len(), |d_gate| {
         d_up = written(gate.len(), |d_up| {
             let outputs = d_gate.par_chunks_mut(TASK).zip(d_up.par_chunks_mut(TASK));
-            let inputs = gate.par_chunks(TASK).zip(up.par_chunks(TASK)).zip(grad.par_chunks(TASK));
+            let inputs = gate
+                .par_chunks(TASK)
+                .zip(up.par_chunks(TASK))
+                .zip(grad.par_chunks(TASK));
             outputs.zip(inputs).for_each(|((dg, du), ((g, u), grad))| {
                 simd(
                     #[inline(always)]
@@ -52,28 +56,30 @@ pub(crate) fn swiglu_backward(gate: &[f32], up: &[f32], grad: &[f32]) -> (Vec<f3
 /// GELU with the tanh approximation, `0.5x(1+tanh(√(2/π)(x+0.044715x³)))`, or exact by the error function.
 pub(crate) fn gelu(x: &[f32], tanh: bool) -> Vec<f32> {
     written(x.len(), |out| {
-        out.par_chunks_mut(TASK).zip(x.par_chunks(TASK)).for_each(|(out, x)| {
-            if tanh {
-                simd(
-                    #[inline(always)]
-                    || {
-                        for i in 0..out.len() {
-                            out[i] = 0.5 * x[i] * (1.0 + math::tanh(inner(x[i])));
-                        }
-                    },
-                )
-            } else {
-                simd(
-                    #[inline(always)]
-                    || {
-                        for i in 0..out.len() {
-                            let cdf = 1.0 + math::erf(x[i] * std::f32::consts::FRAC_1_SQRT_2);
-                            out[i] = 0.5 * x[i] * cdf;
-                        }
-                    },
-                )
-            }
-        })
+        out.par_chunks_mut(TASK)
+            .zip(x.par_chunks(TASK))
+            .for_each(|(out, x)| {
+                if tanh {
+                    simd(
+                        #[inline(always)]
+                        || {
+                            for i in 0..out.len() {
+                                out[i] = 0.5 * x[i] * (1.0 + math::tanh(inner(x[i])));
+                            }
+                        },
+                    )
+                } else {
+                    simd(
+                        #[inline(always)]
+                        || {
+                            for i in 0..out.len() {
+                                let cdf = 1.0 + math::erf(x[i] * std::f32::consts::FRAC_1_SQRT_2);
+                                out[i] = 0.5 * x[i] * cdf;
+                            }
+                        },
+                    )
+                }
+            })
     })
 }
 
@@ -85,8 +91,10 @@ fn inner(x: f32) -> f32 {
 /// Gradient of [`gelu`] by its input.
 pub(crate) fn gelu_backward(x: &[f32], grad: &[f32], tanh: bool) -> Vec<f32> {
     written(x.len(), |out| {
-        out.par_chunks_mut(TASK).zip(x.par_chunks(TASK)).zip(grad.par_chunks(TASK)).for_each(
-            |((out, x), g)| {
+        out.par_chunks_mut(TASK)
+            .zip(x.par_chunks(TASK))
+            .zip(grad.par_chunks(TASK))
+            .for_each(|((out, x), g)| {
                 if tanh {
                     simd(
                         #[inline(always)]
@@ -104,22 +112,29 @@ pub(crate) fn gelu_backward(x: &[f32], grad: &[f32], tanh: bool) -> Vec<f32> {
                         #[inline(always)]
                         || {
                             for i in 0..out.len() {
-                                let cdf = 0.5 * (1.0 + math::erf(x[i] * std::f32::consts::FRAC_1_SQRT_2));
+                                let cdf =
+                                    0.5 * (1.0 + math::erf(x[i] * std::f32::consts::FRAC_1_SQRT_2));
                                 let pdf = 0.398_942_3 * math::exp(-0.5 * x[i] * x[i]);
                                 out[i] = g[i] * x[i].mul_add(pdf, cdf);
                             }
                         },
                     )
                 }
-            },
-        )
+            })
     })
 }
 
 /// Rotates halves of every head: `(a, b) -> (a·cos - b·sin, b·cos + a·sin)`.
 ///
 /// `x` is `[tokens, heads, dim]`, `cos` and `sin` are `[tokens, dim/2]`; `sign` is -1 for the inverse rotation.
-pub(crate) fn rope(x: &[f32], cos: &[f32], sin: &[f32], heads: usize, dim: usize, sign: f32) -> Vec<f32> {
+pub(crate) fn rope(
+    x: &[f32],
+    cos: &[f32],
+    sin: &[f32],
+    heads: usize,
+    dim: usize,
+    sign: f32,
+) -> Vec<f32> {
     let half = dim / 2;
     let width = heads * dim;
     let tokens_per_task = super::rows_per_task(width);
@@ -132,8 +147,10 @@ pub(crate) fn rope(x: &[f32], cos: &[f32], sin: &[f32], heads: usize, dim: usize
                 simd(
                     #[inline(always)]
                     || {
-                        for (t, (out, x)) in
-                            out.chunks_exact_mut(width).zip(x.chunks_exact(width)).enumerate()
+                        for (t, (out, x)) in out
+                            .chunks_exact_mut(width)
+                            .zip(x.chunks_exact(width))
+                            .enumerate()
                         {
                             let cos = &cos[t * half..(t + 1) * half];
                             let sin = &sin[t * half..(t + 1) * half];

@@ -16,7 +16,12 @@ pub(crate) struct RowScore {
 }
 
 /// Scores `targets[i]` under row `i` of `logits` (`[rows, vocab]`), logits multiplied by `inv_temperature`.
-pub(crate) fn scores(logits: &[f32], vocab: usize, targets: &[u32], inv_temperature: f32) -> Vec<RowScore> {
+pub(crate) fn scores(
+    logits: &[f32],
+    vocab: usize,
+    targets: &[u32],
+    inv_temperature: f32,
+) -> Vec<RowScore> {
     logits
         .par_chunks(vocab)
         .zip(targets)
@@ -33,7 +38,11 @@ pub(crate) fn scores(logits: &[f32], vocab: usize, targets: &[u32], inv_temperat
                         if p > 0.0 { p * x } else { 0.0 }
                     });
                     let logp = row[target as usize] * inv_temperature - lse;
-                    RowScore { lse, logp, entropy: (lse - mean).max(0.0) }
+                    RowScore {
+                        lse,
+                        logp,
+                        entropy: (lse - mean).max(0.0),
+                    }
                 },
             )
         })
@@ -50,16 +59,19 @@ pub(crate) fn gradient(
     weights: &[f32],
     inv_temperature: f32,
 ) {
-    logits.par_chunks_mut(vocab).enumerate().for_each(|(i, row)| {
-        let weight = weights[i] * inv_temperature;
-        simd(
-            #[inline(always)]
-            || {
-                for x in row.iter_mut() {
-                    *x = -weight * math::exp(x.mul_add(inv_temperature, -lse[i]));
-                }
-            },
-        );
-        row[targets[i] as usize] += weight;
-    });
+    logits
+        .par_chunks_mut(vocab)
+        .enumerate()
+        .for_each(|(i, row)| {
+            let weight = weights[i] * inv_temperature;
+            simd(
+                #[inline(always)]
+                || {
+                    for x in row.iter_mut() {
+                        *x = -weight * math::exp(x.mul_add(inv_temperature, -lse[i]));
+                    }
+                },
+            );
+            row[targets[i] as usize] += weight;
+        });
 }

@@ -20,7 +20,9 @@ pub(crate) fn exp(x: f32) -> f32 {
     p = p.mul_add(r, 1.666_666_55e-1);
     p = p.mul_add(r, 5.000_000_1e-1);
     let y = p.mul_add(r * r, r) + 1.0;
-    let exponent = (shifted.to_bits() as i32).wrapping_sub(0x4B40_0000).wrapping_add(127);
+    let exponent = (shifted.to_bits() as i32)
+        .wrapping_sub(0x4B40_0000)
+        .wrapping_add(127);
     let scaled = y * f32::from_bits((exponent as u32) << 23);
     if x < -87.3 { 0.0 } else { scaled }
 }
@@ -125,7 +127,10 @@ mod tests {
             let x = i as f32 * 4e-3;
             let want = (x as f64).exp();
             assert!(((exp(x) as f64 - want) / want).abs() < 3e-7, "exp({x})");
-            assert!((tanh(x) as f64 - (x as f64).tanh()).abs() < 3e-7, "tanh({x})");
+            assert!(
+                (tanh(x) as f64 - (x as f64).tanh()).abs() < 3e-7,
+                "tanh({x})"
+            );
         }
         assert_eq!(exp(-1000.0), 0.0);
         assert_eq!(exp(f32::NEG_INFINITY), 0.0);

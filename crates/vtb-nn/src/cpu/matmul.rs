@@ -17,8 +17,17 @@ pub(crate) struct Mat<'a> {
 impl<'a> Mat<'a> {
     /// `rows × cols` values, rows `row_stride` apart.
     pub(crate) fn strided(values: &'a [f32], rows: usize, cols: usize, row_stride: usize) -> Self {
-        debug_assert!(rows == 0 || cols == 0 || (rows - 1) * row_stride + cols <= values.len());
-        Self { values, rows, cols, row_stride, col_stride: 1 }
+        assert!(
+            rows == 0 || cols == 0 || (rows - 1) * row_stride + cols <= values.len(),
+            "matmul: a matrix reaches past its values"
+        );
+        Self {
+            values,
+            rows,
+            cols,
+            row_stride,
+            col_stride: 1,
+        }
     }
 
     /// Contiguous `rows × cols` values.
@@ -53,9 +62,16 @@ pub(crate) fn gemm(
     if m == 0 || n == 0 {
         return;
     }
-    assert!((m - 1) * out_stride + n <= out.len(), "matmul: the output is too small");
+    assert!(
+        (m - 1) * out_stride + n <= out.len(),
+        "matmul: the output is too small"
+    );
     let parallel = parallel && m * n * k >= 1 << 18;
-    let threads = if parallel { gemm::Parallelism::Rayon(0) } else { gemm::Parallelism::None };
+    let threads = if parallel {
+        gemm::Parallelism::Rayon(0)
+    } else {
+        gemm::Parallelism::None
+    };
     // SAFETY: the strides of `a`, `b` and `out` stay inside their slices (checked above and in `Mat::strided`),
     // and `out` is borrowed mutably, so nothing else reads or writes it.
     unsafe {
@@ -89,6 +105,9 @@ pub(crate) const FEW_ROWS: usize = 16;
 /// `out[m,n] = x[m,k]·w[n,k]ᵀ` for few rows: every weight is read once, straight from where it lies, which is what
 /// bounds a decoding step.
 pub(crate) fn few_rows(out: &mut [f32], x: &[f32], w: &[f32], m: usize, n: usize, k: usize) {
+    if m == 0 {
+        return;
+    }
     let mut by_column = vec![0.0f32; n * m];
     let task = (16_384 / k.max(1)).clamp(8, 512);
     let body = |(block, out): (usize, &mut [f32])| {
@@ -113,7 +132,10 @@ pub(crate) fn few_rows(out: &mut [f32], x: &[f32], w: &[f32], m: usize, n: usize
         )
     };
     if n * m * k >= 1 << 16 {
-        by_column.par_chunks_mut(task * m).enumerate().for_each(body);
+        by_column
+            .par_chunks_mut(task * m)
+            .enumerate()
+            .for_each(body);
     } else {
         by_column.chunks_mut(task * m).enumerate().for_each(body);
     }
@@ -152,7 +174,8 @@ fn dot4(row: &[f32], x: &[f32], k: usize) -> [f32; 4] {
         for i in 0..8 {
             half[i] = l[i] + l[i + 8];
         }
-        *s = ((half[0] + half[4]) + (half[1] + half[5])) + ((half[2] + half[6]) + (half[3] + half[7]));
+        *s = ((half[0] + half[4]) + (half[1] + half[5]))
+            + ((half[2] + half[6]) + (half[3] + half[7]));
     }
     for (i, w) in w_tail.iter().enumerate() {
         sums[0] += t0[i] * w;
@@ -178,7 +201,15 @@ mod tests {
             let mut fast = vec![0.0; m * n];
             few_rows(&mut fast, &x, &w, m, n, k);
             let mut plain = vec![0.0; m * n];
-            gemm(&mut plain, n, false, 1.0, Mat::new(&x, m, k), Mat::new(&w, n, k).t(), true);
+            gemm(
+                &mut plain,
+                n,
+                false,
+                1.0,
+                Mat::new(&x, m, k),
+                Mat::new(&w, n, k).t(),
+                true,
+            );
             for (a, b) in fast.iter().zip(&plain) {
                 assert!((a - b).abs() < 1e-4, "{a} {b}");
             }

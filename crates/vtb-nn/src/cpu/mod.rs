@@ -27,7 +27,11 @@ impl View {
             return None;
         }
         let flex = tensor.clone().try_into_primitive::<Flex>().ok()?;
-        Some(Self(if flex.is_contiguous() { flex } else { flex.to_contiguous() }))
+        Some(Self(if flex.is_contiguous() {
+            flex
+        } else {
+            flex.to_contiguous()
+        }))
     }
 
     /// Row-major values.
@@ -43,7 +47,11 @@ impl View {
 pub(crate) fn tensor<const D: usize>(values: Vec<f32>, shape: [usize; D]) -> Tensor<D> {
     debug_assert_eq!(values.len(), shape.iter().product::<usize>());
     let layout = Layout::contiguous(Shape::from(shape));
-    Tensor::from_primitive::<Flex>(FlexTensor::new(Bytes::from_elems(values), layout, DType::F32))
+    Tensor::from_primitive::<Flex>(FlexTensor::new(
+        Bytes::from_elems(values),
+        layout,
+        DType::F32,
+    ))
 }
 
 /// A vector whose every element `write` sets: spares clearing memory that is overwritten at once.

@@ -9,19 +9,21 @@ pub(crate) fn rms(x: &[f32], w: &[f32], eps: f32) -> Vec<f32> {
     let width = w.len();
     let task = rows_per_task(width) * width;
     written(x.len(), |out| {
-        out.par_chunks_mut(task).zip(x.par_chunks(task)).for_each(|(out, x)| {
-            simd(
-                #[inline(always)]
-                || {
-                    for (y, x) in out.chunks_exact_mut(width).zip(x.chunks_exact(width)) {
-                        let scale = rms_scale(x, eps);
-                        for i in 0..width {
-                            y[i] = x[i] * scale * w[i];
+        out.par_chunks_mut(task)
+            .zip(x.par_chunks(task))
+            .for_each(|(out, x)| {
+                simd(
+                    #[inline(always)]
+                    || {
+                        for (y, x) in out.chunks_exact_mut(width).zip(x.chunks_exact(width)) {
+                            let scale = rms_scale(x, eps);
+                            for i in 0..width {
+                                y[i] = x[i] * scale * w[i];
+                            }
                         }
-                    }
-                },
-            )
-        })
+                    },
+                )
+            })
     })
 }
 
@@ -82,19 +84,21 @@ pub(crate) fn layer(x: &[f32], w: &[f32], b: &[f32], eps: f32) -> Vec<f32> {
     let width = w.len();
     let task = rows_per_task(width) * width;
     written(x.len(), |out| {
-        out.par_chunks_mut(task).zip(x.par_chunks(task)).for_each(|(out, x)| {
-            simd(
-                #[inline(always)]
-                || {
-                    for (y, x) in out.chunks_exact_mut(width).zip(x.chunks_exact(width)) {
-                        let (mean, scale) = moments(x, eps);
-                        for i in 0..width {
-                            y[i] = ((x[i] - mean) * scale).mul_add(w[i], b[i]);
+        out.par_chunks_mut(task)
+            .zip(x.par_chunks(task))
+            .for_each(|(out, x)| {
+                simd(
+                    #[inline(always)]
+                    || {
+                        for (y, x) in out.chunks_exact_mut(width).zip(x.chunks_exact(width)) {
+                            let (mean, scale) = moments(x, eps);
+                            for i in 0..width {
+                                y[i] = ((x[i] - mean) * scale).mul_add(w[i], b[i]);
+                            }
                         }
-                    }
-                },
-            )
-        })
+                    },
+                )
+            })
     })
 }
 

@@ -56,7 +56,8 @@ impl DiffOp<1> for GeluOp {
         let (x, g) = (x.get::<2>(), grad.get::<2>());
         #[cfg(feature = "flex")]
         if let (Some(xv), Some(gv)) = (cpu::View::of(&x), cpu::View::of(&g)) {
-            let dx = cpu::elementwise::gelu_backward(xv.values(), gv.values(), self.0 == Gelu::Tanh);
+            let dx =
+                cpu::elementwise::gelu_backward(xv.values(), gv.values(), self.0 == Gelu::Tanh);
             return [Some(cpu::tensor(dx, x.dims()).into())];
         }
         let dtype = x.dtype();
@@ -92,7 +93,10 @@ impl DiffOp<2> for Swiglu {
             let y = cpu::elementwise::swiglu(g.values(), u.values());
             return (cpu::tensor(y, gate.dims()).into(), Vec::new());
         }
-        ((burn::tensor::activation::silu(gate) * up).into(), Vec::new())
+        (
+            (burn::tensor::activation::silu(gate) * up).into(),
+            Vec::new(),
+        )
     }
 
     fn backward(
@@ -102,20 +106,36 @@ impl DiffOp<2> for Swiglu {
         grad: AnyTensor,
         _needs: [bool; 2],
     ) -> [Option<AnyTensor>; 2] {
-        let (Some(gate), Some(up)) = (gate, up) else { return [None, None] };
+        let (Some(gate), Some(up)) = (gate, up) else {
+            return [None, None];
+        };
         let (gate, up, grad) = (gate.get::<2>(), up.get::<2>(), grad.get::<2>());
         #[cfg(feature = "flex")]
-        if let (Some(g), Some(u), Some(d)) = (cpu::View::of(&gate), cpu::View::of(&up), cpu::View::of(&grad)) {
+        if let (Some(g), Some(u), Some(d)) = (
+            cpu::View::of(&gate),
+            cpu::View::of(&up),
+            cpu::View::of(&grad),
+        ) {
             let (dg, du) = cpu::elementwise::swiglu_backward(g.values(), u.values(), d.values());
             let dims = gate.dims();
-            return [Some(cpu::tensor(dg, dims).into()), Some(cpu::tensor(du, dims).into())];
+            return [
+                Some(cpu::tensor(dg, dims).into()),
+                Some(cpu::tensor(du, dims).into()),
+            ];
         }
         let dtype = gate.dtype();
-        let (gate, up, grad) = (gate.cast(DType::F32), up.cast(DType::F32), grad.cast(DType::F32));
+        let (gate, up, grad) = (
+            gate.cast(DType::F32),
+            up.cast(DType::F32),
+            grad.cast(DType::F32),
+        );
         let s = burn::tensor::activation::sigmoid(gate.clone());
         let silu = gate * s.clone();
         let d_up = grad.clone() * silu.clone();
         let d_gate = grad * up * (s.clone() + silu * (-s + 1.0));
-        [Some(d_gate.cast(dtype).into()), Some(d_up.cast(dtype).into())]
+        [
+            Some(d_gate.cast(dtype).into()),
+            Some(d_up.cast(dtype).into()),
+        ]
     }
 }

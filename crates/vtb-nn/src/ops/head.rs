@@ -29,12 +29,24 @@ pub fn chunk_rows(vocab: usize) -> usize {
 ///
 /// # Shapes
 /// `hidden` is `[rows, width]` and `w` `[vocab, width]`, both outside autodiff.
-pub fn head_scores(hidden: &Tensor<2>, w: &Tensor<2>, targets: &[u32], temperature: f32) -> HeadScores {
+pub fn head_scores(
+    hidden: &Tensor<2>,
+    w: &Tensor<2>,
+    targets: &[u32],
+    temperature: f32,
+) -> HeadScores {
     let vocab = w.dims()[0];
     let mut scores = HeadScores::default();
     for (chunk, targets) in targets.chunks(chunk_rows(vocab)).enumerate() {
-        let rows = hidden.clone().narrow(0, chunk * chunk_rows(vocab), targets.len());
-        score_chunk(&mut scores, linear(rows, w.clone(), None), targets, temperature);
+        let rows = hidden
+            .clone()
+            .narrow(0, chunk * chunk_rows(vocab), targets.len());
+        score_chunk(
+            &mut scores,
+            linear(rows, w.clone(), None),
+            targets,
+            temperature,
+        );
     }
     scores
 }
@@ -79,6 +91,10 @@ pub fn head_backward(
     temperature: f32,
     weight_gradient: bool,
 ) -> (Tensor<2>, Option<Tensor<2>>) {
+    if targets.is_empty() {
+        let d_w = weight_gradient.then(|| w.zeros_like().cast(DType::F32));
+        return (hidden.zeros_like(), d_w);
+    }
     let vocab = w.dims()[0];
     let step = chunk_rows(vocab);
     let mut d_hidden = Vec::new();
@@ -87,9 +103,19 @@ pub fn head_backward(
         let span = chunk * step..chunk * step + targets.len();
         let rows = hidden.clone().narrow(0, span.start, targets.len());
         let logits = linear(rows.clone(), w.clone(), None);
-        let d = logit_gradient(logits, targets, &lse[span.clone()], &weights[span], temperature);
+        let d = logit_gradient(
+            logits,
+            targets,
+            &lse[span.clone()],
+            &weights[span],
+            temperature,
+        );
         if weight_gradient {
-            let part = d.clone().transpose().matmul(rows.cast(d.dtype())).cast(DType::F32);
+            let part = d
+                .clone()
+                .transpose()
+                .matmul(rows.cast(d.dtype()))
+                .cast(DType::F32);
             d_w = Some(match d_w {
                 Some(total) => total + part,
                 None => part,
@@ -119,11 +145,15 @@ fn logit_gradient(
     let dtype = logits.dtype();
     let device = logits.device();
     let column = |values: &[f32]| {
-        Tensor::<2>::from_data(TensorData::new(values.to_vec(), [rows, 1]), (&device, DType::F32))
+        Tensor::<2>::from_data(
+            TensorData::new(values.to_vec(), [rows, 1]),
+            (&device, DType::F32),
+        )
     };
     let weight = column(weights).div_scalar(temperature);
     let p = (logits.cast(DType::F32).div_scalar(temperature) - column(lse)).exp();
     let d = -(p * weight.clone());
     let targets = target_tensor(targets, &d);
-    d.scatter(1, targets, weight, burn::tensor::IndexingUpdateOp::Add).cast(dtype)
+    d.scatter(1, targets, weight, burn::tensor::IndexingUpdateOp::Add)
+        .cast(dtype)
 }

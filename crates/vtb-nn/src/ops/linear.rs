@@ -11,7 +11,11 @@ use crate::diff_op::{AnyTensor, DiffOp, apply};
 /// # Shapes
 /// `x` is `[rows, in]`, `w` is `[out, in]`, `b` is `[out]`. All of one dtype.
 pub fn linear(x: Tensor<2>, w: Tensor<2>, b: Option<Tensor<1>>) -> Tensor<2> {
-    debug_assert_eq!(x.dtype(), w.dtype(), "linear: input and weight dtypes differ");
+    debug_assert_eq!(
+        x.dtype(),
+        w.dtype(),
+        "linear: input and weight dtypes differ"
+    );
     match b {
         Some(b) => apply(Linear, [x.into(), w.into(), b.into()]).get(),
         None => apply(Linear, [x.into(), w.into()]).get(),
@@ -32,7 +36,11 @@ pub fn low_rank_linear(
     scale: f32,
     mask: Option<Tensor<2>>,
 ) -> Tensor<2> {
-    apply(LowRank { scale, mask }, [x.into(), w.into(), a.into(), b.into()]).get()
+    apply(
+        LowRank { scale, mask },
+        [x.into(), w.into(), a.into(), b.into()],
+    )
+    .get()
 }
 
 /// `x·wᵀ` outside autodiff.
@@ -40,7 +48,9 @@ fn product(x: &Tensor<2>, w: &Tensor<2>) -> Tensor<2> {
     #[cfg(feature = "flex")]
     if let (Some(xv), Some(wv)) = (cpu::View::of(x), cpu::View::of(w)) {
         let ([m, k], [n, _]) = (x.dims(), w.dims());
-        let y = cpu::written(m * n, |y| product_into(y, xv.values(), wv.values(), m, k, n));
+        let y = cpu::written(m * n, |y| {
+            product_into(y, xv.values(), wv.values(), m, k, n)
+        });
         return cpu::tensor(y, [m, n]);
     }
     x.clone().matmul(w.clone().transpose())
@@ -51,7 +61,15 @@ fn product_into(y: &mut [f32], x: &[f32], w: &[f32], m: usize, k: usize, n: usiz
     if m <= cpu::matmul::FEW_ROWS {
         cpu::matmul::few_rows(y, x, w, m, n, k);
     } else {
-        cpu::matmul::gemm(y, n, false, 1.0, Mat::new(x, m, k), Mat::new(w, n, k).t(), true);
+        cpu::matmul::gemm(
+            y,
+            n,
+            false,
+            1.0,
+            Mat::new(x, m, k),
+            Mat::new(w, n, k).t(),
+            true,
+        );
     }
 }
 
@@ -73,7 +91,9 @@ fn transposed(a: &Tensor<2>, b: &Tensor<2>, scale: f32) -> Tensor<2> {
     if let (Some(av), Some(bv)) = (cpu::View::of(a), cpu::View::of(b)) {
         let ([k, m], [_, n]) = (a.dims(), b.dims());
         let (av, bv) = (Mat::new(av.values(), k, m).t(), Mat::new(bv.values(), k, n));
-        let y = cpu::written(m * n, |y| cpu::matmul::gemm(y, n, false, scale, av, bv, true));
+        let y = cpu::written(m * n, |y| {
+            cpu::matmul::gemm(y, n, false, scale, av, bv, true)
+        });
         return cpu::tensor(y, [m, n]);
     }
     a.clone().transpose().matmul(b.clone()).mul_scalar(scale)
@@ -90,7 +110,9 @@ impl Linear {
         needs: [bool; 2],
     ) -> [Option<AnyTensor>; 2] {
         let dx = w.filter(|_| needs[0]).map(|w| plain(grad, &w.get()).into());
-        let dw = x.filter(|_| needs[1]).map(|x| transposed(grad, &x.get(), 1.0).into());
+        let dw = x
+            .filter(|_| needs[1])
+            .map(|x| transposed(grad, &x.get(), 1.0).into());
         [dx, dw]
     }
 }
@@ -136,7 +158,11 @@ impl DiffOp<3> for Linear {
         let [dx, dw] = Self::gradients(x, w, &grad, [needs[0], needs[1]]);
         let db = needs[2].then(|| {
             let dtype = grad.dtype();
-            grad.cast(DType::F32).sum_dim(0).squeeze_dim::<1>(0).cast(dtype).into()
+            grad.cast(DType::F32)
+                .sum_dim(0)
+                .squeeze_dim::<1>(0)
+                .cast(dtype)
+                .into()
         });
         [dx, dw, db]
     }
@@ -164,9 +190,12 @@ impl DiffOp<4> for LowRank {
         let (x, w, a, b) = (x.get::<2>(), w.get::<2>(), a.get::<2>(), b.get::<2>());
         let thin = product(&self.branch_input(x.clone()), &a);
         #[cfg(feature = "flex")]
-        if let (Some(xv), Some(wv), Some(tv), Some(bv)) =
-            (cpu::View::of(&x), cpu::View::of(&w), cpu::View::of(&thin), cpu::View::of(&b))
-        {
+        if let (Some(xv), Some(wv), Some(tv), Some(bv)) = (
+            cpu::View::of(&x),
+            cpu::View::of(&w),
+            cpu::View::of(&thin),
+            cpu::View::of(&b),
+        ) {
             let ([m, k], [n, r]) = (x.dims(), b.dims());
             let y = cpu::written(m * n, |y| {
                 product_into(y, xv.values(), wv.values(), m, k, n);
@@ -178,7 +207,10 @@ impl DiffOp<4> for LowRank {
         let delta = product(&thin, &b).mul_scalar(self.scale);
         let y = product(&x, &w);
         let dtype = y.dtype();
-        ((y.cast(DType::F32) + delta).cast(dtype).into(), vec![thin.into()])
+        (
+            (y.cast(DType::F32) + delta).cast(dtype).into(),
+            vec![thin.into()],
+        )
     }
 
     fn keeps(&self, [x, _, a, b]: [bool; 4]) -> [bool; 4] {
@@ -208,9 +240,9 @@ impl DiffOp<4> for LowRank {
             _ => None,
         };
         let dx = match (d_thin, w, a) {
-            (Some(d), Some(w), Some(a)) if needs[0] => Some(self.input_gradient(
-                &grad, &w.get(), &d, &a.get(), dtype,
-            )),
+            (Some(d), Some(w), Some(a)) if needs[0] => {
+                Some(self.input_gradient(&grad, &w.get(), &d, &a.get(), dtype))
+            }
             _ => None,
         };
         [dx.map(Into::into), None, da, db]
@@ -229,8 +261,12 @@ impl LowRank {
     ) -> Tensor<2> {
         #[cfg(feature = "flex")]
         if self.mask.is_none()
-            && let (Some(gv), Some(wv), Some(dv), Some(av)) =
-                (cpu::View::of(grad), cpu::View::of(w), cpu::View::of(d_thin), cpu::View::of(a))
+            && let (Some(gv), Some(wv), Some(dv), Some(av)) = (
+                cpu::View::of(grad),
+                cpu::View::of(w),
+                cpu::View::of(d_thin),
+                cpu::View::of(a),
+            )
         {
             let ([m, n], [r, k]) = (grad.dims(), a.dims());
             let dx = cpu::written(m * k, |dx| {

@@ -48,13 +48,20 @@ impl DiffOp<2> for Rms {
         grad: AnyTensor,
         _needs: [bool; 2],
     ) -> [Option<AnyTensor>; 2] {
-        let (Some(x), Some(w)) = (x, w) else { return [None, None] };
+        let (Some(x), Some(w)) = (x, w) else {
+            return [None, None];
+        };
         let (x, w, g) = (x.get::<2>(), w.get::<1>(), grad.get::<2>());
         #[cfg(feature = "flex")]
-        if let (Some(xv), Some(wv), Some(gv)) = (cpu::View::of(&x), cpu::View::of(&w), cpu::View::of(&g)) {
+        if let (Some(xv), Some(wv), Some(gv)) =
+            (cpu::View::of(&x), cpu::View::of(&w), cpu::View::of(&g))
+        {
             let (dx, dw) = cpu::norm::rms_backward(xv.values(), wv.values(), gv.values(), self.eps);
             let width = dw.len();
-            return [Some(cpu::tensor(dx, x.dims()).into()), Some(cpu::tensor(dw, [width]).into())];
+            return [
+                Some(cpu::tensor(dx, x.dims()).into()),
+                Some(cpu::tensor(dw, [width]).into()),
+            ];
         }
         let (x_dtype, w_dtype) = (x.dtype(), w.dtype());
         let x = x.cast(DType::F32);
@@ -62,7 +69,10 @@ impl DiffOp<2> for Rms {
         let w = w.cast(DType::F32).unsqueeze::<2>();
         let scale = inverse_rms(x.clone(), self.eps);
         let xhat = x * scale.clone();
-        let dw = (g.clone() * xhat.clone()).sum_dim(0).squeeze_dim::<1>(0).cast(w_dtype);
+        let dw = (g.clone() * xhat.clone())
+            .sum_dim(0)
+            .squeeze_dim::<1>(0)
+            .cast(w_dtype);
         let gw = g * w;
         let dx = (gw.clone() - xhat.clone() * (gw * xhat).mean_dim(1)) * scale;
         [Some(dx.cast(x_dtype).into()), Some(dw.into())]
@@ -83,8 +93,11 @@ impl Layer {
     fn normalise(&self, x: Tensor<2>) -> (Tensor<2>, Tensor<2>) {
         let x = x.cast(DType::F32);
         let centred = x.clone() - x.mean_dim(1);
-        let scale =
-            (centred.clone() * centred.clone()).mean_dim(1).add_scalar(self.eps).sqrt().recip();
+        let scale = (centred.clone() * centred.clone())
+            .mean_dim(1)
+            .add_scalar(self.eps)
+            .sqrt()
+            .recip();
         (centred * scale.clone(), scale)
     }
 }
@@ -93,7 +106,9 @@ impl DiffOp<3> for Layer {
     fn forward(&self, [x, w, b]: [AnyTensor; 3]) -> (AnyTensor, Vec<AnyTensor>) {
         let (x, w, b) = (x.get::<2>(), w.get::<1>(), b.get::<1>());
         #[cfg(feature = "flex")]
-        if let (Some(xv), Some(wv), Some(bv)) = (cpu::View::of(&x), cpu::View::of(&w), cpu::View::of(&b)) {
+        if let (Some(xv), Some(wv), Some(bv)) =
+            (cpu::View::of(&x), cpu::View::of(&w), cpu::View::of(&b))
+        {
             let y = cpu::norm::layer(xv.values(), wv.values(), bv.values(), self.eps);
             return (cpu::tensor(y, x.dims()).into(), Vec::new());
         }
@@ -114,10 +129,14 @@ impl DiffOp<3> for Layer {
         grad: AnyTensor,
         _needs: [bool; 3],
     ) -> [Option<AnyTensor>; 3] {
-        let (Some(x), Some(w)) = (x, w) else { return [None, None, None] };
+        let (Some(x), Some(w)) = (x, w) else {
+            return [None, None, None];
+        };
         let (x, w, g) = (x.get::<2>(), w.get::<1>(), grad.get::<2>());
         #[cfg(feature = "flex")]
-        if let (Some(xv), Some(wv), Some(gv)) = (cpu::View::of(&x), cpu::View::of(&w), cpu::View::of(&g)) {
+        if let (Some(xv), Some(wv), Some(gv)) =
+            (cpu::View::of(&x), cpu::View::of(&w), cpu::View::of(&g))
+        {
             let (dx, dw, db) =
                 cpu::norm::layer_backward(xv.values(), wv.values(), gv.values(), self.eps);
             let width = dw.len();
@@ -132,9 +151,17 @@ impl DiffOp<3> for Layer {
         let g = g.cast(DType::F32);
         let w = w.cast(DType::F32).unsqueeze::<2>();
         let db = g.clone().sum_dim(0).squeeze_dim::<1>(0).cast(w_dtype);
-        let dw = (g.clone() * xhat.clone()).sum_dim(0).squeeze_dim::<1>(0).cast(w_dtype);
+        let dw = (g.clone() * xhat.clone())
+            .sum_dim(0)
+            .squeeze_dim::<1>(0)
+            .cast(w_dtype);
         let gw = g * w;
-        let dx = (gw.clone() - gw.clone().mean_dim(1) - xhat.clone() * (gw * xhat).mean_dim(1)) * scale;
-        [Some(dx.cast(x_dtype).into()), Some(dw.into()), Some(db.into())]
+        let dx =
+            (gw.clone() - gw.clone().mean_dim(1) - xhat.clone() * (gw * xhat).mean_dim(1)) * scale;
+        [
+            Some(dx.cast(x_dtype).into()),
+            Some(dw.into()),
+            Some(db.into()),
+        ]
     }
 }

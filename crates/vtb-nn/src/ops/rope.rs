@@ -23,7 +23,10 @@ impl RopeTable {
             let values: Vec<f32> = angles.iter().map(|a| f(*a as f64) as f32).collect();
             Tensor::from_data(TensorData::new(values, [rows, half]), (device, DType::F32))
         };
-        Self { cos: table(f64::cos), sin: table(f64::sin) }
+        Self {
+            cos: table(f64::cos),
+            sin: table(f64::sin),
+        }
     }
 }
 
@@ -63,7 +66,10 @@ impl MRope {
         let frequencies = inverse_frequencies(dim, theta);
         let axes: Vec<usize> = (0..frequencies.len()).map(|i| self.axis(i)).collect();
         let of = |p: &[i32; 3]| -> Vec<f32> {
-            axes.iter().zip(&frequencies).map(|(a, f)| p[*a] as f32 * f).collect()
+            axes.iter()
+                .zip(&frequencies)
+                .map(|(a, f)| p[*a] as f32 * f)
+                .collect()
         };
         positions.iter().flat_map(of).collect()
     }
@@ -83,7 +89,9 @@ pub fn vision_angles(positions: &[[i32; 2]], dim: usize, theta: f64) -> Vec<f32>
 
 /// `theta^(-2i/dim)` for `i < dim/2`, in f32.
 pub fn inverse_frequencies(dim: usize, theta: f64) -> Vec<f32> {
-    (0..dim / 2).map(|i| 1.0 / (theta as f32).powf((2 * i) as f32 / dim as f32)).collect()
+    (0..dim / 2)
+        .map(|i| 1.0 / (theta as f32).powf((2 * i) as f32 / dim as f32))
+        .collect()
 }
 
 /// Rotates `x`, computed in f32 and cast back.
@@ -91,7 +99,13 @@ pub fn inverse_frequencies(dim: usize, theta: f64) -> Vec<f32> {
 /// # Shapes
 /// `x` is `[tokens, heads, dim]` and the table has a row per token.
 pub fn rope(x: Tensor<3>, table: &RopeTable) -> Tensor<3> {
-    apply(Rope { table: table.clone() }, [x.into()]).get()
+    apply(
+        Rope {
+            table: table.clone(),
+        },
+        [x.into()],
+    )
+    .get()
 }
 
 #[derive(Debug)]
@@ -103,9 +117,11 @@ impl Rope {
     fn rotate(&self, x: Tensor<3>, sign: f32) -> Tensor<3> {
         let [tokens, _, dim] = x.dims();
         #[cfg(feature = "flex")]
-        if let (Some(xv), Some(cos), Some(sin)) =
-            (cpu::View::of(&x), cpu::View::of(&self.table.cos), cpu::View::of(&self.table.sin))
-        {
+        if let (Some(xv), Some(cos), Some(sin)) = (
+            cpu::View::of(&x),
+            cpu::View::of(&self.table.cos),
+            cpu::View::of(&self.table.sin),
+        ) {
             let (cos, sin) = (cos.values(), sin.values());
             let heads = x.dims()[1];
             let y = cpu::elementwise::rope(xv.values(), cos, sin, heads, dim, sign);

@@ -9,7 +9,7 @@ use vtb_data::Sampler;
 use vtb_nn::lm::{
     AdapterState, BackwardOptions, CausalLm, LmRow, NamedTensors, SampleOptions, ScoreOptions,
 };
-use vtb_rewards::{Completion as Answer, WeightedRewards};
+use vtb_rewards::{Completion as Answer, RewardPart, WeightedRewards};
 
 use super::grpo_batch::{Judged, Sample, StoredSample};
 use super::objective::{Objective, Position, PromptSource, StepOutput};
@@ -40,7 +40,12 @@ pub struct GrpoSettings {
 
 impl Default for GrpoSettings {
     fn default() -> Self {
-        Self { batch_size: 8, gradient_accumulation: 1, steps_per_generation: 1, recompute: true }
+        Self {
+            batch_size: 8,
+            gradient_accumulation: 1,
+            steps_per_generation: 1,
+            recompute: true,
+        }
     }
 }
 
@@ -85,9 +90,11 @@ impl<P: PromptSource, R: Rollout> GrpoObjective<P, R> {
             let lines: Vec<String> = faults.iter().map(ToString::to_string).collect();
             return Err(TrainError::Config(lines.join("; ")));
         }
-        if settings.batch_size * settings.gradient_accumulation * settings.steps_per_generation == 0 {
+        if settings.batch_size * settings.gradient_accumulation * settings.steps_per_generation == 0
+        {
             return Err(TrainError::Config(
-                "batch_size, gradient_accumulation and steps_per_generation must be at least 1".into(),
+                "batch_size, gradient_accumulation and steps_per_generation must be at least 1"
+                    .into(),
             ));
         }
         let rows = generation_rows(&settings);
@@ -120,9 +127,12 @@ impl<P: PromptSource, R: Rollout> GrpoObjective<P, R> {
     /// Samples groups until the batch is full, sets groups without variance aside if asked.
     fn collect(&mut self, model: &dyn CausalLm, step: u64) -> Result<Vec<Judged>, TrainError> {
         let wanted = generation_rows(&self.settings) / self.config.num_generations;
-        let rounds = if self.config.dynamic_sample { self.config.max_resample } else { 0 };
-        let mut groups =
-            DynamicSampling::new(wanted, rounds, self.config.zero_std_threshold);
+        let rounds = if self.config.dynamic_sample {
+            self.config.max_resample
+        } else {
+            0
+        };
+        let mut groups = DynamicSampling::new(wanted, rounds, self.config.zero_std_threshold);
         let mut missing = wanted;
         let mut round = 0;
         loop {
@@ -140,8 +150,10 @@ impl<P: PromptSource, R: Rollout> GrpoObjective<P, R> {
             round += 1;
         }
         let found = groups.finish();
-        self.generated.insert("dynamic_sampling/resamples".into(), found.resamples as f64);
-        self.generated.insert("dynamic_sampling/dropped".into(), found.dropped as f64);
+        self.generated
+            .insert("dynamic_sampling/resamples".into(), found.resamples as f64);
+        self.generated
+            .insert("dynamic_sampling/dropped".into(), found.dropped as f64);
         Ok(found.groups.into_iter().flatten().collect())
     }
 
@@ -159,23 +171,38 @@ impl<P: PromptSource, R: Rollout> GrpoObjective<P, R> {
             .iter()
             .map(|index| Ok((*index, self.prompts.prompt(*index)?)))
             .collect::<Result<Vec<_>, TrainError>>()?;
-        let rows: Vec<LmRow> =
-            prompts.iter().flat_map(|(_, p)| std::iter::repeat_n(p.row.clone(), g)).collect();
+        let rows: Vec<LmRow> = prompts
+            .iter()
+            .flat_map(|(_, p)| std::iter::repeat_n(p.row.clone(), g))
+            .collect();
         let stream = rng::seed(self.seed, "rollout", step, round);
-        let seeds: Vec<u64> =
-            (0..rows.len() as u64).map(|i| rng::seed(stream, "completion", i, 0)).collect();
-        let completions = self.rollout.complete(model, &rows, &self.sample_options(), &seeds)?;
+        let seeds: Vec<u64> = (0..rows.len() as u64)
+            .map(|i| rng::seed(stream, "completion", i, 0))
+            .collect();
+        let completions = self
+            .rollout
+            .complete(model, &rows, &self.sample_options(), &seeds)?;
         let mut completions = completions.into_iter();
         let mut groups = Vec::with_capacity(count);
         for (prompt_index, prompt) in prompts {
             let mut group = Vec::with_capacity(g);
             for completion in completions.by_ref().take(g) {
                 let text = self.prompts.decode(&completion.ids)?;
-                let total = self.rewards.total(&Answer::new(text.clone()), &prompt.reference);
-                let parts = total.named_values().into_iter().map(|(_, v)| v).collect();
+                let total = self
+                    .rewards
+                    .total(&Answer::new(text.clone()), &prompt.reference);
+                let value = |part: &RewardPart| part.score.as_ref().map(|s| s.value);
+                let parts = total.parts.iter().map(value).collect();
                 let prompt = prompt.clone();
                 let total = total.value;
-                group.push(Judged { prompt_index, prompt, completion, text, total, parts });
+                group.push(Judged {
+                    prompt_index,
+                    prompt,
+                    completion,
+                    text,
+                    total,
+                    parts,
+                });
             }
             groups.push(group);
         }
@@ -205,15 +232,26 @@ impl<P: PromptSource, R: Rollout> GrpoObjective<P, R> {
             self.config.zero_std_threshold,
         )?;
         self.note_batch(&judged, &found)?;
-        let shown = judged.iter().zip(&found.values).map(|(j, a)| self.shown(j, *a)).collect();
+        let shown = judged
+            .iter()
+            .zip(&found.values)
+            .map(|(j, a)| self.shown(j, *a))
+            .collect();
         self.batch = judged
             .into_iter()
             .zip(&found.values)
             .map(|(j, advantage)| {
-                let mask =
-                    completion_mask(&j.completion.ids, &self.stop_ids, self.config.mask_truncated_completions);
-                let mut sample =
-                    Sample::new(j.prompt_index, &j.prompt.row, j.completion.ids, j.completion.logprobs);
+                let mask = completion_mask(
+                    &j.completion.ids,
+                    &self.stop_ids,
+                    self.config.mask_truncated_completions,
+                );
+                let mut sample = Sample::new(
+                    j.prompt_index,
+                    &j.prompt.row,
+                    j.completion.ids,
+                    j.completion.logprobs,
+                );
                 sample.loss.advantage = *advantage;
                 sample.loss.mask = mask.mask;
                 sample
@@ -233,14 +271,20 @@ impl<P: PromptSource, R: Rollout> GrpoObjective<P, R> {
         let names: Vec<&str> = self.rewards.names().collect();
         let rewards = reward_metrics(&names, &values, found, self.config.zero_std_threshold)?;
         self.generated.extend(rewards);
-        let tokens: usize =
-            judged.iter().map(|j| j.prompt.row.ids.len() + j.completion.ids.len()).sum();
+        let tokens: usize = judged
+            .iter()
+            .map(|j| j.prompt.row.ids.len() + j.completion.ids.len())
+            .sum();
         self.tokens_seen += tokens as u64;
-        let lengths: Vec<(usize, bool)> =
-            judged.iter().map(|j| (j.completion.ids.len(), j.terminated())).collect();
-        self.generated.extend(completion_metrics(&lengths, self.tokens_seen));
+        let lengths: Vec<(usize, bool)> = judged
+            .iter()
+            .map(|j| (j.completion.ids.len(), j.terminated()))
+            .collect();
+        self.generated
+            .extend(completion_metrics(&lengths, self.tokens_seen));
         let rate = repetition_rate(judged.iter().map(|j| j.completion.ids.as_slice()));
-        self.generated.insert("completions/repetition_rate".into(), rate);
+        self.generated
+            .insert("completions/repetition_rate".into(), rate);
         Ok(())
     }
 
@@ -263,13 +307,21 @@ impl<P: PromptSource, R: Rollout> GrpoObjective<P, R> {
     /// Log-probabilities that stay fixed while the batch is consumed: old ones where several updates use it, those
     /// of the reference policy where the KL term has weight.
     fn add_fixed_scores(&mut self, model: &dyn CausalLm) -> Result<(), TrainError> {
-        let old = self.config.needs_old_logp(self.settings.steps_per_generation);
+        let old = self
+            .config
+            .needs_old_logp(self.settings.steps_per_generation);
         let reference = self.config.beta > 0.0;
         for chunk in self.batch.chunks_mut(self.settings.batch_size) {
             let rows: Vec<LmRow> = chunk.iter().map(|s| s.row.clone()).collect();
             let score = |adapter| {
                 let temperature = self.config.temperature as f32;
-                model.token_scores(&rows, &ScoreOptions { temperature, adapter })
+                model.token_scores(
+                    &rows,
+                    &ScoreOptions {
+                        temperature,
+                        adapter,
+                    },
+                )
             };
             if old {
                 for (sample, scores) in chunk.iter_mut().zip(score(AdapterState::On)?) {
@@ -293,7 +345,8 @@ impl<P: PromptSource, R: Rollout> GrpoObjective<P, R> {
             if self.settings.steps_per_generation > 1 {
                 order.shuffle(&mut rng::stream(self.seed, "generation order", step, pass));
             }
-            self.queue.extend(order.chunks(per_step).map(<[usize]>::to_vec));
+            self.queue
+                .extend(order.chunks(per_step).map(<[usize]>::to_vec));
         }
         self.queue.reverse();
     }
@@ -317,12 +370,17 @@ impl<P: PromptSource, R: Rollout> GrpoObjective<P, R> {
             let rows: Vec<LmRow> = samples.iter().map(|s| s.row.clone()).collect();
             let options = BackwardOptions {
                 temperature: self.config.temperature as f32,
-                dropout_seed: self.dropout.then(|| rng::seed(self.seed, "dropout", step, i as u64)),
+                dropout_seed: self
+                    .dropout
+                    .then(|| rng::seed(self.seed, "dropout", step, i as u64)),
                 recompute: self.settings.recompute,
             };
             let more = model.backward(&rows, &options, &mut |scores| {
-                let joined: Vec<LossRow<'_>> =
-                    samples.iter().zip(scores).map(|(s, scores)| s.loss.with(scores)).collect();
+                let joined: Vec<LossRow<'_>> = samples
+                    .iter()
+                    .zip(scores)
+                    .map(|(s, scores)| s.loss.with(scores))
+                    .collect();
                 let loss = grpo_loss(&joined, &settings, &counts)?;
                 stats.merge(&loss.stats);
                 for (row, (s, scores)) in samples.iter().zip(scores).enumerate() {
@@ -353,7 +411,12 @@ impl<P: PromptSource, R: Rollout> Objective for GrpoObjective<P, R> {
         metrics.extend(stats.metrics());
         metrics.extend(sampling.metrics());
         let stop = collapse(&self.config, &metrics);
-        Ok(StepOutput { gradients, metrics, completions, stop })
+        Ok(StepOutput {
+            gradients,
+            metrics,
+            completions,
+            stop,
+        })
     }
 
     fn position(&self) -> Position {
@@ -363,10 +426,18 @@ impl<P: PromptSource, R: Rollout> Objective for GrpoObjective<P, R> {
     fn state(&self) -> Result<Value, TrainError> {
         // A consumed batch is not needed again.
         let live = !self.queue.is_empty();
-        let batch: Vec<StoredSample> =
-            self.batch.iter().filter(|_| live).map(StoredSample::of).collect();
-        let generated: BTreeMap<&String, u64> =
-            self.generated.iter().filter(|_| live).map(|(k, v)| (k, v.to_bits())).collect();
+        let batch: Vec<StoredSample> = self
+            .batch
+            .iter()
+            .filter(|_| live)
+            .map(StoredSample::of)
+            .collect();
+        let generated: BTreeMap<&String, u64> = self
+            .generated
+            .iter()
+            .filter(|_| live)
+            .map(|(k, v)| (k, v.to_bits()))
+            .collect();
         let stored = json!({
             "queue": self.queue,
             "batch": serde_json::to_value(batch).map_err(TrainError::other)?,
@@ -393,10 +464,16 @@ impl<P: PromptSource, R: Rollout> Objective for GrpoObjective<P, R> {
         }
         let rows = self.batch.len();
         if stored.queue.iter().flatten().any(|i| *i >= rows) {
-            return Err(TrainError::Input("the checkpoint's generation batch is incomplete".into()));
+            return Err(TrainError::Input(
+                "the checkpoint's generation batch is incomplete".into(),
+            ));
         }
         self.queue = stored.queue;
-        self.generated = stored.generated.into_iter().map(|(k, v)| (k, f64::from_bits(v))).collect();
+        self.generated = stored
+            .generated
+            .into_iter()
+            .map(|(k, v)| (k, f64::from_bits(v)))
+            .collect();
         self.tokens_seen = stored.tokens_seen;
         Ok(())
     }

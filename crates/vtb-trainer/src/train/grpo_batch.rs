@@ -24,7 +24,13 @@ pub(super) struct Sample {
 impl Sample {
     pub(super) fn new(prompt: usize, row: &LmRow, ids: Vec<u32>, sampled: Vec<f32>) -> Self {
         let row = with_completion(row, &ids);
-        Self { row, prompt, loss: GrpoRow::default(), sampled, ids }
+        Self {
+            row,
+            prompt,
+            loss: GrpoRow::default(),
+            sampled,
+            ids,
+        }
     }
 }
 

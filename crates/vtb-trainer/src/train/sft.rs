@@ -7,8 +7,8 @@ use vtb_nn::lm::{BackwardOptions, CausalLm, NamedTensors};
 
 use super::objective::{Objective, Position, RowEncoder, StepOutput};
 use crate::TrainError;
-use crate::objectives::sft::{SftStats, sft_loss};
 use crate::objectives::scores::sft_rows;
+use crate::objectives::sft::{SftStats, sft_loss};
 use crate::optim::accumulate;
 use crate::rng;
 
@@ -26,7 +26,11 @@ pub struct SftSettings {
 
 impl Default for SftSettings {
     fn default() -> Self {
-        Self { batch_size: 8, gradient_accumulation: 1, recompute: true }
+        Self {
+            batch_size: 8,
+            gradient_accumulation: 1,
+            recompute: true,
+        }
     }
 }
 
@@ -41,7 +45,12 @@ pub struct SftObjective<D> {
 
 impl<D: RowEncoder> SftObjective<D> {
     /// Trains on `data` in the order of `seed`. `dropout` says whether the model has any.
-    pub fn new(data: D, settings: SftSettings, seed: u64, dropout: bool) -> Result<Self, TrainError> {
+    pub fn new(
+        data: D,
+        settings: SftSettings,
+        seed: u64,
+        dropout: bool,
+    ) -> Result<Self, TrainError> {
         if settings.batch_size == 0 || settings.gradient_accumulation == 0 {
             return Err(TrainError::Config(
                 "batch_size and gradient_accumulation must be at least 1".into(),
@@ -49,7 +58,13 @@ impl<D: RowEncoder> SftObjective<D> {
         }
         let order = rng::seed(seed, "data order", 0, 0);
         let sampler = Sampler::new(data.len(), order, true).map_err(TrainError::other)?;
-        Ok(Self { data, sampler, settings, seed, dropout })
+        Ok(Self {
+            data,
+            sampler,
+            settings,
+            seed,
+            dropout,
+        })
     }
 }
 
@@ -68,7 +83,9 @@ impl<D: RowEncoder> Objective for SftObjective<D> {
         for (i, batch) in rows.chunks(self.settings.batch_size).enumerate() {
             let options = BackwardOptions {
                 temperature: 1.0,
-                dropout_seed: self.dropout.then(|| rng::seed(self.seed, "dropout", step, i as u64)),
+                dropout_seed: self
+                    .dropout
+                    .then(|| rng::seed(self.seed, "dropout", step, i as u64)),
                 recompute: self.settings.recompute,
             };
             let more = model.backward(batch, &options, &mut |scores| {
@@ -79,8 +96,15 @@ impl<D: RowEncoder> Objective for SftObjective<D> {
             accumulate(&mut gradients, more);
         }
         let mut metrics = stats.metrics();
-        metrics.insert("num_tokens".into(), rows.iter().map(|r| r.ids.len() as f64).sum());
-        Ok(StepOutput { gradients, metrics, ..Default::default() })
+        metrics.insert(
+            "num_tokens".into(),
+            rows.iter().map(|r| r.ids.len() as f64).sum(),
+        );
+        Ok(StepOutput {
+            gradients,
+            metrics,
+            ..Default::default()
+        })
     }
 
     fn position(&self) -> Position {
@@ -100,7 +124,10 @@ impl<D: RowEncoder> Objective for SftObjective<D> {
 pub(super) fn sampler_position(sampler: &Sampler) -> Position {
     let state = sampler.state();
     let cursor = serde_json::to_value(state).unwrap_or_default();
-    Position { epoch: state.epoch, cursor }
+    Position {
+        epoch: state.epoch,
+        cursor,
+    }
 }
 
 pub(super) fn restored_sampler(position: &Position) -> Result<Sampler, TrainError> {

@@ -150,7 +150,9 @@ impl<'a> Loop<'a> {
     ) -> Result<Self, TrainError> {
         let params = model.trainable();
         if params.is_empty() {
-            return Err(TrainError::Config("nothing is trainable; attach an adapter or unfreeze weights".into()));
+            return Err(TrainError::Config(
+                "nothing is trainable; attach an adapter or unfreeze weights".into(),
+            ));
         }
         let mut optimizer = AdamW::new(config.optimizer.clone(), &params)?;
         let store = CheckpointStore::open(run.dir.checkpoints(), config.retention)?;
@@ -212,7 +214,9 @@ impl<'a> Loop<'a> {
                 return Ok(Outcome::Stopped(self.step, reason));
             }
             if interrupted && !last {
-                hooks.reporter.on_end(&format!("interrupted; step {} is saved", self.step));
+                hooks
+                    .reporter
+                    .on_end(&format!("interrupted; step {} is saved", self.step));
                 return Ok(Outcome::Interrupted(self.step));
             }
         }
@@ -225,11 +229,23 @@ impl<'a> Loop<'a> {
 
     /// Clips, steps the optimizer and replaces the parameters. A step whose gradients are not finite is skipped and
     /// counted; too many in a row end the run.
-    fn update<M: CausalLm>(&mut self, model: &mut M, output: StepOutput) -> Result<Metrics, TrainError> {
-        let StepOutput { gradients, metrics: values, completions, .. } = output;
+    fn update<M: CausalLm>(
+        &mut self,
+        model: &mut M,
+        output: StepOutput,
+    ) -> Result<Metrics, TrainError> {
+        let StepOutput {
+            gradients,
+            metrics: values,
+            completions,
+            ..
+        } = output;
         self.log_completions(&completions)?;
         let lr = self.schedule.lr(self.step);
-        let mut metrics = Metrics { step: self.step, values };
+        let mut metrics = Metrics {
+            step: self.step,
+            values,
+        };
         let norm = global_norm(&gradients)?;
         metrics.set("grad_norm", norm.norm);
         metrics.set("learning_rate", lr);
@@ -239,7 +255,10 @@ impl<'a> Loop<'a> {
             if self.skipped > self.config.max_skipped_steps {
                 norm.require_finite(self.step)?;
             }
-            tracing::warn!("step {}: gradients are not finite, the update is skipped", self.step);
+            tracing::warn!(
+                "step {}: gradients are not finite, the update is skipped",
+                self.step
+            );
             return Ok(metrics);
         }
         self.skipped = 0;
@@ -247,7 +266,9 @@ impl<'a> Loop<'a> {
             limit if limit > 0.0 => clip(gradients, &norm, limit),
             _ => gradients,
         };
-        let values = self.optimizer.step(model.trainable_values(), gradients, lr)?;
+        let values = self
+            .optimizer
+            .step(model.trainable_values(), gradients, lr)?;
         model.set_trainable(values)?;
         Ok(metrics)
     }
@@ -280,7 +301,9 @@ impl<'a> Loop<'a> {
                 Ok(())
             }
             Err(error) if error.is_disk_full() && self.step < self.config.max_steps => {
-                hooks.reporter.on_message(&format!("step {} is NOT saved: {error}", self.step));
+                hooks
+                    .reporter
+                    .on_message(&format!("step {} is NOT saved: {error}", self.step));
                 Ok(())
             }
             Err(error) => Err(error),
@@ -295,7 +318,10 @@ impl<'a> Loop<'a> {
     ) -> Result<(), TrainError> {
         let values = to_host(&model.trainable_values(), &model.trainable())?;
         let mut contents = export(model)?;
-        contents.insert(TRAINABLE.into(), Content::Bytes(encode_tensors(&values, None)?));
+        contents.insert(
+            TRAINABLE.into(),
+            Content::Bytes(encode_tensors(&values, None)?),
+        );
         contents.insert(OPTIMIZER.into(), Content::Bytes(self.optimizer.encode()?));
         let Position { epoch, cursor } = objective.position();
         let meta = CheckpointMeta {
@@ -333,7 +359,10 @@ fn restore<M: CausalLm>(
     model.set_trainable(to_device(&tensors, run.device))?;
     optimizer.load(checkpoint, OPTIMIZER, run.device)?;
     let meta = &checkpoint.manifest.meta;
-    let position = Position { epoch: meta.epoch, cursor: meta.cursor.clone() };
+    let position = Position {
+        epoch: meta.epoch,
+        cursor: meta.cursor.clone(),
+    };
     objective.restore(&position, &meta.extra)?;
     Ok(meta.step)
 }

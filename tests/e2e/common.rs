@@ -1,0 +1,102 @@
+//! Running the programs as a user does.
+
+#![allow(dead_code, reason = "each test file uses a part")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+pub const GRPO: &str = env!("CARGO_BIN_EXE_train-grpo");
+pub const SFT: &str = env!("CARGO_BIN_EXE_train-sft");
+pub const INFER: &str = env!("CARGO_BIN_EXE_infer-vlm");
+
+/// Settings that make a default run small.
+pub const SMALL: &[&str] = &[
+    "--set",
+    "demo.train_puzzles=96",
+    "--set",
+    "demo.eval_puzzles=16",
+    "--set",
+    "demo.warm_steps=3",
+    "--set",
+    "demo.warm_batch=4",
+    "--set",
+    "batch.batch_size=8",
+    "--set",
+    "log.seconds=0",
+];
+
+pub fn run(program: &str, args: &[&str]) -> Output {
+    let mut command = Command::new(program);
+    command
+        .args(args)
+        .env_remove("RUST_LOG")
+        .env("RAYON_NUM_THREADS", "2");
+    command.output().unwrap()
+}
+
+#[track_caller]
+pub fn succeed(program: &str, args: &[&str]) -> Output {
+    let output = run(program, args);
+    assert!(output.status.success(), "{args:?}\n{}", stderr(&output));
+    output
+}
+
+/// The program must fail with this code and one line that names `parts`.
+#[track_caller]
+pub fn refuse(program: &str, args: &[&str], code: i32, parts: &[&str]) -> String {
+    let output = run(program, args);
+    let text = stderr(&output);
+    assert_eq!(output.status.code(), Some(code), "{args:?}\n{text}");
+    let line = text
+        .lines()
+        .find(|l| l.starts_with("error: "))
+        .unwrap_or_else(|| panic!("{text}"));
+    for part in parts {
+        assert!(text.contains(part), "`{part}` is not named:\n{text}");
+    }
+    assert!(!text.contains("panicked"), "{text}");
+    line.to_owned()
+}
+
+pub fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+pub fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+pub fn path(p: &Path) -> &str {
+    p.to_str().unwrap()
+}
+
+/// A tiny model and a JSONL file of puzzles with pictures, made by the libraries as a user's own would lie on disk.
+pub struct Own {
+    pub model: PathBuf,
+    pub data: PathBuf,
+}
+
+pub fn own_model_and_data(dir: &Path, task: &str) -> Own {
+    use std::collections::BTreeSet;
+    let spec = vtb_data::PuzzleSpec {
+        task: task.into(),
+        params: match task {
+            "color_grid" => {
+                serde_json::json!({"canvas": 96, "prompt_style": "short", "list_options": false})
+            }
+            _ => serde_json::json!({"rows": 5, "cols": 5}),
+        },
+        seed: 5,
+        count: 24,
+    };
+    let rows =
+        vtb_data::GeneratedDataset::new(&spec, vtb_data::RowMode::Sft, &BTreeSet::new()).unwrap();
+    let data = vtb_data::write_jsonl(dir, "train", &rows, &Default::default()).unwrap();
+    let machine = vtb_bins::model::Machine {
+        device: vtb_nn::device::cpu_device(),
+        dtype: burn::tensor::DType::F32,
+    };
+    let model = dir.join("model");
+    vtb_bins::demo::write_tiny_model(&model, &rows, 7, &machine).unwrap();
+    Own { model, data }
+}
