@@ -30,8 +30,8 @@ use timing::Timer;
 
 pub use options::{Options, Section};
 
-const HOW: &str = "build with `cargo build --release --features cuda --bin gpu-check` and run it \
-    where an NVIDIA driver, NVRTC and the CUDA headers are installed (docs/gpu.md); \
+const HOW: &str = "gpu-check is built with `cargo build --release --features cuda --bin gpu-check` \
+    and runs where an NVIDIA driver, NVRTC and the CUDA headers are installed (docs/gpu.md); \
     `--self-test` needs no GPU";
 
 /// Runs the program: 0 if every check passed, 1 if one did not.
@@ -61,15 +61,28 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     };
     report.finish();
     report.write_json(&options.out)?;
-    if options.markdown {
-        print!("{}", report.markdown());
-    }
-    println!("{}", report.verdict(&options.out));
+    tell(&report, options);
     Ok(if report.passed() {
         ExitCode::SUCCESS
     } else {
         ExitCode::from(1)
     })
+}
+
+/// The verdict; tables have standard output for themselves.
+#[allow(clippy::print_stdout, reason = "results go to standard output")]
+#[allow(
+    clippy::print_stderr,
+    reason = "tables may go to a file, the verdict to the user"
+)]
+fn tell(report: &Report, options: &Options) {
+    let verdict = report.verdict(&options.out);
+    if options.markdown {
+        print!("{}", report.markdown());
+        eprintln!("{verdict}");
+    } else {
+        println!("{verdict}");
+    }
 }
 
 fn check_gpu(options: &Options) -> anyhow::Result<Report> {

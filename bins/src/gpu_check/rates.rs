@@ -291,10 +291,6 @@ fn download(lane: &Lane, len: usize, timer: &Timer) -> anyhow::Result<Rate> {
     let len = len.min(1 << 26);
     let x = Tensor::<1>::ones([len], (&lane.device, DType::F32));
     wait(&lane.device)?;
-    let timing = timer.measure(&lane.device, || drop(read_raw(&x)))?;
+    let timing = timer.measure(&lane.device, || drop(x.clone().into_data()))?;
     Ok(copy_rate(COPIES[2], 4 * len, timing.median, timing.fastest))
-}
-
-fn read_raw(x: &Tensor<1>) -> burn::tensor::TensorData {
-    x.clone().into_data()
 }
