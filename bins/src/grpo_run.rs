@@ -23,13 +23,14 @@ use vtb_trainer::train::{
 
 use crate::data::{Rows, open_jsonl};
 use crate::demo::{self, Puzzles};
-use crate::ending::INTERRUPTED;
+use crate::ending::{INTERRUPTED, Usage};
 use crate::evaluate;
-use crate::model::{Machine, attach, check_machine, open_machine, open_model};
+use crate::model::{Machine, attach, open_machine, open_model};
 use crate::options::TrainOptions;
 use crate::plan::Plan;
 use crate::session::{
-    export, free_directory, names_model, open_run, refuse, reporter, save_model, settings, shown,
+    export, interrupted, names_model, open_run, refuse, reporter, save_model, settings,
+    shared_faults, shown,
 };
 use crate::settings::{GrpoRun, SftRun};
 
@@ -40,16 +41,14 @@ const ROLLOUT_BATCH: usize = 128;
 #[allow(clippy::print_stdout, reason = "results go to standard output")]
 pub fn run(options: &TrainOptions) -> anyhow::Result<ExitCode> {
     let own_model = options.model.is_some() || names_model(options);
-    let resolved = settings(options, &GrpoRun::defaults(!own_model))?;
+    let resolved = settings(options, &GrpoRun::defaults(!own_model), |run| run.output_dir.clone())?;
     if options.print_config {
         print!("{}", resolved.toml);
         return Ok(ExitCode::SUCCESS);
     }
     let mut run = resolved.value;
     check(&run)?;
-    if !options.resume && options.output_dir.is_none() {
-        run.output_dir = free_directory(&run.output_dir);
-    }
+    weigh(&mut run)?;
     let plan = plan(&run)?;
     if options.dry_run {
         print!("plan (nothing was opened or written)\n{plan}");
@@ -63,11 +62,8 @@ pub fn run(options: &TrainOptions) -> anyhow::Result<ExitCode> {
     }
     let trained = session.reinforce()?;
     if let Outcome::Interrupted(step) = trained.outcome {
-        let root = shown(session.dir.root());
-        let how = format!("--resume --output-dir {root}");
-        session
-            .reporter
-            .on_message(&format!("interrupted after step {step}; go on with {how}"));
+        let message = interrupted(step, session.dir.root());
+        session.reporter.on_message(&message);
         return Ok(ExitCode::from(INTERRUPTED));
     }
     let seconds = started.elapsed().as_secs_f64();
@@ -77,12 +73,8 @@ pub fn run(options: &TrainOptions) -> anyhow::Result<ExitCode> {
 }
 
 fn check(run: &GrpoRun) -> anyhow::Result<()> {
-    let mut faults: Vec<String> = run
-        .grpo
-        .validate()
-        .iter()
-        .map(|fault| format!("grpo.{fault}"))
-        .collect();
+    let mut faults = shared_faults(&run.model, &run.data, &run.train);
+    faults.extend(run.grpo.validate().iter().map(|fault| format!("grpo.{fault}")));
     let rows =
         run.batch.batch_size * run.batch.gradient_accumulation * run.batch.steps_per_generation;
     if rows == 0 || !rows.is_multiple_of(run.grpo.num_generations.max(1)) {
@@ -92,25 +84,29 @@ fn check(run: &GrpoRun) -> anyhow::Result<()> {
             run.grpo.num_generations
         ));
     }
-    if run.model.path.is_some() && run.data.train.is_none() {
-        faults.push("a model is named but no data; give --data FILE (ms-swift JSONL)".into());
+    if run.train.mode == "full" && run.grpo.beta > 0.0 {
+        faults.push("grpo.beta above 0 needs train.mode = `lora`: the reference is the adapter-off policy".into());
     }
     if run.rewards.is_empty() {
         faults.push("rewards is empty; name at least one reward".into());
-    }
-    if !["lora", "full"].contains(&run.train.mode.as_str()) {
-        faults.push(format!(
-            "train.mode = `{}`: use `lora` or `full`",
-            run.train.mode
-        ));
-    }
-    if let Err(error) = check_machine(&run.model) {
-        faults.push(error.to_string());
     }
     if let Err(error) = WeightedRewards::from_specs(&Registry::builtin(), &run.rewards) {
         faults.push(format!("rewards: {error}"));
     }
     refuse(faults)
+}
+
+/// Puts `grpo.reward_weights`, where given, into the list of rewards.
+fn weigh(run: &mut GrpoRun) -> anyhow::Result<()> {
+    if run.grpo.reward_weights.is_empty() {
+        return Ok(());
+    }
+    let weights = run.grpo.weights(run.rewards.len());
+    let weights = weights.map_err(|fault| Usage(format!("grpo.{fault}")))?;
+    for (spec, weight) in run.rewards.iter_mut().zip(weights) {
+        spec.weight = weight;
+    }
+    Ok(())
 }
 
 fn plan(run: &GrpoRun) -> anyhow::Result<Plan> {
@@ -204,7 +200,9 @@ impl<'a> Session<'a> {
         };
         if let Some(path) = &run.data.train {
             // Checked before anything is written.
-            open_jsonl(Path::new(path), RowRules::grpo(), run.data.max_bad_rows)?;
+            for path in std::iter::once(path).chain(&run.data.eval) {
+                open_jsonl(Path::new(path), RowRules::grpo(), run.data.max_bad_rows)?;
+            }
         }
         let config = serde_json::to_value(run)?;
         let root = Path::new(&run.output_dir);
@@ -387,8 +385,7 @@ impl<'a> Session<'a> {
             resume: self.resume,
             device: &self.machine.device,
         };
-        let base = shown(&self.model_dir);
-        let export = export(lora, base, Some(self.model_dir.clone()));
+        let export = export(self.model_dir.clone());
         let mut measure = |model: &Qwen3Vl, _step: u64| {
             let Some(rows) = &eval_rows else {
                 return Ok(Default::default());

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use vtb_lora::{LoraConfig, write_adapter};
+use vtb_lora::{Factors, write_adapter};
 use vtb_models_vlm::qwen3_vl::Qwen3Vl;
 use vtb_trainer::TrainError;
 use vtb_trainer::checkpoint::{Content, Contents};
@@ -16,7 +16,9 @@ use vtb_trainer::signal::Interrupt;
 
 use crate::config::{Resolved, Schema, resolve};
 use crate::ending::Usage;
+use crate::model::check_machine;
 use crate::options::TrainOptions;
+use crate::settings::{DataSection, ModelSection, TrainSection};
 
 /// Keys that are absent by default.
 const OPTIONAL: [&str; 10] = [
@@ -35,21 +37,23 @@ const OPTIONAL: [&str; 10] = [
 /// Keys below which anything may stand.
 const FREE: [&str; 2] = ["rewards", "demo.params"];
 
-/// Reads the configuration file and the flags over `defaults`.
+/// Reads the configuration file and the flags over `defaults`. Where no run directory is named, a fresh run takes the
+/// first free one and a resumed run the last used one.
 pub fn settings<T: Serialize + DeserializeOwned>(
     options: &TrainOptions,
     defaults: &T,
+    output_dir: impl Fn(&T) -> String,
 ) -> anyhow::Result<Resolved<T>> {
-    let schema = Schema {
-        optional: &OPTIONAL,
-        free: &FREE,
-    };
-    Ok(resolve(
-        defaults,
-        options.config.as_deref(),
-        &options.overrides(),
-        schema,
-    )?)
+    let schema = Schema { optional: &OPTIONAL, free: &FREE };
+    let mut overrides = options.overrides();
+    let file = options.config.as_deref();
+    let found = resolve(defaults, file, &overrides, schema)?;
+    if found.origin("output_dir") != "defaults" || options.print_config {
+        return Ok(found);
+    }
+    let dir = numbered_directory(&output_dir(&found.value), options.resume);
+    overrides.push(format!("output_dir={}", Value::from(dir)));
+    Ok(resolve(defaults, file, &overrides, schema)?)
 }
 
 /// Whether a configuration file or `--set` names a model.
@@ -64,17 +68,40 @@ pub fn names_model(options: &TrainOptions) -> bool {
     set || named.is_some()
 }
 
-/// The directory, or the first free one with a number behind it: a second run without a name disturbs no first one.
-pub fn free_directory(wanted: &str) -> String {
+/// `wanted`, `wanted-2`, `wanted-3`, ...: the first that is free, or the last in use.
+fn numbered_directory(wanted: &str, in_use: bool) -> String {
     let used = |path: &str| std::fs::read_dir(path).is_ok_and(|mut d| d.next().is_some());
-    if !used(wanted) {
-        return wanted.to_owned();
+    let name = |number: u32| if number == 1 { wanted.to_owned() } else { format!("{wanted}-{number}") };
+    let mut free = 1;
+    while used(&name(free)) {
+        free += 1;
     }
-    let mut number = 2;
-    while used(&format!("{wanted}-{number}")) {
-        number += 1;
+    name(if in_use { free.saturating_sub(1).max(1) } else { free })
+}
+
+/// Faults in how model, data and mode go together, shared by the programs.
+pub fn shared_faults(model: &ModelSection, data: &DataSection, train: &TrainSection) -> Vec<String> {
+    let mut faults = Vec::new();
+    match (&model.path, &data.train) {
+        (Some(_), None) => {
+            faults.push("a model is named but no data; give --data FILE (ms-swift JSONL)".into());
+        }
+        (None, Some(_)) => faults.push("data is named but no model; give --model DIR".into()),
+        _ => {}
     }
-    format!("{wanted}-{number}")
+    if data.eval.is_some() && data.train.is_none() {
+        faults.push("held-out data is named but no training data; give --data FILE".into());
+    }
+    if !["lora", "full"].contains(&train.mode.as_str()) {
+        faults.push(format!("train.mode = `{}`: use `lora` or `full`", train.mode));
+    }
+    if train.mode == "full" && model.adapter.is_some() {
+        faults.push("train.mode = `full` cannot start from an adapter; merge it into the model first".into());
+    }
+    if let Err(error) = check_machine(model) {
+        faults.push(error.to_string());
+    }
+    faults
 }
 
 /// Fails with all faults at once.
@@ -133,43 +160,25 @@ fn dashboard(_interrupt: &Interrupt) -> anyhow::Result<Box<dyn Reporter>> {
     Err(Usage("--tui needs a build with `--features tui`".into()).into())
 }
 
-/// Adds the adapter, or the whole model, to a checkpoint.
-pub fn export(
-    lora: LoraConfig,
-    base: String,
-    full: Option<PathBuf>,
-) -> impl Fn(&Qwen3Vl) -> Result<Contents<'static>, TrainError> {
+/// Adds the adapter, or the whole model, to a checkpoint. `source` is the directory the model came from.
+pub fn export(source: PathBuf) -> impl Fn(&Qwen3Vl) -> Result<Contents<'static>, TrainError> {
     move |model| {
         let mut contents = Contents::new();
-        let factors = model.adapter_factors();
-        if !factors.is_empty() {
-            let (lora, base) = (lora.clone(), base.clone());
-            let size_hint = factors
-                .values()
-                .map(|f| (f.a.num_elements() + f.b.num_elements()) as u64 * 4)
-                .sum();
+        let source = source.clone();
+        if let Some(lora) = model.adapter_config().cloned() {
+            let factors = model.adapter_factors();
+            let values = |f: &Factors| (f.a.num_elements() + f.b.num_elements()) as u64;
+            let size_hint = 4 * factors.values().map(values).sum::<u64>();
             let write = move |dir: &Path| {
-                write_adapter(dir, &lora, &base, &factors).map_err(TrainError::other)
+                write_adapter(dir, &lora, &source.display().to_string(), &factors)
+                    .map_err(TrainError::other)
             };
-            contents.insert(
-                "adapter".into(),
-                Content::Tree {
-                    size_hint,
-                    write: Box::new(write),
-                },
-            );
-        } else if let Some(source) = &full {
-            let size_hint = model.parameters() * 4;
-            let (model, source) = (model.clone(), source.clone());
-            let write =
-                move |dir: &Path| save_model(&model, &source, dir).map_err(TrainError::other);
-            contents.insert(
-                "model".into(),
-                Content::Tree {
-                    size_hint,
-                    write: Box::new(write),
-                },
-            );
+            contents.insert("adapter".into(), Content::Tree { size_hint, write: Box::new(write) });
+        } else {
+            let size_hint = 4 * model.parameters();
+            let model = model.clone();
+            let write = move |dir: &Path| save_model(&model, &source, dir).map_err(TrainError::other);
+            contents.insert("model".into(), Content::Tree { size_hint, write: Box::new(write) });
         }
         Ok(contents)
     }
@@ -202,4 +211,9 @@ pub fn shown(path: &Path) -> String {
     } else {
         text
     }
+}
+
+/// What is said after a signal.
+pub fn interrupted(step: u64, root: &Path) -> String {
+    format!("interrupted after step {step}; go on with --resume --output-dir {}", shown(root))
 }

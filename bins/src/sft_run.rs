@@ -17,10 +17,12 @@ use crate::data::{Rows, open_jsonl};
 use crate::demo;
 use crate::ending::INTERRUPTED;
 use crate::evaluate;
-use crate::model::{attach, check_machine, open_machine, open_model};
+use crate::model::{attach, open_machine, open_model};
 use crate::options::TrainOptions;
 use crate::plan::Plan;
-use crate::session::{export, open_run, refuse, reporter, settings, shown};
+use crate::session::{
+    export, interrupted, names_model, open_run, refuse, reporter, settings, shared_faults, shown,
+};
 use crate::settings::SftRun;
 
 /// Most tokens of a held-out answer.
@@ -29,17 +31,14 @@ const EVAL_TOKENS: usize = 64;
 /// Runs the program.
 #[allow(clippy::print_stdout, reason = "results go to standard output")]
 pub fn run(options: &TrainOptions) -> anyhow::Result<ExitCode> {
-    let own_model = options.model.is_some() || crate::session::names_model(options);
-    let resolved = settings(options, &SftRun::defaults(!own_model))?;
+    let own_model = options.model.is_some() || names_model(options);
+    let resolved = settings(options, &SftRun::defaults(!own_model), |run| run.output_dir.clone())?;
     if options.print_config {
         print!("{}", resolved.toml);
         return Ok(ExitCode::SUCCESS);
     }
-    let mut run = resolved.value;
+    let run = resolved.value;
     check(&run)?;
-    if !options.resume && options.output_dir.is_none() {
-        run.output_dir = crate::session::free_directory(&run.output_dir);
-    }
     let plan = plan(&run)?;
     if options.dry_run {
         print!("plan (nothing was opened or written)\n{plan}");
@@ -49,21 +48,9 @@ pub fn run(options: &TrainOptions) -> anyhow::Result<ExitCode> {
 }
 
 fn check(run: &SftRun) -> anyhow::Result<()> {
-    let mut faults = Vec::new();
+    let mut faults = shared_faults(&run.model, &run.data, &run.train);
     if run.batch.batch_size * run.batch.gradient_accumulation == 0 {
         faults.push("batch.batch_size and batch.gradient_accumulation must be at least 1".into());
-    }
-    if run.model.path.is_some() && run.data.train.is_none() {
-        faults.push("a model is named but no data; give --data FILE (ms-swift JSONL)".into());
-    }
-    if !["lora", "full"].contains(&run.train.mode.as_str()) {
-        faults.push(format!(
-            "train.mode = `{}`: use `lora` or `full`",
-            run.train.mode
-        ));
-    }
-    if let Err(error) = check_machine(&run.model) {
-        faults.push(error.to_string());
     }
     refuse(faults)
 }
@@ -190,7 +177,7 @@ fn execute(
         resume: options.resume,
         device: &machine.device,
     };
-    let export = export(lora, shown(&model_dir), Some(model_dir.clone()));
+    let export = export(model_dir.clone());
     let mut evaluate_step = |model: &Qwen3Vl, _: u64| {
         Ok(measure(model)?
             .map(|found| evaluate::evaluation(&found))
@@ -205,7 +192,8 @@ fn execute(
     };
     let loop_config = run.train.loop_config(&run.save, &run.log);
     let outcome = train(&mut model, &mut objective, &loop_config, &context, hooks)?;
-    if let Outcome::Interrupted(_) = outcome {
+    if let Outcome::Interrupted(step) = outcome {
+        reporter.on_message(&interrupted(step, dir.root()));
         return Ok(ExitCode::from(INTERRUPTED));
     }
     let after = measure(&model).context("the final evaluation failed")?;

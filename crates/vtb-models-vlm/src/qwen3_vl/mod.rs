@@ -75,6 +75,8 @@ pub struct Qwen3Vl {
     config: Qwen3VlConfig,
     net: Network,
     trainable: BTreeSet<String>,
+    /// Settings of the attached adapter.
+    lora: Option<LoraConfig>,
     device: Device,
 }
 
@@ -129,6 +131,7 @@ impl Qwen3Vl {
             config,
             net,
             trainable: BTreeSet::new(),
+            lora: None,
             device: device.clone(),
         })
     }
@@ -155,6 +158,7 @@ impl Qwen3Vl {
             config,
             net,
             trainable: BTreeSet::new(),
+            lora: None,
             device: device.clone(),
         })
     }
@@ -219,6 +223,7 @@ impl Qwen3Vl {
                 linear.attach_fresh(lora, seed)?;
             }
         }
+        self.lora = Some(lora.clone());
         self.train_adapter();
         Ok(report)
     }
@@ -249,6 +254,7 @@ impl Qwen3Vl {
                 linear.attach(&adapter.config, factors)?;
             }
         }
+        self.lora = Some(adapter.config);
         self.train_adapter();
         Ok(())
     }
@@ -262,11 +268,17 @@ impl Qwen3Vl {
             .collect()
     }
 
+    /// Settings of the attached adapter, if there is one.
+    pub fn adapter_config(&self) -> Option<&LoraConfig> {
+        self.lora.as_ref()
+    }
+
     /// Adds every adapter into its base weight and drops it.
     pub fn merge_adapter(&mut self) {
         for linear in self.net.linears_mut() {
             linear.merge();
         }
+        self.lora = None;
         self.trainable.clear();
     }
 

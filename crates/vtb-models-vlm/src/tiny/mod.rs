@@ -169,7 +169,7 @@ impl TinySpec {
             rope_theta: self.rope_theta,
             mrope_section: self.mrope_section,
             max_position_embeddings: self.max_positions,
-            initializer_range: 0.02,
+            initializer_range: 0.06,
         }
     }
 
@@ -187,7 +187,7 @@ impl TinySpec {
             num_position_embeddings: self.position_embeddings,
             deepstack_indexes: self.deepstack.clone(),
             rope_theta: 10_000.0,
-            initializer_range: 0.02,
+            initializer_range: 0.06,
         }
     }
 
