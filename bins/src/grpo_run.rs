@@ -22,7 +22,7 @@ use vtb_trainer::train::{
 };
 
 use crate::data::{Rows, open_jsonl};
-use crate::demo::{self, Puzzles};
+use crate::demo::{self, Puzzles, UnreliableTeacher};
 use crate::ending::{INTERRUPTED, Usage};
 use crate::evaluate;
 use crate::model::{Machine, attach, open_machine, open_model};
@@ -257,27 +257,45 @@ impl<'a> Session<'a> {
         }
         let (mut model, encoder) = open_model(&fresh, None, &self.machine)?;
         model.train_full(FullTraining::Everything);
-        let settings = self.warm_settings();
-        let rows = Rows::new(puzzles.train.clone(), Arc::new(encoder));
-        let seed = rng::seed(self.run.seed, "warm start", 0, 0);
+        let encoder = Arc::new(encoder);
+        let demo = self.run.demo.clone();
+        let phases =
+            [("warm-start", demo.warm_steps, 0.0), ("unsettling", demo.noisy_steps, demo.noise)];
+        for (name, steps, noise) in phases {
+            if steps > 0 && !self.supervise(&mut model, &encoder, name, steps, noise)? {
+                return Ok(false);
+            }
+        }
+        save_model(&model, &fresh, &self.model_dir)?;
+        std::fs::remove_dir_all(&fresh)
+            .with_context(|| format!("cannot remove {}", fresh.display()))?;
+        Ok(true)
+    }
+
+    /// One supervised phase in a run directory of its own, resumed if it was begun. False when interrupted.
+    fn supervise(
+        &mut self,
+        model: &mut Qwen3Vl,
+        encoder: &Arc<RowEncoder>,
+        name: &str,
+        steps: u64,
+        noise: f64,
+    ) -> anyhow::Result<bool> {
+        let Some(puzzles) = &self.puzzles else { return Ok(true) };
+        let seed = rng::seed(self.run.seed, name, 0, 0);
+        let teacher = UnreliableTeacher { rows: puzzles.train.clone(), noise, seed };
+        let fingerprint = teacher.fingerprint().to_string();
+        let rows = Rows::new(Arc::new(teacher), encoder.clone());
+        let settings = self.warm_settings(steps);
         let mut objective = SftObjective::new(rows, settings.batch.clone(), seed, false)?;
-        let warm_root = self.dir.root().join("warm-start");
-        let resume = warm_root.exists();
+        let root = self.dir.root().join(name);
+        let resume = root.exists();
         let config = serde_json::to_value(&settings)?;
-        let fingerprint = puzzles.train.fingerprint().to_string();
         let toml = toml::to_string(&settings)?;
-        let dir = open_run(
-            "warm start",
-            &warm_root,
-            resume,
-            seed,
-            &toml,
-            &fingerprint,
-            &config,
-        )?;
+        let dir = open_run(name, &root, resume, seed, &toml, &fingerprint, &config)?;
         let context = RunContext {
             dir: &dir,
-            phase: "warm start",
+            phase: name,
             config: &config,
             dataset_fingerprint: &fingerprint,
             seed,
@@ -292,22 +310,16 @@ impl<'a> Session<'a> {
             export: &nothing,
         };
         let loop_config = settings.train.loop_config(&settings.save, &settings.log);
-        let outcome = train(&mut model, &mut objective, &loop_config, &context, hooks)?;
-        if outcome != Outcome::Finished {
-            return Ok(false);
-        }
-        save_model(&model, &fresh, &self.model_dir)?;
-        std::fs::remove_dir_all(&fresh)
-            .with_context(|| format!("cannot remove {}", fresh.display()))?;
-        Ok(true)
+        let outcome = train(model, &mut objective, &loop_config, &context, hooks)?;
+        Ok(outcome == Outcome::Finished)
     }
 
-    fn warm_settings(&self) -> SftRun {
+    fn warm_settings(&self, steps: u64) -> SftRun {
         let mut settings = SftRun::defaults(true);
-        settings.train.max_steps = self.run.demo.warm_steps;
+        settings.train.max_steps = steps;
         settings.train.learning_rate = self.run.demo.warm_learning_rate;
         settings.train.schedule = vtb_trainer::schedule::Decay::Constant;
-        settings.train.warmup_steps = 50.min(self.run.demo.warm_steps / 2);
+        settings.train.warmup_steps = (steps / 8).min(50);
         settings.batch.batch_size = self.run.demo.warm_batch;
         settings.save.keep_best = false;
         settings.save.keep_last = 1;

@@ -236,6 +236,10 @@ pub struct DemoSection {
     pub eval_puzzles: usize,
     /// Steps of the supervised warm start (`train-grpo`).
     pub warm_steps: u64,
+    /// Supervised steps after the warm start with an unreliable teacher, so that the policy explores.
+    pub noisy_steps: u64,
+    /// Share of that teacher's answers that are one of the options at random.
+    pub noise: f64,
     /// Rows per step of the warm start.
     pub warm_batch: usize,
     /// Highest learning rate of the warm start.
@@ -299,7 +303,9 @@ fn common_demo() -> DemoSection {
         }),
         train_puzzles: 40_000,
         eval_puzzles: 500,
-        warm_steps: 350,
+        warm_steps: 300,
+        noisy_steps: 40,
+        noise: 0.7,
         warm_batch: 32,
         warm_learning_rate: 1e-3,
     }
