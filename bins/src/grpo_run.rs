@@ -41,7 +41,9 @@ const ROLLOUT_BATCH: usize = 128;
 #[allow(clippy::print_stdout, reason = "results go to standard output")]
 pub fn run(options: &TrainOptions) -> anyhow::Result<ExitCode> {
     let own_model = options.model.is_some() || names_model(options);
-    let resolved = settings(options, &GrpoRun::defaults(!own_model), |run| run.output_dir.clone())?;
+    let resolved = settings(options, &GrpoRun::defaults(!own_model), |run| {
+        run.output_dir.clone()
+    })?;
     if options.print_config {
         print!("{}", resolved.toml);
         return Ok(ExitCode::SUCCESS);
@@ -74,7 +76,12 @@ pub fn run(options: &TrainOptions) -> anyhow::Result<ExitCode> {
 
 fn check(run: &GrpoRun) -> anyhow::Result<()> {
     let mut faults = shared_faults(&run.model, &run.data, &run.train);
-    faults.extend(run.grpo.validate().iter().map(|fault| format!("grpo.{fault}")));
+    faults.extend(
+        run.grpo
+            .validate()
+            .iter()
+            .map(|fault| format!("grpo.{fault}")),
+    );
     let rows =
         run.batch.batch_size * run.batch.gradient_accumulation * run.batch.steps_per_generation;
     if rows == 0 || !rows.is_multiple_of(run.grpo.num_generations.max(1)) {
@@ -85,7 +92,10 @@ fn check(run: &GrpoRun) -> anyhow::Result<()> {
         ));
     }
     if run.train.mode == "full" && run.grpo.beta > 0.0 {
-        faults.push("grpo.beta above 0 needs train.mode = `lora`: the reference is the adapter-off policy".into());
+        faults.push(
+            "grpo.beta above 0 needs train.mode = `lora`: the reference is the adapter-off policy"
+                .into(),
+        );
     }
     if run.rewards.is_empty() {
         faults.push("rewards is empty; name at least one reward".into());
@@ -259,8 +269,10 @@ impl<'a> Session<'a> {
         model.train_full(FullTraining::Everything);
         let encoder = Arc::new(encoder);
         let demo = self.run.demo.clone();
-        let phases =
-            [("warm-start", demo.warm_steps, 0.0), ("unsettling", demo.noisy_steps, demo.noise)];
+        let phases = [
+            ("warm-start", demo.warm_steps, 0.0),
+            ("unsettling", demo.noisy_steps, demo.noise),
+        ];
         for (name, steps, noise) in phases {
             if steps > 0 && !self.supervise(&mut model, &encoder, name, steps, noise)? {
                 return Ok(false);
@@ -281,9 +293,15 @@ impl<'a> Session<'a> {
         steps: u64,
         noise: f64,
     ) -> anyhow::Result<bool> {
-        let Some(puzzles) = &self.puzzles else { return Ok(true) };
+        let Some(puzzles) = &self.puzzles else {
+            return Ok(true);
+        };
         let seed = rng::seed(self.run.seed, name, 0, 0);
-        let teacher = UnreliableTeacher { rows: puzzles.train.clone(), noise, seed };
+        let teacher = UnreliableTeacher {
+            rows: puzzles.train.clone(),
+            noise,
+            seed,
+        };
         let fingerprint = teacher.fingerprint().to_string();
         let rows = Rows::new(Arc::new(teacher), encoder.clone());
         let settings = self.warm_settings(steps);

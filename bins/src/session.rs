@@ -44,7 +44,10 @@ pub fn settings<T: Serialize + DeserializeOwned>(
     defaults: &T,
     output_dir: impl Fn(&T) -> String,
 ) -> anyhow::Result<Resolved<T>> {
-    let schema = Schema { optional: &OPTIONAL, free: &FREE };
+    let schema = Schema {
+        optional: &OPTIONAL,
+        free: &FREE,
+    };
     let mut overrides = options.overrides();
     let file = options.config.as_deref();
     let found = resolve(defaults, file, &overrides, schema)?;
@@ -71,16 +74,30 @@ pub fn names_model(options: &TrainOptions) -> bool {
 /// `wanted`, `wanted-2`, `wanted-3`, ...: the first that is free, or the last in use.
 fn numbered_directory(wanted: &str, in_use: bool) -> String {
     let used = |path: &str| std::fs::read_dir(path).is_ok_and(|mut d| d.next().is_some());
-    let name = |number: u32| if number == 1 { wanted.to_owned() } else { format!("{wanted}-{number}") };
+    let name = |number: u32| {
+        if number == 1 {
+            wanted.to_owned()
+        } else {
+            format!("{wanted}-{number}")
+        }
+    };
     let mut free = 1;
     while used(&name(free)) {
         free += 1;
     }
-    name(if in_use { free.saturating_sub(1).max(1) } else { free })
+    name(if in_use {
+        free.saturating_sub(1).max(1)
+    } else {
+        free
+    })
 }
 
 /// Faults in how model, data and mode go together, shared by the programs.
-pub fn shared_faults(model: &ModelSection, data: &DataSection, train: &TrainSection) -> Vec<String> {
+pub fn shared_faults(
+    model: &ModelSection,
+    data: &DataSection,
+    train: &TrainSection,
+) -> Vec<String> {
     let mut faults = Vec::new();
     match (&model.path, &data.train) {
         (Some(_), None) => {
@@ -93,10 +110,16 @@ pub fn shared_faults(model: &ModelSection, data: &DataSection, train: &TrainSect
         faults.push("held-out data is named but no training data; give --data FILE".into());
     }
     if !["lora", "full"].contains(&train.mode.as_str()) {
-        faults.push(format!("train.mode = `{}`: use `lora` or `full`", train.mode));
+        faults.push(format!(
+            "train.mode = `{}`: use `lora` or `full`",
+            train.mode
+        ));
     }
     if train.mode == "full" && model.adapter.is_some() {
-        faults.push("train.mode = `full` cannot start from an adapter; merge it into the model first".into());
+        faults.push(
+            "train.mode = `full` cannot start from an adapter; merge it into the model first"
+                .into(),
+        );
     }
     if let Err(error) = check_machine(model) {
         faults.push(error.to_string());
@@ -173,12 +196,25 @@ pub fn export(source: PathBuf) -> impl Fn(&Qwen3Vl) -> Result<Contents<'static>,
                 write_adapter(dir, &lora, &source.display().to_string(), &factors)
                     .map_err(TrainError::other)
             };
-            contents.insert("adapter".into(), Content::Tree { size_hint, write: Box::new(write) });
+            contents.insert(
+                "adapter".into(),
+                Content::Tree {
+                    size_hint,
+                    write: Box::new(write),
+                },
+            );
         } else {
             let size_hint = 4 * model.parameters();
             let model = model.clone();
-            let write = move |dir: &Path| save_model(&model, &source, dir).map_err(TrainError::other);
-            contents.insert("model".into(), Content::Tree { size_hint, write: Box::new(write) });
+            let write =
+                move |dir: &Path| save_model(&model, &source, dir).map_err(TrainError::other);
+            contents.insert(
+                "model".into(),
+                Content::Tree {
+                    size_hint,
+                    write: Box::new(write),
+                },
+            );
         }
         Ok(contents)
     }
@@ -215,5 +251,8 @@ pub fn shown(path: &Path) -> String {
 
 /// What is said after a signal.
 pub fn interrupted(step: u64, root: &Path) -> String {
-    format!("interrupted after step {step}; go on with --resume --output-dir {}", shown(root))
+    format!(
+        "interrupted after step {step}; go on with --resume --output-dir {}",
+        shown(root)
+    )
 }

@@ -303,7 +303,7 @@ fn common_demo() -> DemoSection {
         }),
         train_puzzles: 40_000,
         eval_puzzles: 500,
-        warm_steps: 300,
+        warm_steps: 350,
         noisy_steps: 40,
         noise: 0.7,
         warm_batch: 32,
@@ -359,7 +359,7 @@ impl GrpoRun {
         if demo {
             run.train = TrainSection {
                 warmup_ratio: 0.02,
-                ..common_train(400, 2e-3)
+                ..common_train(200, 1e-3)
             };
             run.lora = LoraSection {
                 targets: ModuleFilter::all_linear(),

@@ -32,7 +32,9 @@ const EVAL_TOKENS: usize = 64;
 #[allow(clippy::print_stdout, reason = "results go to standard output")]
 pub fn run(options: &TrainOptions) -> anyhow::Result<ExitCode> {
     let own_model = options.model.is_some() || names_model(options);
-    let resolved = settings(options, &SftRun::defaults(!own_model), |run| run.output_dir.clone())?;
+    let resolved = settings(options, &SftRun::defaults(!own_model), |run| {
+        run.output_dir.clone()
+    })?;
     if options.print_config {
         print!("{}", resolved.toml);
         return Ok(ExitCode::SUCCESS);
