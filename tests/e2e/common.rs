@@ -5,12 +5,12 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-pub const GRPO: &str = env!("CARGO_BIN_EXE_train-grpo");
-pub const SFT: &str = env!("CARGO_BIN_EXE_train-sft");
-pub const INFER: &str = env!("CARGO_BIN_EXE_infer-vlm");
+pub(crate) const GRPO: &str = env!("CARGO_BIN_EXE_train-grpo");
+pub(crate) const SFT: &str = env!("CARGO_BIN_EXE_train-sft");
+pub(crate) const INFER: &str = env!("CARGO_BIN_EXE_infer-vlm");
 
 /// Settings that make a default run small.
-pub const SMALL: &[&str] = &[
+pub(crate) const SMALL: &[&str] = &[
     "--set",
     "demo.train_puzzles=96",
     "--set",
@@ -25,7 +25,7 @@ pub const SMALL: &[&str] = &[
     "log.seconds=0",
 ];
 
-pub fn run(program: &str, args: &[&str]) -> Output {
+pub(crate) fn run(program: &str, args: &[&str]) -> Output {
     let mut command = Command::new(program);
     command
         .args(args)
@@ -35,7 +35,7 @@ pub fn run(program: &str, args: &[&str]) -> Output {
 }
 
 #[track_caller]
-pub fn succeed(program: &str, args: &[&str]) -> Output {
+pub(crate) fn succeed(program: &str, args: &[&str]) -> Output {
     let output = run(program, args);
     assert!(output.status.success(), "{args:?}\n{}", stderr(&output));
     output
@@ -43,7 +43,7 @@ pub fn succeed(program: &str, args: &[&str]) -> Output {
 
 /// The program must fail with this code and one line that names `parts`.
 #[track_caller]
-pub fn refuse(program: &str, args: &[&str], code: i32, parts: &[&str]) -> String {
+pub(crate) fn refuse(program: &str, args: &[&str], code: i32, parts: &[&str]) -> String {
     let output = run(program, args);
     let text = stderr(&output);
     assert_eq!(output.status.code(), Some(code), "{args:?}\n{text}");
@@ -58,25 +58,25 @@ pub fn refuse(program: &str, args: &[&str], code: i32, parts: &[&str]) -> String
     line.to_owned()
 }
 
-pub fn stderr(output: &Output) -> String {
+pub(crate) fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-pub fn stdout(output: &Output) -> String {
+pub(crate) fn stdout(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-pub fn path(p: &Path) -> &str {
+pub(crate) fn path(p: &Path) -> &str {
     p.to_str().unwrap()
 }
 
 /// A tiny model and a JSONL file of puzzles with pictures, made by the libraries as a user's own would lie on disk.
-pub struct Own {
-    pub model: PathBuf,
-    pub data: PathBuf,
+pub(crate) struct Own {
+    pub(crate) model: PathBuf,
+    pub(crate) data: PathBuf,
 }
 
-pub fn own_model_and_data(dir: &Path, task: &str) -> Own {
+pub(crate) fn own_model_and_data(dir: &Path, task: &str) -> Own {
     use std::collections::BTreeSet;
     let spec = vtb_data::PuzzleSpec {
         task: task.into(),
@@ -84,14 +84,14 @@ pub fn own_model_and_data(dir: &Path, task: &str) -> Own {
             "color_grid" => {
                 serde_json::json!({"canvas": 96, "prompt_style": "short", "list_options": false})
             }
-            _ => serde_json::json!({"rows": 5, "cols": 5}),
+            _ => serde_json::json!({"rows": 7, "cols": 7}),
         },
         seed: 5,
         count: 24,
     };
     let rows =
         vtb_data::GeneratedDataset::new(&spec, vtb_data::RowMode::Sft, &BTreeSet::new()).unwrap();
-    let data = vtb_data::write_jsonl(dir, "train", &rows, &Default::default()).unwrap();
+    let data = vtb_data::write_jsonl(dir, "train.jsonl", &rows, &Default::default()).unwrap();
     let machine = vtb_bins::model::Machine {
         device: vtb_nn::device::cpu_device(),
         dtype: burn::tensor::DType::F32,

@@ -4,6 +4,9 @@ use rayon::prelude::*;
 
 use super::{math, simd};
 
+/// Logits summed in f32 before f64 takes over.
+const BLOCK: usize = 4096;
+
 /// Statistics of one row of logits.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct RowScore {
@@ -30,19 +33,22 @@ pub(crate) fn scores(
                 #[inline(always)]
                 || {
                     let max = math::max(row) * inv_temperature;
-                    let sum = math::sum_of(row, |x| math::exp(x.mul_add(inv_temperature, -max)));
-                    let lse = max + sum.ln();
-                    let mean = math::sum_of(row, |x| {
-                        let x = x * inv_temperature;
-                        let p = math::exp(x - lse);
-                        if p > 0.0 { p * x } else { 0.0 }
-                    });
-                    let logp = row[target as usize] * inv_temperature - lse;
-                    RowScore {
-                        lse,
-                        logp,
-                        entropy: (lse - mean).max(0.0),
+                    // Long vocabularies: partial sums in f32, their total in f64.
+                    let (mut sum, mut moment) = (0.0f64, 0.0f64);
+                    for part in row.chunks(BLOCK) {
+                        let shifted = |x: f32| x.mul_add(inv_temperature, -max);
+                        sum += f64::from(math::sum_of(part, |x| math::exp(shifted(x))));
+                        moment += f64::from(math::sum_of(part, |x| {
+                            let x = shifted(x);
+                            let weight = math::exp(x);
+                            if weight > 0.0 { weight * x } else { 0.0 }
+                        }));
                     }
+                    let log_sum = sum.ln() as f32;
+                    let lse = max + log_sum;
+                    let entropy = (log_sum - (moment / sum) as f32).max(0.0);
+                    let logp = row[target as usize] * inv_temperature - lse;
+                    RowScore { lse, logp, entropy }
                 },
             )
         })

@@ -233,7 +233,7 @@ impl Attention {
                     let at = b * queries + first;
                     self.mask.ranges[at..at + rows]
                         .iter()
-                        .map(move |r| pick(r) as i32)
+                        .map(move |r| pick(r).min(keys as u32) as i32)
                 })
                 .collect();
             let bound =

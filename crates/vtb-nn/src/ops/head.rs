@@ -64,9 +64,12 @@ fn score_chunk(scores: &mut HeadScores, logits: Tensor<2>, targets: &[u32], temp
     }
     let logits = logits.cast(DType::F32).div_scalar(temperature);
     let max = logits.clone().max_dim(1);
-    let lse = (logits.clone() - max.clone()).exp().sum_dim(1).log() + max;
-    let p = (logits.clone() - lse.clone()).exp();
-    let entropy = lse.clone() - (p * logits.clone()).sum_dim(1);
+    // Relative to the largest logit, so that the entropy is no small difference of large numbers.
+    let shifted = logits.clone() - max.clone();
+    let weight = shifted.clone().exp();
+    let sum = weight.clone().sum_dim(1);
+    let entropy = sum.clone().log() - (weight * shifted).sum_dim(1) / sum.clone();
+    let lse = sum.log() + max;
     let chosen = logits.gather(1, target_tensor(targets, &lse)) - lse.clone();
     let read = |t: Tensor<2>| t.into_data().iter::<f32>().collect::<Vec<_>>();
     scores.logp.extend(read(chosen));

@@ -213,9 +213,9 @@ impl DiffOp<4> for LowRank {
         )
     }
 
-    fn keeps(&self, [x, _, a, b]: [bool; 4]) -> [bool; 4] {
-        // `x` for the gradient of A, the weights for the gradient of `x`, B for those of A and `x`.
-        [a, x, x || a, x || a || b]
+    fn keeps(&self, [x, w, a, _]: [bool; 4]) -> [bool; 4] {
+        // `x` for the gradients of W and A, W and A for that of `x`, B for those of A and `x`.
+        [w || a, x, x, x || a]
     }
 
     fn backward(
@@ -233,6 +233,8 @@ impl DiffOp<4> for LowRank {
             .map(|b| plain(&grad32, &b.get()).mul_scalar(self.scale));
         let db = needs[3].then(|| saved.into_iter().next()).flatten();
         let db = db.map(|thin| transposed(&grad32, &thin.get(), self.scale).into());
+        let dw = x.clone().filter(|_| needs[1]);
+        let dw = dw.map(|x| transposed(&grad, &x.get(), 1.0).into());
         let da = match (&d_thin, x) {
             (Some(d), Some(x)) if needs[2] => {
                 Some(transposed(d, &self.branch_input(x.get()), 1.0).into())
@@ -245,7 +247,7 @@ impl DiffOp<4> for LowRank {
             }
             _ => None,
         };
-        [dx.map(Into::into), None, da, db]
+        [dx.map(Into::into), dw, da, db]
     }
 }
 

