@@ -7,6 +7,13 @@
 //! Model and batch: 7.6 million parameters, batch 8 of one 256×256 picture (64 merged tokens) and 128 other tokens;
 //! LoRA rank 16 on the seven projections of the decoder, the vision tower frozen, loss on the other tokens.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a benchmark"
+)]
+
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Instant;

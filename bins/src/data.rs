@@ -13,6 +13,9 @@ use vtb_rewards::Reference;
 use vtb_trainer::TrainError;
 use vtb_trainer::train::{Prompt, PromptSource, RowEncoder as TrainRows};
 
+/// A row, its conversation and its processed pictures.
+type Opened = (TrainRow, Vec<Message>, Vec<Arc<ImagePatches>>);
+
 /// A data set and the processor that reads it.
 #[derive(Clone)]
 pub struct Rows {
@@ -56,10 +59,7 @@ impl Rows {
         &self.encoder
     }
 
-    fn read(
-        &self,
-        index: usize,
-    ) -> Result<(TrainRow, Vec<Message>, Vec<Arc<ImagePatches>>), TrainError> {
+    fn read(&self, index: usize) -> Result<Opened, TrainError> {
         let row = self.source.row(index).map_err(TrainError::other)?;
         let images = row.load_images(&self.images).map_err(TrainError::other)?;
         let patches = images

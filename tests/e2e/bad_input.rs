@@ -1,5 +1,12 @@
 //! What is wrong with an input is said in one line, and nothing half-written stays.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test"
+)]
+
 mod common;
 
 use std::fs;

@@ -1,5 +1,12 @@
 //! The run a stranger starts, made small.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test"
+)]
+
 mod common;
 
 use common::{GRPO, INFER, SFT, SMALL, path, stdout, succeed};

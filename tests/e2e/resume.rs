@@ -1,5 +1,12 @@
 //! A run that was killed and resumed is the run that was not.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test"
+)]
+
 mod common;
 
 use std::path::Path;

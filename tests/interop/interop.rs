@@ -1,6 +1,13 @@
 //! Our files in the hands of their real readers, and theirs in ours. Needs Python with the packages of
 //! `tests/parity/requirements.txt`; `VTB_PYTHON` names the interpreter. Skipped with a message where it is absent.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test"
+)]
+
 #[path = "../e2e/common.rs"]
 mod common;
 

@@ -1,5 +1,12 @@
 //! What must hold whatever the model: ratios, splits, seeds.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test"
+)]
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 

@@ -1,5 +1,12 @@
 //! Our Qwen3-VL against `transformers` and `peft`, on tiny random models (`tests/fixtures`).
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test"
+)]
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 

@@ -1,6 +1,13 @@
 //! Our files opened by transformers and peft. Skipped with a message where Python or its packages are missing;
 //! `VTB_PYTHON` names the interpreter.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test"
+)]
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;

@@ -1,5 +1,12 @@
 //! Target matching against what peft did with the same rules on the same model (`fixtures/make.py`).
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test"
+)]
+
 use std::collections::BTreeMap;
 
 use serde::Deserialize;

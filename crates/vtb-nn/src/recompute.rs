@@ -36,8 +36,8 @@ pub struct Segment<M> {
 }
 
 enum Kept<M> {
-    Input(Tensor<2>),
-    Graph(Graph<M>),
+    Input(Box<Tensor<2>>),
+    Graph(Box<Graph<M>>),
 }
 
 struct Graph<M> {
@@ -61,7 +61,7 @@ impl<M: Module> Segment<M> {
                 (
                     output,
                     Self {
-                        kept: Kept::Input(input),
+                        kept: Kept::Input(Box::new(input)),
                     },
                 )
             }
@@ -71,7 +71,7 @@ impl<M: Module> Segment<M> {
                 (
                     output,
                     Self {
-                        kept: Kept::Graph(graph),
+                        kept: Kept::Graph(Box::new(graph)),
                     },
                 )
             }
@@ -89,8 +89,8 @@ impl<M: Module> Segment<M> {
         into: &mut NamedTensors,
     ) -> Option<Tensor<2>> {
         let graph = match self.kept {
-            Kept::Input(input) => trace(module, input, role, run),
-            Kept::Graph(graph) => graph,
+            Kept::Input(input) => trace(module, *input, role, run),
+            Kept::Graph(graph) => *graph,
         };
         if !graph.output.is_tracked() {
             return None;

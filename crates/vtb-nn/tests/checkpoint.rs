@@ -1,5 +1,12 @@
 //! Checkpoint files as users meet them: round trips, shards, and files that are damaged or hostile.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test"
+)]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;

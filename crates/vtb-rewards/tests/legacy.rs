@@ -1,5 +1,12 @@
 //! `legacy_overlap` equals the score it is named after.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test"
+)]
+
 use std::fs;
 use std::path::Path;
 

@@ -1,6 +1,13 @@
 //! GRPO against `tests/fixtures/grpo/grpo.json`: losses and autograd gradients of the same formulas in torch,
 //! float64, made by `tests/parity/make_grpo.py`.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test"
+)]
+
 use std::fs;
 use std::path::Path;
 

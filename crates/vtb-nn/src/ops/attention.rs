@@ -206,7 +206,7 @@ impl Attention {
         x.swap_dims(1, 2).reshape([batch * kv_heads, keys, dim])
     }
 
-    fn from_kv_head(&self, x: Tensor<3>) -> Tensor<4> {
+    fn by_position(&self, x: Tensor<3>) -> Tensor<4> {
         let Dims {
             batch,
             keys,
@@ -394,7 +394,7 @@ impl Attention {
             });
         }
         let (dk, dv) = totals.unwrap_or_else(|| (k.zeros_like(), v.zeros_like()));
-        let back = |x: Tensor<3>| self.from_kv_head(x.cast(dtype));
+        let back = |x: Tensor<3>| self.by_position(x.cast(dtype));
         [Tensor::cat(dq, 1), back(dk), back(dv)]
     }
 }
