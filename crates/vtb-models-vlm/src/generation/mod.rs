@@ -6,6 +6,7 @@ mod sampler;
 use std::collections::HashMap;
 
 use burn::tensor::{DType, Tensor, TensorData};
+use rayon::prelude::*;
 use vtb_lora::AdapterPass;
 use vtb_nn::NnError;
 use vtb_nn::lm::{Completion, LmRow, SampleOptions, StopReason};
@@ -135,7 +136,7 @@ fn choose(
         let row = which.map_or(b, |w| w[b]);
         sampler.next(&values[row * vocab..(row + 1) * vocab], options)
     };
-    samplers.iter_mut().enumerate().map(next).collect()
+    samplers.par_iter_mut().enumerate().map(next).collect()
 }
 
 impl Qwen3Vl {
