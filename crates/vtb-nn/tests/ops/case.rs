@@ -98,6 +98,7 @@ impl<const N: usize> Case<N> {
     pub(crate) fn check(&self) {
         self.check_kernel();
         self.check_portable();
+        self.check_bf16();
         self.check_frozen_inputs();
         self.check_threads();
     }
@@ -152,7 +153,10 @@ impl<const N: usize> Case<N> {
         self.compare(&got, &want, "f64", |g, w, what| {
             assert_close(g, w, 1e-5, what)
         });
+    }
 
+    /// The same in bf16, whose rounding drowns gradients that nearly cancel: for chosen sizes only.
+    fn check_bf16(&self) {
         let rounded = array::from_fn(|i| {
             let round = |x: &f32| {
                 if self.always_f32[i] {
