@@ -16,8 +16,6 @@ pub(crate) struct Case<const N: usize> {
     pub(crate) inputs: [Vec<f32>; N],
     /// Inputs that stay f32 when the others are of another type.
     pub(crate) always_f32: [bool; N],
-    /// Inputs the operation never differentiates by.
-    pub(crate) constant: [bool; N],
     pub(crate) ours: Function<N>,
     pub(crate) plain: Function<N>,
 }
@@ -88,7 +86,6 @@ impl<const N: usize> Case<N> {
             name: name.into(),
             inputs,
             always_f32: [false; N],
-            constant: [false; N],
             ours: Box::new(ours),
             plain: Box::new(plain),
         }
@@ -108,12 +105,8 @@ impl<const N: usize> Case<N> {
             .map(|f32| if f32 { DType::F32 } else { dtype })
     }
 
-    fn differentiable(&self) -> [bool; N] {
-        self.constant.map(|constant| !constant)
-    }
-
     fn wanted(&self, inputs: &[Vec<f32>; N]) -> Run {
-        run(&self.plain, inputs, [DType::F64; N], self.differentiable())
+        run(&self.plain, inputs, [DType::F64; N], [true; N])
     }
 
     fn compare(&self, got: &Run, want: &Run, how: &str, assert: impl Fn(&[f64], &[f64], &str)) {
@@ -136,7 +129,7 @@ impl<const N: usize> Case<N> {
     pub(crate) fn check_kernel(&self) {
         let want = self.wanted(&self.inputs);
         let dtypes = [DType::F32; N];
-        let got = run(&self.ours, &self.inputs, dtypes, self.differentiable());
+        let got = run(&self.ours, &self.inputs, dtypes, [true; N]);
         self.compare(&got, &want, "f32", |g, w, what| {
             assert_close(g, w, 1e-5, what)
         });
@@ -149,7 +142,7 @@ impl<const N: usize> Case<N> {
     pub(crate) fn check_portable(&self) {
         let want = self.wanted(&self.inputs);
         let dtypes = self.dtypes(DType::F64);
-        let got = run(&self.ours, &self.inputs, dtypes, self.differentiable());
+        let got = run(&self.ours, &self.inputs, dtypes, [true; N]);
         self.compare(&got, &want, "f64", |g, w, what| {
             assert_close(g, w, 1e-5, what)
         });
@@ -168,7 +161,7 @@ impl<const N: usize> Case<N> {
             self.inputs[i].iter().map(round).collect()
         });
         let dtypes = self.dtypes(DType::BF16);
-        let got = run(&self.ours, &rounded, dtypes, self.differentiable());
+        let got = run(&self.ours, &rounded, dtypes, [true; N]);
         self.compare(&got, &self.wanted(&rounded), "bf16", assert_aligned);
     }
 
@@ -183,8 +176,7 @@ impl<const N: usize> Case<N> {
                 let name = format!("{} {dtype:?} tracking {tracked:?}", self.name);
                 assert_close(&got.output, &all.output, 1e-6, &name);
                 for (i, got) in got.gradients.into_iter().enumerate() {
-                    let expected = tracked[i] && !self.constant[i];
-                    let want = if expected {
+                    let want = if tracked[i] {
                         all.gradients[i].clone()
                     } else {
                         None
@@ -202,14 +194,7 @@ impl<const N: usize> Case<N> {
                 .num_threads(threads)
                 .build()
                 .unwrap();
-            pool.install(|| {
-                run(
-                    &self.ours,
-                    &self.inputs,
-                    [DType::F32; N],
-                    self.differentiable(),
-                )
-            })
+            pool.install(|| run(&self.ours, &self.inputs, [DType::F32; N], [true; N]))
         };
         assert!(
             on(1) == on(2),

@@ -85,7 +85,6 @@ fn low_rank_case([m, k, n]: [usize; 3], rank: usize, dropout: bool) -> Case<4> {
     let name = format!("low_rank_linear {m}x{k}x{n} rank {rank} dropout {dropout}");
     Case {
         always_f32: [false, false, true, true],
-        constant: [false; 4],
         ..Case::new(name, inputs, ours, plain)
     }
 }

@@ -32,7 +32,8 @@ pub(crate) fn read<const D: usize>(tensor: Tensor<D>) -> Vec<f64> {
     tensor.into_data().iter::<f64>().collect()
 }
 
-/// Largest difference at most `tolerance` times the largest wanted magnitude.
+/// Largest difference at most `tolerance` times the largest wanted magnitude, and a millionth: what f32 leaves of
+/// gradients that cancel.
 pub(crate) fn assert_close(got: &[f64], want: &[f64], tolerance: f64, what: &str) {
     assert_eq!(got.len(), want.len(), "{what}: lengths");
     let size = want.iter().fold(0.0f64, |m, x| m.max(x.abs()));
