@@ -24,6 +24,7 @@ mod error;
 pub mod eyeballing;
 pub mod graph;
 mod hash;
+pub mod judge;
 pub mod maze;
 mod params;
 mod record;

@@ -16,6 +16,7 @@ use crate::draw::{Canvas, Layer, Stroke};
 use crate::error::{PuzzleError, Result};
 use crate::graph::{MazeGraph, PathRules};
 use crate::hash::{record_id, scene_hash};
+use crate::judge::PictureRule;
 use crate::params::{Params, read_params};
 use crate::record::{Answer, Prompts, Record, TaskGroup};
 use crate::verdict::{Verdict, judge_record};
@@ -123,6 +124,23 @@ pub trait Task: Send + Sync + 'static {
         solved: &Solved,
         layer: Layer,
     ) -> Result<Canvas>;
+
+    /// What an edited picture must show, for a scene that [`Task::solve`] accepted.
+    ///
+    /// # Errors
+    /// As [`Task::paint`].
+    fn picture_rule(
+        &self,
+        _params: &Self::Params,
+        _scene: &Self::Scene,
+        _solved: &Solved,
+        _options: &[String],
+    ) -> Result<PictureRule> {
+        let task = self.info().name;
+        Err(PuzzleError::Picture(format!(
+            "{task} has no rule for edited pictures"
+        )))
+    }
 }
 
 /// A kind of puzzle, as everybody else uses it.
