@@ -7,6 +7,7 @@
 mod candidates;
 mod markers;
 mod params;
+pub mod plane;
 
 pub use candidates::{Candidate, Cluster, draw_candidates, index_of_answer, require_legible};
 pub use markers::{Theme, draw_anchor, draw_markers};
