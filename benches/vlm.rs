@@ -2,6 +2,7 @@
 //!
 //!     cargo bench -p vtb-bins --bench vlm                     # ours alone
 //!     cargo bench -p vtb-bins --bench vlm -- --python PYTHON  # and the reference, with the ratios
+//!     cargo bench -p vtb-bins --bench vlm -- --only step      # one of step, generate: for a profiler
 //!     cargo bench -p vtb-bins --bench vlm -- --memory         # peak memory against sequence length
 //!
 //! Model and batch: 7.6 million parameters, batch 8 of one 256×256 picture (64 merged tokens) and 128 other tokens;
@@ -28,9 +29,6 @@ use vtb_models_vlm::config::{Qwen3VlConfig, TextConfig, VisionConfig, VisionIds}
 use vtb_models_vlm::qwen3_vl::Qwen3Vl;
 use vtb_nn::device::cpu_device;
 use vtb_nn::lm::{BackwardOptions, CausalLm, ImagePatches, LmRow, SampleOptions};
-
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const BATCH: usize = 8;
 const TEXT: usize = 128;
@@ -170,34 +168,42 @@ fn median(reps: usize, mut f: impl FnMut()) -> f64 {
     times[reps / 2]
 }
 
-fn speed(reps: usize) -> Value {
+fn speed(reps: usize, only: Option<&str>) -> Value {
     let rows = rows(BATCH, TEXT, 3);
     let adapted = model(true);
-    let kept = median(reps, || step(&adapted, &rows, false));
-    let recomputed = median(reps, || step(&adapted, &rows, true));
-    let plain = model(false);
+    let mut found = serde_json::Map::new();
+    if only.is_none_or(|only| only == "step") {
+        let kept = median(reps, || step(&adapted, &rows, false));
+        found.insert("lora_fwd_bwd_s".into(), json!(kept));
+    }
+    if only.is_none() {
+        let recomputed = median(reps, || step(&adapted, &rows, true));
+        found.insert("lora_fwd_bwd_recompute_s".into(), json!(recomputed));
+    }
+    if only.is_none_or(|only| only == "generate") {
+        let rate = generate(&model(false), &rows, reps);
+        found.insert("generate_tokens_per_s".into(), json!(rate));
+    }
+    if only.is_none() {
+        let rate = generate(&adapted, &rows, reps);
+        found.insert("generate_lora_tokens_per_s".into(), json!(rate));
+    }
+    Value::Object(found)
+}
+
+/// Tokens per second of greedy decoding, prefill included.
+fn generate(model: &Qwen3Vl, rows: &[LmRow], reps: usize) -> f64 {
     let options = SampleOptions {
         max_new_tokens: NEW,
         temperature: 0.0,
         ..SampleOptions::default()
     };
     let seeds = vec![0; BATCH];
-    let generate = |model: &Qwen3Vl| {
-        let seconds = median(reps.min(5), || {
-            std::hint::black_box(
-                model
-                    .generate(&rows, &options, &seeds)
-                    .expect("completions"),
-            );
-        });
-        (BATCH * NEW) as f64 / seconds
-    };
-    json!({
-        "lora_fwd_bwd_s": kept,
-        "lora_fwd_bwd_recompute_s": recomputed,
-        "generate_tokens_per_s": generate(&plain),
-        "generate_lora_tokens_per_s": generate(&adapted),
-    })
+    let seconds = median(reps, || {
+        let completions = model.generate(rows, &options, &seeds);
+        std::hint::black_box(completions.expect("completions"));
+    });
+    (BATCH * NEW) as f64 / seconds
 }
 
 fn reference(python: &str, reps: usize) -> Option<Value> {
@@ -260,6 +266,7 @@ fn memory() {
 }
 
 fn main() {
+    vtb_bins::allocator::keep_freed_pages();
     // The reference uses two threads; so do we.
     rayon::ThreadPoolBuilder::new()
         .num_threads(2)
@@ -277,7 +284,8 @@ fn main() {
         return memory();
     }
     let reps = value("--reps").and_then(|r| r.parse().ok()).unwrap_or(9);
-    let ours = speed(reps);
+    let only = value("--only");
+    let ours = speed(reps, only.as_deref());
     println!("{ours:#}");
     if let Some(theirs) = value("--python").and_then(|python| reference(&python, reps)) {
         println!("{theirs:#}");

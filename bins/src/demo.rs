@@ -4,8 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use rand::RngExt;
-use vtb_data::{Fingerprint, GeneratedDataset, PuzzleSpec, RowMode, RowSource, TrainRow};
+use vtb_data::{GeneratedDataset, PuzzleSpec, RowMode, RowSource};
 use vtb_models_vlm::qwen3_vl::Qwen3Vl;
 use vtb_models_vlm::tiny::TinySpec;
 use vtb_nn::checkpoint::Checkpoint;
@@ -55,44 +54,6 @@ pub fn puzzles(demo: &DemoSection, seed: u64, mode: RowMode) -> anyhow::Result<P
         eval: Arc::new(eval),
         chance,
     })
-}
-
-/// Supervision by a teacher who is often wrong. A policy taught only the truth is sure of itself, right or wrong, and
-/// has nothing left to explore; a few steps with this teacher leave what it sees as it is and make it undecided, so
-/// that it samples different answers to the same puzzle, which is what reinforcement learning lives on.
-pub struct UnreliableTeacher {
-    /// Rows with right answers.
-    pub rows: Arc<GeneratedDataset>,
-    /// Share of rows answered by one of the options at random.
-    pub noise: f64,
-    /// Chooses rows and answers.
-    pub seed: u64,
-}
-
-impl RowSource for UnreliableTeacher {
-    fn len(&self) -> usize {
-        self.rows.len()
-    }
-
-    fn row(&self, index: usize) -> vtb_data::Result<TrainRow> {
-        let mut row = self.rows.row(index)?;
-        let record = &self.rows.records()[index];
-        let mut rng = rng::stream(self.seed, "unreliable teacher", index as u64, 0);
-        if record.options.is_empty() || rng.random::<f64>() >= self.noise {
-            return Ok(row);
-        }
-        let said = &record.options[rng.random_range(0..record.options.len())];
-        if let Some(answer) = row.messages.last_mut() {
-            answer.content = answer.content.replace(&record.answer.to_string(), said);
-        }
-        Ok(row)
-    }
-
-    fn fingerprint(&self) -> Fingerprint {
-        let mut found = self.rows.fingerprint();
-        found.sha256 = format!("{} noise {}", found.sha256, self.noise);
-        found
-    }
 }
 
 /// Writes a tiny model directory with fresh weights.

@@ -21,8 +21,9 @@ impl std::fmt::Display for Usage {
 
 impl std::error::Error for Usage {}
 
-/// Sends diagnostics to standard error; `RUST_LOG` chooses how many.
-pub fn init_logs() {
+/// Prepares the process: its allocator, and diagnostics to standard error, of which `RUST_LOG` chooses how many.
+pub fn start() {
+    crate::allocator::keep_freed_pages();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
     // A second call (in tests) keeps the first subscriber.
     let _ = tracing_subscriber::fmt()

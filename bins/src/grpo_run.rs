@@ -22,7 +22,7 @@ use vtb_trainer::train::{
 };
 
 use crate::data::{Rows, open_jsonl};
-use crate::demo::{self, Puzzles, UnreliableTeacher};
+use crate::demo::{self, Puzzles};
 use crate::ending::{INTERRUPTED, Usage};
 use crate::evaluate;
 use crate::model::{Machine, attach, open_machine, open_model};
@@ -268,15 +268,8 @@ impl<'a> Session<'a> {
         let (mut model, encoder) = open_model(&fresh, None, &self.machine)?;
         model.train_full(FullTraining::Everything);
         let encoder = Arc::new(encoder);
-        let demo = self.run.demo.clone();
-        let phases = [
-            ("warm-start", demo.warm_steps, 0.0),
-            ("unsettling", demo.noisy_steps, demo.noise),
-        ];
-        for (name, steps, noise) in phases {
-            if steps > 0 && !self.supervise(&mut model, &encoder, name, steps, noise)? {
-                return Ok(false);
-            }
+        if self.run.demo.warm_steps > 0 && !self.supervise(&mut model, &encoder)? {
+            return Ok(false);
         }
         save_model(&model, &fresh, &self.model_dir)?;
         std::fs::remove_dir_all(&fresh)
@@ -284,27 +277,20 @@ impl<'a> Session<'a> {
         Ok(true)
     }
 
-    /// One supervised phase in a run directory of its own, resumed if it was begun. False when interrupted.
+    /// The supervised steps, in a run directory of their own, resumed if they were begun. False when interrupted.
     fn supervise(
         &mut self,
         model: &mut Qwen3Vl,
         encoder: &Arc<RowEncoder>,
-        name: &str,
-        steps: u64,
-        noise: f64,
     ) -> anyhow::Result<bool> {
+        let name = "warm-start";
         let Some(puzzles) = &self.puzzles else {
             return Ok(true);
         };
         let seed = rng::seed(self.run.seed, name, 0, 0);
-        let teacher = UnreliableTeacher {
-            rows: puzzles.train.clone(),
-            noise,
-            seed,
-        };
-        let fingerprint = teacher.fingerprint().to_string();
-        let rows = Rows::new(Arc::new(teacher), encoder.clone());
-        let settings = self.warm_settings(steps);
+        let fingerprint = puzzles.train.fingerprint().to_string();
+        let rows = Rows::new(puzzles.train.clone(), encoder.clone());
+        let settings = self.warm_settings();
         let mut objective = SftObjective::new(rows, settings.batch.clone(), seed, false)?;
         let root = self.dir.root().join(name);
         let resume = root.exists();
@@ -332,8 +318,9 @@ impl<'a> Session<'a> {
         Ok(outcome == Outcome::Finished)
     }
 
-    fn warm_settings(&self, steps: u64) -> SftRun {
+    fn warm_settings(&self) -> SftRun {
         let mut settings = SftRun::defaults(true);
+        let steps = self.run.demo.warm_steps;
         settings.train.max_steps = steps;
         settings.train.learning_rate = self.run.demo.warm_learning_rate;
         settings.train.schedule = vtb_trainer::schedule::Decay::Constant;

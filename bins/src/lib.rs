@@ -2,6 +2,7 @@
 //!
 //! Invariant: a program checks everything it was given before it opens a device or writes a file.
 
+pub mod allocator;
 pub mod config;
 pub mod data;
 pub mod demo;

@@ -236,10 +236,6 @@ pub struct DemoSection {
     pub eval_puzzles: usize,
     /// Steps of the supervised warm start (`train-grpo`).
     pub warm_steps: u64,
-    /// Supervised steps after the warm start with an unreliable teacher, so that the policy explores.
-    pub noisy_steps: u64,
-    /// Share of that teacher's answers that are one of the options at random.
-    pub noise: f64,
     /// Rows per step of the warm start.
     pub warm_batch: usize,
     /// Highest learning rate of the warm start.
@@ -303,9 +299,7 @@ fn common_demo() -> DemoSection {
         }),
         train_puzzles: 40_000,
         eval_puzzles: 500,
-        warm_steps: 350,
-        noisy_steps: 40,
-        noise: 0.7,
+        warm_steps: 220,
         warm_batch: 32,
         warm_learning_rate: 1e-3,
     }
@@ -359,14 +353,14 @@ impl GrpoRun {
         if demo {
             run.train = TrainSection {
                 warmup_ratio: 0.02,
-                ..common_train(200, 1e-3)
+                ..common_train(500, 2e-3)
             };
             run.lora = LoraSection {
                 targets: ModuleFilter::all_linear(),
                 ..run.lora
             };
             run.batch = GrpoSettings {
-                batch_size: 128,
+                batch_size: 256,
                 recompute: false,
                 ..run.batch
             };

@@ -5,9 +5,6 @@ use std::process::ExitCode;
 use clap::Parser;
 use vtb_bins::{ending, gpu_check};
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// Checks an NVIDIA GPU: every operation and a tiny training step against the CPU, rates of products, attention and
 /// copies at real sizes, decoder layers of 4B and 8B size, and memory.
 ///
@@ -21,6 +18,6 @@ struct Cli {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    ending::init_logs();
+    ending::start();
     ending::finish(gpu_check::run(&cli.options))
 }

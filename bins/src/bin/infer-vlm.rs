@@ -12,9 +12,6 @@ use vtb_bins::settings::ModelSection;
 use vtb_models_vlm::chat::{Message, Part};
 use vtb_nn::lm::{CausalLm, SampleOptions, StopReason};
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// Answers a question about pictures with a Qwen3-VL, optionally with a trained adapter.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100)]
@@ -63,7 +60,7 @@ struct Cli {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    ending::init_logs();
+    ending::start();
     ending::finish(answer(&cli))
 }
 

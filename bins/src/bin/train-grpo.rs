@@ -5,9 +5,6 @@ use std::process::ExitCode;
 use clap::Parser;
 use vtb_bins::{ending, grpo_run, options::TrainOptions};
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// Post-trains a Qwen3-VL by GRPO on puzzles whose answers can be checked.
 ///
 /// Without arguments it makes a tiny model of the true architecture and puzzles of its own, gives the model a short
@@ -47,7 +44,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted (the state is saved
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    ending::init_logs();
+    ending::start();
     let mut options = cli.options;
     let pairs = [
         (

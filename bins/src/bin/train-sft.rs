@@ -5,9 +5,6 @@ use std::process::ExitCode;
 use clap::Parser;
 use vtb_bins::{ending, options::TrainOptions, sft_run};
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// Fine-tunes a Qwen3-VL on conversations with pictures: an adapter, or all weights with --set train.mode=full.
 ///
 /// Without arguments it makes a tiny model of the true architecture and puzzles of its own and trains on them. With
@@ -31,6 +28,6 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted (the state is saved
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    ending::init_logs();
+    ending::start();
     ending::finish(sft_run::run(&cli.options))
 }

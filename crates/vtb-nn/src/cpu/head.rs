@@ -46,7 +46,8 @@ pub(crate) fn scores(
                     }
                     let log_sum = sum.ln() as f32;
                     let lse = max + log_sum;
-                    let entropy = (log_sum - (moment / sum) as f32).max(0.0);
+                    // Rounding may leave less than nothing; not a number stays what it is.
+                    let entropy = (log_sum - (moment / sum) as f32).clamp(0.0, f32::INFINITY);
                     let logp = row[target as usize] * inv_temperature - lse;
                     RowScore { lse, logp, entropy }
                 },

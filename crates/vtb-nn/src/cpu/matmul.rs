@@ -1,8 +1,9 @@
 //! Matrix products with accumulation, and a product for few rows.
 
+use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::{math, simd};
+use super::math;
 
 /// A row-major or transposed matrix inside a slice.
 #[derive(Clone, Copy)]
@@ -102,36 +103,19 @@ pub(crate) fn gemm(
 /// Up to how many rows [`few_rows`] is the faster product.
 pub(crate) const FEW_ROWS: usize = 16;
 
-/// `out[m,n] = x[m,k]·w[n,k]ᵀ` for few rows: every weight is read once, straight from where it lies, which is what
-/// bounds a decoding step.
+/// `out[m,n] = x[m,k]·w[n,k]ᵀ` for few rows: every weight is read from memory once, straight from where it lies, which
+/// is what bounds a decoding step.
 pub(crate) fn few_rows(out: &mut [f32], x: &[f32], w: &[f32], m: usize, n: usize, k: usize) {
     if m == 0 {
         return;
     }
     let mut by_column = vec![0.0f32; n * m];
-    let task = (16_384 / k.max(1)).clamp(8, 512);
+    let task = (32_768 / k.max(1)).clamp(8, 1024);
     let body = |(block, out): (usize, &mut [f32])| {
-        let first = block * task;
-        simd(
-            #[inline(always)]
-            || {
-                for (j, column) in out.chunks_exact_mut(m).enumerate() {
-                    let row = &w[(first + j) * k..(first + j + 1) * k];
-                    let mut i = 0;
-                    while i + 4 <= m {
-                        let sums = dot4(row, &x[i * k..(i + 4) * k], k);
-                        column[i..i + 4].copy_from_slice(&sums);
-                        i += 4;
-                    }
-                    while i < m {
-                        column[i] = math::dot(row, &x[i * k..(i + 1) * k]);
-                        i += 1;
-                    }
-                }
-            },
-        )
+        let w = &w[block * task * k..];
+        pulp::Arch::new().dispatch(Columns { out, x, w, m, k });
     };
-    if n * m * k >= 1 << 16 {
+    if n * m * k >= 1 << 17 {
         by_column
             .par_chunks_mut(task * m)
             .enumerate()
@@ -139,51 +123,92 @@ pub(crate) fn few_rows(out: &mut [f32], x: &[f32], w: &[f32], m: usize, n: usize
     } else {
         by_column.chunks_mut(task * m).enumerate().for_each(body);
     }
-    for i in 0..m {
-        for j in 0..n {
-            out[i * n + j] = by_column[j * m + i];
+    for (i, row) in out[..m * n].chunks_exact_mut(n).enumerate() {
+        for (y, column) in row.iter_mut().zip(by_column.chunks_exact(m)) {
+            *y = column[i];
         }
     }
 }
 
-/// Dot products of `row` with four rows of `x`.
+/// Columns of the product, `m` values each: those of the weight rows at the start of `w`.
+struct Columns<'a> {
+    out: &'a mut [f32],
+    x: &'a [f32],
+    w: &'a [f32],
+    m: usize,
+    k: usize,
+}
+
+impl WithSimd for Columns<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { out, x, w, m, k } = self;
+        let x_row = |i: usize| &x[i * k..(i + 1) * k];
+        let mut pairs = out.chunks_exact_mut(2 * m);
+        let mut first = 0;
+        for columns in &mut pairs {
+            let (one, two) = columns.split_at_mut(m);
+            let w = [first, first + 1].map(|row| &w[row * k..(row + 1) * k]);
+            let mut i = 0;
+            while i + 4 <= m {
+                let [a, b] = dots(simd, w, [0, 1, 2, 3].map(|j| x_row(i + j)));
+                one[i..i + 4].copy_from_slice(&a);
+                two[i..i + 4].copy_from_slice(&b);
+                i += 4;
+            }
+            while i < m {
+                (one[i], two[i]) = (math::dot(w[0], x_row(i)), math::dot(w[1], x_row(i)));
+                i += 1;
+            }
+            first += 2;
+        }
+        for (i, y) in pairs.into_remainder().iter_mut().enumerate() {
+            *y = math::dot(&w[first * k..(first + 1) * k], x_row(i));
+        }
+    }
+}
+
+/// Dot products of two rows with four, all of one length: eight running sums, each in a register of its own, hide the
+/// latency of the multiply-add.
 #[inline(always)]
-fn dot4(row: &[f32], x: &[f32], k: usize) -> [f32; 4] {
-    const LANES: usize = 16;
-    let mut lanes = [[0.0f32; LANES]; 4];
-    let blocks = k / LANES;
-    let (x0, rest) = x.split_at(k);
-    let (x1, rest) = rest.split_at(k);
-    let (x2, x3) = rest.split_at(k);
-    let (w, w_tail) = row.as_chunks::<LANES>();
-    let (a0, t0) = x0.as_chunks::<LANES>();
-    let (a1, t1) = x1.as_chunks::<LANES>();
-    let (a2, t2) = x2.as_chunks::<LANES>();
-    let (a3, t3) = x3[..k].as_chunks::<LANES>();
-    for b in 0..blocks {
-        for i in 0..LANES {
-            lanes[0][i] = a0[b][i].mul_add(w[b][i], lanes[0][i]);
-            lanes[1][i] = a1[b][i].mul_add(w[b][i], lanes[1][i]);
-            lanes[2][i] = a2[b][i].mul_add(w[b][i], lanes[2][i]);
-            lanes[3][i] = a3[b][i].mul_add(w[b][i], lanes[3][i]);
-        }
+pub(super) fn dots<S: Simd>(simd: S, w: [&[f32]; 2], x: [&[f32]; 4]) -> [[f32; 4]; 2] {
+    let [(w0, w0_tail), (w1, w1_tail)] = w.map(S::as_simd_f32s);
+    let [(x0, t0), (x1, t1), (x2, t2), (x3, t3)] = x.map(S::as_simd_f32s);
+    let zero = simd.splat_f32s(0.0);
+    let (mut a0, mut a1, mut a2, mut a3) = (zero, zero, zero, zero);
+    let (mut b0, mut b1, mut b2, mut b3) = (zero, zero, zero, zero);
+    let xs = x0.iter().zip(x1).zip(x2).zip(x3);
+    for ((&u, &v), (((&p, &q), &r), &s)) in w0.iter().zip(w1).zip(xs) {
+        a0 = simd.mul_add_e_f32s(u, p, a0);
+        a1 = simd.mul_add_e_f32s(u, q, a1);
+        a2 = simd.mul_add_e_f32s(u, r, a2);
+        a3 = simd.mul_add_e_f32s(u, s, a3);
+        b0 = simd.mul_add_e_f32s(v, p, b0);
+        b1 = simd.mul_add_e_f32s(v, q, b1);
+        b2 = simd.mul_add_e_f32s(v, r, b2);
+        b3 = simd.mul_add_e_f32s(v, s, b3);
     }
-    let mut sums = [0.0f32; 4];
-    for (s, l) in sums.iter_mut().zip(&lanes) {
-        let mut half = [0.0f32; 8];
-        for i in 0..8 {
-            half[i] = l[i] + l[i + 8];
-        }
-        *s = ((half[0] + half[4]) + (half[1] + half[5]))
-            + ((half[2] + half[6]) + (half[3] + half[7]));
-    }
-    for (i, w) in w_tail.iter().enumerate() {
-        sums[0] += t0[i] * w;
-        sums[1] += t1[i] * w;
-        sums[2] += t2[i] * w;
-        sums[3] += t3[i] * w;
-    }
-    sums
+    let sum = |lanes: S::f32s, w: &[f32], x: &[f32]| {
+        let tail: f32 = w.iter().zip(x).map(|(w, x)| w * x).sum();
+        simd.reduce_sum_f32s(lanes) + tail
+    };
+    let (w, v) = (w0_tail, w1_tail);
+    [
+        [
+            sum(a0, w, t0),
+            sum(a1, w, t1),
+            sum(a2, w, t2),
+            sum(a3, w, t3),
+        ],
+        [
+            sum(b0, v, t0),
+            sum(b1, v, t1),
+            sum(b2, v, t2),
+            sum(b3, v, t3),
+        ],
+    ]
 }
 
 #[cfg(test)]
@@ -196,7 +221,13 @@ mod tests {
 
     #[test]
     fn few_rows_equals_gemm() {
-        for (m, k, n) in [(1, 32, 64), (3, 40, 5), (8, 256, 700), (9, 100, 33)] {
+        for (m, k, n) in [
+            (1, 32, 64),
+            (3, 40, 5),
+            (8, 256, 700),
+            (9, 100, 33),
+            (5, 7, 3),
+        ] {
             let (x, w) = (fill(m * k, 0.1), fill(n * k, 0.9));
             let mut fast = vec![0.0; m * n];
             few_rows(&mut fast, &x, &w, m, n, k);

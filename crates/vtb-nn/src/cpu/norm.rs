@@ -6,7 +6,7 @@ use super::{math, rows_per_task, simd, written};
 
 /// `y = w ⊙ x·rsqrt(mean(x²)+eps)` for every row of `width` values.
 pub(crate) fn rms(x: &[f32], w: &[f32], eps: f32) -> Vec<f32> {
-    let width = w.len();
+    let width = width_of(x, w);
     let task = rows_per_task(width) * width;
     written(x.len(), |out| {
         out.par_chunks_mut(task)
@@ -27,6 +27,17 @@ pub(crate) fn rms(x: &[f32], w: &[f32], eps: f32) -> Vec<f32> {
     })
 }
 
+/// Rows must be whole: what a kernel does not write would stay unset.
+fn width_of(x: &[f32], w: &[f32]) -> usize {
+    let width = w.len();
+    assert!(
+        width > 0 && x.len().is_multiple_of(width),
+        "norm: {} values are not rows of {width}",
+        x.len()
+    );
+    width
+}
+
 #[inline(always)]
 fn rms_scale(x: &[f32], eps: f32) -> f32 {
     1.0 / (math::dot(x, x) / x.len() as f32 + eps).sqrt()
@@ -34,7 +45,7 @@ fn rms_scale(x: &[f32], eps: f32) -> f32 {
 
 /// Gradients of [`rms`] by `x` and `w`.
 pub(crate) fn rms_backward(x: &[f32], w: &[f32], grad: &[f32], eps: f32) -> (Vec<f32>, Vec<f32>) {
-    let width = w.len();
+    let width = width_of(x, w);
     let task = rows_per_task(width) * width;
     let mut partial = Vec::new();
     let dx = written(x.len(), |dx| {
@@ -81,7 +92,7 @@ fn sum(partial: Vec<Vec<f32>>, width: usize) -> Vec<f32> {
 
 /// `y = w ⊙ (x-mean)·rsqrt(var+eps) + b` for every row.
 pub(crate) fn layer(x: &[f32], w: &[f32], b: &[f32], eps: f32) -> Vec<f32> {
-    let width = w.len();
+    let width = width_of(x, w);
     let task = rows_per_task(width) * width;
     written(x.len(), |out| {
         out.par_chunks_mut(task)
@@ -117,7 +128,7 @@ pub(crate) fn layer_backward(
     grad: &[f32],
     eps: f32,
 ) -> (Vec<f32>, Vec<f32>, Vec<f32>) {
-    let width = w.len();
+    let width = width_of(x, w);
     let task = rows_per_task(width) * width;
     let mut partial = Vec::new();
     let dx = written(x.len(), |dx| {

@@ -11,6 +11,11 @@ use crate::diff_op::{AnyTensor, DiffOp, apply};
 /// # Shapes
 /// `x` is `[rows, width]`, `w` is `[width]`; the result has the shape and dtype of `x`.
 pub fn rms_norm(x: Tensor<2>, w: Tensor<1>, eps: f32) -> Tensor<2> {
+    assert_eq!(
+        x.dims()[1..],
+        w.dims(),
+        "rms_norm: width of x and of the gain"
+    );
     apply(Rms { eps }, [x.into(), w.into()]).get()
 }
 
@@ -19,6 +24,12 @@ pub fn rms_norm(x: Tensor<2>, w: Tensor<1>, eps: f32) -> Tensor<2> {
 /// # Shapes
 /// `x` is `[rows, width]`, `w` and `b` are `[width]`.
 pub fn layer_norm(x: Tensor<2>, w: Tensor<1>, b: Tensor<1>, eps: f32) -> Tensor<2> {
+    assert_eq!(
+        x.dims()[1..],
+        w.dims(),
+        "layer_norm: width of x and of the gain"
+    );
+    assert_eq!(w.dims(), b.dims(), "layer_norm: width of gain and bias");
     apply(Layer { eps }, [x.into(), w.into(), b.into()]).get()
 }
 
