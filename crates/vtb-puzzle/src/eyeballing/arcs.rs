@@ -181,7 +181,9 @@ fn draw_column(params: &ArcParams, noise_seed: u32, dice: &mut Dice) -> Option<A
     };
     scene.over = dice.chance(0.5);
     let shape = Shape::of(&scene)?;
-    let outline = [LEFT, RIGHT].map(|part| shape.arc(&scene, 0.0, part)).concat();
+    let outline = [LEFT, RIGHT]
+        .map(|part| shape.arc(&scene, 0.0, part))
+        .concat();
     let downs = || outline.iter().map(|point| point[1]);
     let free = common.margin() + common.marker_radius;
     let low = free - downs().fold(f64::INFINITY, f64::min);
@@ -290,7 +292,10 @@ fn checked_shape(params: &ArcParams, scene: &ArcScene) -> Result<Shape> {
     let radii = RADIUS[0] * side - 1.0..=RADIUS[1] * side + 1.0;
     require(radii.contains(&scene.radius), "the radius is out of range")?;
     let rows = scene.rows.len() == scene.candidates.len()
-        && scene.rows.iter().all(|row| row.abs() <= 2.0 * height + side);
+        && scene
+            .rows
+            .iter()
+            .all(|row| row.abs() <= 2.0 * height + side);
     require(rows, "the circles are not one for each candidate")?;
     let slopes = [scene.left_slope, scene.right_slope];
     let seen = slopes.iter().all(|slope| (0.05..=0.3).contains(slope));

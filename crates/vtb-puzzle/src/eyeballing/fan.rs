@@ -23,9 +23,9 @@ pub struct LineParams {
     #[serde(flatten)]
     pub common: EyeballingParams,
     /// Least distance of a candidate from the anchor, as a share of the shorter side
-    /// (default 0.3).
+    /// (default 0.28).
     pub reach_min: f64,
-    /// Greatest distance of a candidate from the anchor, likewise (default 0.46).
+    /// Greatest distance of a candidate from the anchor, likewise (default 0.5).
     pub reach_max: f64,
 }
 
@@ -33,8 +33,8 @@ impl Default for LineParams {
     fn default() -> Self {
         Self {
             common: EyeballingParams::default(),
-            reach_min: 0.3,
-            reach_max: 0.46,
+            reach_min: 0.28,
+            reach_max: 0.5,
         }
     }
 }
@@ -96,7 +96,11 @@ impl Fan {
         let mut discs: Vec<(Vec2, f64)> = Vec::new();
         for arrow in &arrows {
             discs.push((*arrow, params.marker_radius));
-            discs.extend(rooms.iter().map(|(at, room)| (in_frame(*arrow, *at), *room)));
+            discs.extend(
+                rooms
+                    .iter()
+                    .map(|(at, room)| (in_frame(*arrow, *at), *room)),
+            );
         }
         let reach = |axis: usize, sign: f64| {
             let ends = discs.iter().map(|(at, room)| sign * at[axis] + room);
@@ -166,7 +170,7 @@ pub struct Figure {
 /// the candidate drawn beforehand is.
 ///
 /// `scene` makes a scene of a fan and the figure's points on the page; `accepts` says whether it
-/// keeps all rules.
+/// keeps all rules; `kept` is the share of accepted scenes to keep.
 ///
 /// # Errors
 /// [`crate::PuzzleError::NoScene`] when the bound on tries is reached.
@@ -177,6 +181,7 @@ pub fn stage<S>(
     mut figure: impl FnMut(&mut Dice) -> Figure,
     scene: impl Fn(&Fan, &[Vec2]) -> S,
     accepts: impl Fn(&S) -> bool,
+    kept: impl Fn(&S) -> f64,
 ) -> Result<S> {
     const TRIES: u32 = 20_000;
     let answer = dice.below(params.candidates);
@@ -193,8 +198,12 @@ pub fn stage<S>(
             let placed: Vec<_> = points.iter().map(|local| fan.place(at, *local)).collect();
             scene(&fan, &placed)
         };
-        if (0..params.candidates).all(|at| accepts(&made(at))) {
-            return Ok(made(answer));
+        if !(0..params.candidates).all(|at| accepts(&made(at))) {
+            continue;
+        }
+        let chosen = made(answer);
+        if dice.unit() < kept(&chosen) {
+            return Ok(chosen);
         }
     }
     Err(no_scene(task, TRIES))

@@ -13,9 +13,7 @@ pub mod plane;
 pub mod sheet;
 
 pub use candidates::{Candidate, Cluster, draw_candidates, index_of_answer, require_legible};
-pub use markers::{
-    Theme, callout_reach, dot_radius, draw_anchor, draw_callouts, draw_markers,
-};
+pub use markers::{Theme, callout_reach, dot_radius, draw_anchor, draw_callouts, draw_markers};
 pub use params::{EyeballingParams, LabelStyle};
 
 /// Rounds to 1/16 pixel: exact in binary and in four decimals, so JSON keeps it.

@@ -63,7 +63,10 @@ pub fn normal(a: Vec2) -> Vec2 {
 #[must_use]
 pub fn turn(a: Vec2, slope: f64) -> Vec2 {
     let square = slope * slope;
-    let [cosine, sine] = [(1.0 - square) / (1.0 + square), 2.0 * slope / (1.0 + square)];
+    let [cosine, sine] = [
+        (1.0 - square) / (1.0 + square),
+        2.0 * slope / (1.0 + square),
+    ];
     [a[0] * cosine - a[1] * sine, a[0] * sine + a[1] * cosine]
 }
 

@@ -11,9 +11,9 @@ use crate::eyeballing::sheet::{
     Sheet, Wording, draw_noise_seed, marker_rule, require, require_clear, require_inside,
     solved_choice,
 };
-use crate::eyeballing::{Candidate, require_legible};
+use crate::eyeballing::{Candidate, distance, require_legible};
 use crate::judge::PictureRule;
-use crate::record::{Prompts, TaskGroup};
+use crate::record::{Answer, Prompts, TaskGroup};
 use crate::task::{Solved, Task, TaskInfo};
 
 /// The task.
@@ -33,17 +33,18 @@ pub struct AngleBisectorScene {
     pub noise_seed: u32,
 }
 
-/// Tangents of a quarter of the opening: 70 to 150 degrees.
-const SLOPES: [f64; 2] = [0.315, 0.767];
+/// Tangents of a quarter of the opening: 73 to 150 degrees.
+const SLOPES: [f64; 2] = [0.33, 0.767];
 /// Cosines of the opening, a little beyond those ends.
-const COSINES: [f64; 2] = [-0.87, 0.345];
+const COSINES: [f64; 2] = [-0.87, 0.3];
 /// Length of an arm over the least distance of a candidate.
-const ARMS: [f64; 2] = [0.5, 0.8];
+const ARMS: [f64; 2] = [0.3, 0.85];
 
 impl AngleBisector {
     fn figure(params: &LineParams, dice: &mut Dice) -> Figure {
         let spokes = params.spokes();
         let slope = dice.between(SLOPES[0], SLOPES[1]);
+        let slope = if dice.chance(0.5) { slope } else { -slope };
         let points: Vec<_> = [slope, -slope]
             .map(|slope| {
                 let arm = spokes.lengths[0] * dice.between(ARMS[0], ARMS[1]);
@@ -57,6 +58,44 @@ impl AngleBisector {
             points,
             rooms,
         }
+    }
+
+    /// Share of the scenes to keep.
+    ///
+    /// The arms' middle lies on the answer's side of the corner, so the answer would be the
+    /// candidate nearest to it in 24 of 100 puzzles and the farthest in 17. These weights, found
+    /// by weighing 200,000 scenes, make that 20, and leave the distance from the corner even.
+    fn kept(params: &LineParams, scene: &AngleBisectorScene) -> f64 {
+        const NEAREST: [f64; 2] = [0.37, 2.54];
+        const FARTHEST: [f64; 2] = [2.78, 0.395];
+        let [one, other] = scene.ends;
+        let mean = scale(add(scene.vertex, add(one, other)), 1.0 / 3.0);
+        let Ok(solved) = Task::solve(&Self, params, scene) else {
+            return 0.0;
+        };
+        let is_answer = |one: &Candidate| Answer::Choice(one.label.clone()) == solved.answer;
+        let mut weight = 1.0;
+        for (at, anchor) in [mean, scene.vertex].into_iter().enumerate() {
+            let gap = |one: &&Candidate| distance(one.at(), anchor);
+            let by_gap = |a: &&Candidate, b: &&Candidate| gap(a).total_cmp(&gap(b));
+            if scene
+                .candidates
+                .iter()
+                .min_by(by_gap)
+                .is_some_and(is_answer)
+            {
+                weight *= NEAREST[at];
+            }
+            if scene
+                .candidates
+                .iter()
+                .max_by(by_gap)
+                .is_some_and(is_answer)
+            {
+                weight *= FARTHEST[at];
+            }
+        }
+        weight / (NEAREST[1].max(FARTHEST[0]))
     }
 }
 
@@ -87,6 +126,7 @@ impl Task for AngleBisector {
                 noise_seed,
             },
             |scene| self.solve(params, scene).is_ok(),
+            |scene| Self::kept(params, scene),
         )
     }
 

@@ -79,6 +79,7 @@ impl Task for CircleTangentLine {
                 noise_seed,
             },
             |scene| self.solve(params, scene).is_ok(),
+            |_| 1.0,
         )
     }
 
@@ -97,9 +98,9 @@ impl Task for CircleTangentLine {
             "the circle is too small",
         )?;
         // All outside: inside, a candidate could be dropped at a glance.
-        let outside = candidates.iter().all(|one| {
-            distance(one.at(), scene.center) >= radius + common.stroke_clearance()
-        });
+        let outside = candidates
+            .iter()
+            .all(|one| distance(one.at(), scene.center) >= radius + common.stroke_clearance());
         require(outside, "a candidate touches the circle or lies inside it")?;
         let along = normal(sub(contact, scene.center));
         let (answer, off) = index_on_line(common, candidates, contact, along)?;

@@ -8,13 +8,11 @@ use crate::dice::Dice;
 use crate::draw::{Canvas, Layer, Stroke};
 use crate::error::Result;
 use crate::eyeballing::fan::{Figure, Spokes, stage};
-use crate::eyeballing::plane::{Vec2, add, normal, scale, segment_distance, sub, unit};
+use crate::eyeballing::plane::{Vec2, add, normal, scale, sub, unit};
 use crate::eyeballing::sheet::{
     Sheet, Wording, draw_noise_seed, marker_rule, require, require_inside, solved_choice,
 };
-use crate::eyeballing::{
-    Candidate, EyeballingParams, distance, index_of_answer, require_legible,
-};
+use crate::eyeballing::{Candidate, EyeballingParams, distance, index_of_answer, require_legible};
 use crate::judge::PictureRule;
 use crate::params::{Params, within};
 use crate::record::{Prompts, TaskGroup};
@@ -146,6 +144,7 @@ impl Task for CircleTangentPoint {
                 }
             },
             |scene| self.solve(params, scene).is_ok(),
+            |_| 1.0,
         )
     }
 
@@ -180,12 +179,6 @@ impl Task for CircleTangentPoint {
         let violations: Vec<_> = candidates.iter().map(violation).collect();
         let (answer, off) = index_of_answer(common, &violations)?;
         let contact = candidates[answer].at();
-        // The construction must not run through another marker.
-        let clear = candidates.iter().enumerate().all(|(at, one)| {
-            at == answer
-                || segment_distance(one.at(), scene.outside, contact) >= common.marker_radius
-        });
-        require(clear, "the tangent runs through a second candidate")?;
         let mut solved = solved_choice(common, candidates, answer, [off, 0.4 * radius]);
         for from in [scene.outside, center] {
             solved.construction.push(Stroke::Line {

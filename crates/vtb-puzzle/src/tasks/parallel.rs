@@ -46,6 +46,7 @@ impl Parallel {
         let shift = side * dice.between(SHIFT[0], SHIFT[1]);
         let sign = if dice.chance(0.5) { 1.0 } else { -1.0 };
         let aside = sign * side * dice.between(ASIDE[0], ASIDE[1]);
+        let half = if dice.chance(0.5) { half } else { -half };
         let points = vec![[shift - half, aside], [shift + half, aside]];
         let mut rooms: Vec<_> = points.iter().map(|end| (*end, common.line_width)).collect();
         rooms.push(([0.0; 2], common.ring_radius()));
@@ -84,6 +85,7 @@ impl Task for Parallel {
                 noise_seed,
             },
             |scene| self.solve(params, scene).is_ok(),
+            |_| 1.0,
         )
     }
 

@@ -50,6 +50,7 @@ impl Perpendicular {
             false => 0.0,
         };
         // Behind the ring: the fan never falls on the segment.
+        let long = if dice.chance(0.5) { long } else { -long };
         let points = vec![[-apart, -share * long], [-apart, (1.0 - share) * long]];
         let mut rooms: Vec<_> = points.iter().map(|end| (*end, common.line_width)).collect();
         rooms.push(([0.0; 2], common.ring_radius()));
@@ -88,6 +89,7 @@ impl Task for Perpendicular {
                 noise_seed,
             },
             |scene| self.solve(params, scene).is_ok(),
+            |_| 1.0,
         )
     }
 

@@ -13,8 +13,8 @@ use crate::eyeballing::plane::{
     Vec2, add, cross, dot, length, lerp, mirror, scale, segment_distance, sub, turn, unit,
 };
 use crate::eyeballing::sheet::{
-    Sheet, Wording, draw_noise_seed, marker_rule, no_scene, require, require_clear,
-    require_inside, solved_choice,
+    Sheet, Wording, draw_noise_seed, marker_rule, no_scene, require, require_clear, require_inside,
+    solved_choice,
 };
 use crate::eyeballing::{
     Candidate, EyeballingParams, distance, index_of_answer, require_legible, snap,
@@ -107,10 +107,10 @@ impl Ray {
                 let half = side * dice.between(MIRROR[0], MIRROR[1]) / 2.0;
                 let arm = scale(dice.direction(), half);
                 let ends = [sub(middle, arm), add(middle, arm)].map(snap);
-                let fits = ends
-                    .iter()
-                    .all(|end| common.holds(*end, APART * side))
-                    && mirrors.iter().all(|other| are_apart(ends, *other, APART * side));
+                let fits = ends.iter().all(|end| common.holds(*end, APART * side))
+                    && mirrors
+                        .iter()
+                        .all(|other| are_apart(ends, *other, APART * side));
                 fits.then_some(ends)
             })?;
             mirrors.push(fresh);
@@ -210,7 +210,11 @@ impl Task for Ray {
             let labels = common.labels.labels(shots.len());
             let points = shots.iter().zip(labels);
             let candidates: Vec<_> = points
-                .map(|(shot, label)| Candidate { x: shot.point[0], y: shot.point[1], label })
+                .map(|(shot, label)| Candidate {
+                    x: shot.point[0],
+                    y: shot.point[1],
+                    label,
+                })
                 .collect();
             let scene = |at: usize| RayScene {
                 start,
@@ -235,7 +239,11 @@ impl Task for Ray {
             scene.mirrors.len() == params.mirrors,
             "the number of mirrors is not the parameters'",
         )?;
-        let ends = scene.mirrors.as_flattened().iter().map(|end| (*end, APART * side));
+        let ends = scene
+            .mirrors
+            .as_flattened()
+            .iter()
+            .map(|end| (*end, APART * side));
         require_inside(common, &ends.collect::<Vec<_>>())?;
         for (at, one) in scene.mirrors.iter().enumerate() {
             require(
@@ -389,12 +397,7 @@ fn path_distance(point: Vec2, path: &[Vec2]) -> f64 {
 ///
 /// # Errors
 /// [`crate::PuzzleError::BadScene`] when it takes too few or too many mirrors or nearly misses one.
-fn trace(
-    params: &RayParams,
-    mirrors: &[[Vec2; 2]],
-    start: Vec2,
-    aim: Vec2,
-) -> Result<Vec<Vec2>> {
+fn trace(params: &RayParams, mirrors: &[[Vec2; 2]], start: Vec2, aim: Vec2) -> Result<Vec<Vec2>> {
     let common = &params.common;
     let mut path = vec![start];
     let mut toward = unit(sub(aim, start));

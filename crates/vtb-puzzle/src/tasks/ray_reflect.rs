@@ -57,6 +57,7 @@ impl RayReflect {
         let along = turn(out, slope);
         // Where the ray comes from: its way out, mirrored in the mirror's normal.
         let from = sub(out, scale(along, 2.0 * dot(out, along)));
+        let along = scale(along, if dice.chance(0.5) { 1.0 } else { -1.0 });
         let mut wing = || side * dice.between(WING[0], WING[1]);
         let ends = [scale(along, -wing()), scale(along, wing())];
         let source = scale(from, side * dice.between(SOURCE[0], SOURCE[1]));
@@ -98,6 +99,7 @@ impl Task for RayReflect {
                 noise_seed,
             },
             |scene| self.solve(params, scene).is_ok(),
+            |_| 1.0,
         )
     }
 

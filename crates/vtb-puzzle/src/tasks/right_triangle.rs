@@ -92,7 +92,7 @@ impl Lean {
             0..=5 => [1.48, 2.69, 1.26, 8.76, 1.23, 1.28, 3.8, 0.9],
             6 => [1.51, 1.88, 1.03, 5.21, 1.16, 1.32, 2.48, 0.74],
             7 => [1.16, 1.73, 0.99, 3.86, 1.15, 1.36, 2.0, 0.7],
-            _ => [1.16, 1.73, 0.99, 3.86, 1.15, 1.36, 2.0, 0.7],
+            _ => [1.15, 1.35, 1.0, 4.48, 1.07, 1.42, 1.93, 0.62],
         };
         Self {
             sum: [medoid, outlier],
@@ -115,7 +115,10 @@ impl Lean {
         let ends = |score: &dyn Fn(Vec2) -> f64, [least, most]: [f64; 2]| {
             let corner = score(points[0]);
             let rest = || points[1..].iter().map(|point| score(*point));
-            match (rest().all(|other| corner < other), rest().all(|other| corner > other)) {
+            match (
+                rest().all(|other| corner < other),
+                rest().all(|other| corner > other),
+            ) {
                 (true, _) => least,
                 (_, true) => most,
                 _ => 1.0,
@@ -152,7 +155,8 @@ impl RightTriangle {
         // Where the other arm's line leaves the square.
         let [mut low, mut high] = [f64::NEG_INFINITY, f64::INFINITY];
         for axis in 0..2 {
-            let ways = [0.0, size].map(|edge| (corner[axis] + edge - points[0][axis]) / across[axis]);
+            let ways =
+                [0.0, size].map(|edge| (corner[axis] + edge - points[0][axis]) / across[axis]);
             low = low.max(ways[0].min(ways[1]));
             high = high.min(ways[0].max(ways[1]));
         }
@@ -160,7 +164,9 @@ impl RightTriangle {
         points[2] = snap(add(points[0], scale(across, along)));
         let gap = (GAP * params.side()).max(params.tolerance());
         let apart = points.iter().enumerate().all(|(at, one)| {
-            points[at + 1..].iter().all(|other| distance(*one, *other) >= gap)
+            points[at + 1..]
+                .iter()
+                .all(|other| distance(*one, *other) >= gap)
         });
         apart.then_some(points)
     }
