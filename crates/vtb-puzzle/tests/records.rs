@@ -24,8 +24,12 @@ fn variants(task: &str) -> Vec<Value> {
             json!({"candidates": 8, "labels": "digits", "theme": "dark", "noise": 12}),
             json!({"candidates": 3, "width": 480, "height": 873, "theme": "paper"}),
         ],
-        "angle_bisector" | "parallel" | "perpendicular" | "perpendicular_bisector"
-        | "circle_tangent_line" | "ray_reflect" => vec![
+        "angle_bisector"
+        | "parallel"
+        | "perpendicular"
+        | "perpendicular_bisector"
+        | "circle_tangent_line"
+        | "ray_reflect" => vec![
             json!({"candidates": 8, "labels": "digits", "theme": "dark", "noise": 12}),
             json!({"candidates": 3, "width": 480, "height": 873, "reach_max": 0.6}),
         ],

@@ -18,9 +18,21 @@ use vtb_puzzle::{Layer, Puzzle, Record, TaskGroup, record_seed, registry};
 const RULE_IS_THE_TASK: &[(&str, &str, &str)] = &[
     ("midpoint", "nearest to the mean of", MIDPOINT),
     ("midpoint", "farthest from the mean of", MIDPOINT),
-    ("circle_tangent_point", "first by angle about /outside", TANGENT),
-    ("circle_tangent_point", "middle by angle about /outside", TANGENT),
-    ("circle_tangent_point", "last by angle about /outside", TANGENT),
+    (
+        "circle_tangent_point",
+        "first by angle about /outside",
+        TANGENT,
+    ),
+    (
+        "circle_tangent_point",
+        "middle by angle about /outside",
+        TANGENT,
+    ),
+    (
+        "circle_tangent_point",
+        "last by angle about /outside",
+        TANGENT,
+    ),
 ];
 
 const TANGENT: &str = "a tangent from a point touches where the circle ends as seen from there, on \
