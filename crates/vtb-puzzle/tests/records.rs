@@ -24,6 +24,31 @@ fn variants(task: &str) -> Vec<Value> {
             json!({"candidates": 8, "labels": "digits", "theme": "dark", "noise": 12}),
             json!({"candidates": 3, "width": 480, "height": 873, "theme": "paper"}),
         ],
+        "angle_bisector"
+        | "parallel"
+        | "perpendicular"
+        | "perpendicular_bisector"
+        | "circle_tangent_line"
+        | "ray_reflect" => vec![
+            json!({"candidates": 8, "labels": "digits", "theme": "dark", "noise": 12}),
+            json!({"candidates": 3, "width": 480, "height": 873, "reach_max": 0.6}),
+        ],
+        "circle_tangent_point" => vec![
+            json!({"candidates": 7, "labels": "digits", "theme": "dark", "noise": 12}),
+            json!({"candidates": 3, "width": 480, "height": 873, "radius_max": 0.35}),
+        ],
+        "arc_connect" | "arc_connect_point_ver" => vec![
+            json!({"candidates": 6, "labels": "digits", "theme": "dark", "noise": 12}),
+            json!({"candidates": 8, "width": 480, "height": 873, "theme": "paper"}),
+        ],
+        "ray" => vec![
+            json!({"candidates": 6, "labels": "digits", "theme": "dark", "noise": 12}),
+            json!({"candidates": 3, "width": 480, "height": 873, "mirrors": 14}),
+        ],
+        "right_triangle" => vec![
+            json!({"candidates": 6, "labels": "digits", "theme": "dark", "noise": 12}),
+            json!({"width": 480, "height": 873, "theme": "paper"}),
+        ],
         _ => Vec::new(),
     });
     blocks
