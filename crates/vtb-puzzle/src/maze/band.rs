@@ -37,7 +37,13 @@ pub(crate) fn each_pixel(
 }
 
 /// Draws the band with smooth edges.
-pub(crate) fn draw(canvas: &mut Canvas, size: [u32; 2], ends: [[f64; 2]; 2], half: f64, color: Rgb) {
+pub(crate) fn draw(
+    canvas: &mut Canvas,
+    size: [u32; 2],
+    ends: [[f64; 2]; 2],
+    half: f64,
+    color: Rgb,
+) {
     each_pixel(size, ends, half, |column, row, inset| {
         canvas.blend(column as i32, row as i32, (inset + 0.5) as f32, color);
     });
@@ -81,9 +87,8 @@ mod tests {
             for (x, y) in (0..40).flat_map(|x| (0..30).map(move |y| (x, y))) {
                 let near = (0..=4_000).map(|step| {
                     let at = f64::from(step) / 4_000.0;
-                    let [px, py] = [0, 1].map(|axis: usize| {
-                        ends[0][axis] + (ends[1][axis] - ends[0][axis]) * at
-                    });
+                    let [px, py] = [0, 1]
+                        .map(|axis: usize| ends[0][axis] + (ends[1][axis] - ends[0][axis]) * at);
                     (f64::from(x) + 0.5 - px).hypot(f64::from(y) + 0.5 - py)
                 });
                 let inset = half - near.fold(f64::INFINITY, f64::min);

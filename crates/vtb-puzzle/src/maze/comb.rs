@@ -57,7 +57,9 @@ impl Comb {
         let beside = |&[q, r]: &Axial| {
             AROUND.map(|[dq, dr]| {
                 let next = [q + dq, r + dr];
-                (steps_out(next) <= reach).then(|| ids[slot(next)]).flatten()
+                (steps_out(next) <= reach)
+                    .then(|| ids[slot(next)])
+                    .flatten()
             })
         };
         cells.iter().map(beside).collect()
@@ -150,7 +152,13 @@ impl Comb {
     }
 
     /// Paints one cell, with smooth edges where it is open.
-    pub(crate) fn paint_cell(&self, canvas: &mut Canvas, size: [u32; 2], middle: [f64; 2], color: Rgb) {
+    pub(crate) fn paint_cell(
+        &self,
+        canvas: &mut Canvas,
+        size: [u32; 2],
+        middle: [f64; 2],
+        color: Rgb,
+    ) {
         let high = root3() / 2.0 * f64::from(self.cell_size);
         self.each_row(middle, size, |row, left, right| {
             let off = (f64::from(row) + 0.5 - middle[1]).abs();
@@ -176,11 +184,16 @@ impl Comb {
             });
         }
         for wall in self.walls(ways) {
-            each_pixel([width, height], wall, f64::from(self.wall) / 2.0, |column, row, inset| {
-                if inset >= 0.0 {
-                    map[place(column, row)] = None;
-                }
-            });
+            each_pixel(
+                [width, height],
+                wall,
+                f64::from(self.wall) / 2.0,
+                |column, row, inset| {
+                    if inset >= 0.0 {
+                        map[place(column, row)] = None;
+                    }
+                },
+            );
         }
         map
     }
@@ -193,7 +206,9 @@ impl Comb {
         let high = (root3() * f64::from(self.cell_size) - f64::from(self.wall)) / 2.0 - 1.0;
         // A corner of the text touches a slanted wall, or the text's top a level one.
         let slanted = 4.0 * high / (root3() * width + height);
-        slanted.min(2.0 * high / height).min(0.62 * f64::from(self.cell_size))
+        slanted
+            .min(2.0 * high / height)
+            .min(0.62 * f64::from(self.cell_size))
     }
 }
 

@@ -15,7 +15,7 @@ pub const GOAL: Rgb = [40, 80, 200];
 pub const ROUTE: Rgb = [220, 30, 30];
 
 /// Smallest size of printed ids, pixels.
-pub const ID_SIZE_MIN: f64 = 8.0;
+pub const ID_SIZE_MIN: f64 = 9.0;
 
 /// The parts of a maze's prompts.
 #[derive(Debug, Clone, Copy)]

@@ -110,8 +110,13 @@ impl MazeParams {
     }
 
     fn too_small(&self, maze: [u32; 2]) -> Option<String> {
-        let sides = [("width", self.width, maze[0]), ("height", self.height, maze[1])];
-        let tight = sides.into_iter().find(|&(_, asked, least)| asked != 0 && asked < least);
+        let sides = [
+            ("width", self.width, maze[0]),
+            ("height", self.height, maze[1]),
+        ];
+        let tight = sides
+            .into_iter()
+            .find(|&(_, asked, least)| asked != 0 && asked < least);
         tight.map(|(name, asked, least)| {
             format!("`{name}` is {asked}; the maze alone takes {least} pixels")
         })

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::annulus::paint_annulus;
 use super::band::{each_pixel, whole};
 use super::circle::diamond_angle;
 use super::comb::DIGIT_HEIGHT;
@@ -152,7 +153,8 @@ impl Rings {
             !ways.joins(self.id([ring, segment]), self.id([ring, segment + last]))
         };
         let spoke = |[ring, segment]: Spot| {
-            self.corridor(ring).map(|radius| self.at(segment, self.segments, radius))
+            self.corridor(ring)
+                .map(|radius| self.at(segment, self.segments, radius))
         };
         self.spots().filter(walled).map(spoke).collect()
     }
@@ -160,21 +162,32 @@ impl Rings {
     /// Cells outside an opening, with the opening's ends, from the inside out.
     fn openings(&self, ways: &Ways) -> Vec<(Spot, [[f64; 2]; 2])> {
         let open = |&[ring, segment]: &Spot| {
-            let inside = if ring == 1 { 0 } else { self.id([ring - 1, segment]) };
+            let inside = if ring == 1 {
+                0
+            } else {
+                self.id([ring - 1, segment])
+            };
             ways.joins(inside, self.id([ring, segment]))
         };
         let ends = |[ring, segment]: Spot| {
             let radii = self.wall_inside(ring);
             radii.map(|radius| self.at(2 * segment + 1, 2 * self.segments, radius))
         };
-        self.spots().filter(open).map(|spot| (spot, ends(spot))).collect()
+        self.spots()
+            .filter(open)
+            .map(|spot| (spot, ends(spot)))
+            .collect()
     }
 
     /// The way along a path: arcs in the middle of corridors, straight through openings.
     #[must_use]
     pub fn route(&self, path: &[CellId]) -> Vec<[f64; 2]> {
         let pieces = self.pieces();
-        let mut points: Vec<_> = path.first().map(|&id| self.middle(id as usize)).into_iter().collect();
+        let mut points: Vec<_> = path
+            .first()
+            .map(|&id| self.middle(id as usize))
+            .into_iter()
+            .collect();
         for pair in path.windows(2) {
             let [from, to] = [pair[0], pair[1]].map(|id| self.spot(id as usize));
             match (from, to) {
@@ -211,12 +224,10 @@ impl Rings {
         (1..=pieces).map(point).collect()
     }
 
-    /// Paints corridors, the walls between them and the openings in these.
-    pub(crate) fn paint_floor(&self, canvas: &mut Canvas, size: [u32; 2], ways: &Ways, [floor, wall]: [Rgb; 2]) {
-        for ring in (1..=self.rings).rev() {
-            let [inner, outer] = self.corridor(ring);
-            canvas.disc(self.center, outer, floor);
-            canvas.disc(self.center, inner, wall);
+    /// Paints corridors and openings; what is left over is wall.
+    pub(crate) fn paint_floor(&self, canvas: &mut Canvas, size: [u32; 2], ways: &Ways, floor: Rgb) {
+        for ring in 1..=self.rings {
+            paint_annulus(canvas, size, self.center, self.corridor(ring), floor);
         }
         canvas.disc(self.center, f64::from(self.hub), floor);
         for ([ring, _], ends) in self.openings(ways) {
@@ -232,7 +243,13 @@ impl Rings {
     }
 
     /// Paints one cell, with smooth edges where it is open.
-    pub(crate) fn paint_cell(&self, canvas: &mut Canvas, [width, height]: [u32; 2], id: usize, color: Rgb) {
+    pub(crate) fn paint_cell(
+        &self,
+        canvas: &mut Canvas,
+        [width, height]: [u32; 2],
+        id: usize,
+        color: Rgb,
+    ) {
         let Some([ring, segment]) = self.spot(id) else {
             canvas.disc(self.center, f64::from(self.hub), color);
             return;
@@ -242,13 +259,22 @@ impl Rings {
         let corners = [2 * segment, 2 * segment + 1, 2 * segment + 2];
         let corners = corners.map(|step| on_circle(step, 2 * self.segments));
         let reach = |axis: usize, sign: f64| {
-            let far = |corner: &[f64; 2]| (sign * corner[axis] * inner).max(sign * corner[axis] * outer);
+            let far =
+                |corner: &[f64; 2]| (sign * corner[axis] * inner).max(sign * corner[axis] * outer);
             sign * corners.iter().map(far).fold(f64::NEG_INFINITY, f64::max)
         };
         // The bow of a wide cell swells a little past these three points.
         let swell = outer * (1.0 - on_circle(1, 4 * self.segments)[0]) + 1.0;
-        let rows = whole(self.center[1] - reach(1, 1.0) - swell, self.center[1] - reach(1, -1.0) + swell, height);
-        let columns = whole(self.center[0] + reach(0, -1.0) - swell, self.center[0] + reach(0, 1.0) + swell, width);
+        let rows = whole(
+            self.center[1] - reach(1, 1.0) - swell,
+            self.center[1] - reach(1, -1.0) + swell,
+            height,
+        );
+        let columns = whole(
+            self.center[0] + reach(0, -1.0) - swell,
+            self.center[0] + reach(0, 1.0) + swell,
+            width,
+        );
         let [first, _, last] = corners;
         for (row, column) in rows.flat_map(|row| columns.clone().map(move |column| (row, column))) {
             let [x, y] = self.from_center(column, row);
@@ -279,27 +305,43 @@ impl Rings {
             .collect();
         let mut map = Vec::with_capacity(width as usize * height as usize);
         for row in 0..height {
-            map.extend((0..width).map(|column| self.cell_at(&spokes, self.from_center(column, row))));
+            map.extend(
+                (0..width).map(|column| self.cell_at(&spokes, self.from_center(column, row))),
+            );
         }
         for ([ring, segment], ends) in self.openings(ways) {
             let [below, above] = self.wall_inside(ring);
             let outside = self.id([ring, segment]) as CellId;
-            let inside = if ring == 1 { 0 } else { outside - self.segments };
-            each_pixel([width, height], ends, self.opening(ring), |column, row, inset| {
-                let [x, y] = self.from_center(column, row);
-                let nearer = x * x + y * y < ((below + above) / 2.0) * ((below + above) / 2.0);
-                let cell = &mut map[place(column, row)];
-                if inset >= 0.0 && cell.is_none() {
-                    *cell = Some(if nearer { inside } else { outside });
-                }
-            });
+            let inside = if ring == 1 {
+                0
+            } else {
+                outside - self.segments
+            };
+            each_pixel(
+                [width, height],
+                ends,
+                self.opening(ring),
+                |column, row, inset| {
+                    let [x, y] = self.from_center(column, row);
+                    let nearer = x * x + y * y < ((below + above) / 2.0) * ((below + above) / 2.0);
+                    let cell = &mut map[place(column, row)];
+                    if inset >= 0.0 && cell.is_none() {
+                        *cell = Some(if nearer { inside } else { outside });
+                    }
+                },
+            );
         }
         for spoke in self.spokes(ways) {
-            each_pixel([width, height], spoke, f64::from(self.wall) / 2.0, |column, row, inset| {
-                if inset >= 0.0 {
-                    map[place(column, row)] = None;
-                }
-            });
+            each_pixel(
+                [width, height],
+                spoke,
+                f64::from(self.wall) / 2.0,
+                |column, row, inset| {
+                    if inset >= 0.0 {
+                        map[place(column, row)] = None;
+                    }
+                },
+            );
         }
         map
     }
@@ -318,7 +360,9 @@ impl Rings {
         let ring = rings_out as u32 + 1;
         let [inner, outer] = self.corridor(ring);
         let angle = diamond_angle([x, y]);
-        let segment = spokes.partition_point(|&spoke| spoke <= angle).saturating_sub(1) as u32;
+        let segment = spokes
+            .partition_point(|&spoke| spoke <= angle)
+            .saturating_sub(1) as u32;
         (inner <= radius && radius <= outer).then(|| self.id([ring, segment]) as CellId)
     }
 
@@ -352,6 +396,8 @@ impl Rings {
         };
         square(far) <= outer * outer
             && square(near) >= inner * inner
-            && [segment, segment + 1].into_iter().all(|at| clear_of(on_circle(at, self.segments)))
+            && [segment, segment + 1]
+                .into_iter()
+                .all(|at| clear_of(on_circle(at, self.segments)))
     }
 }

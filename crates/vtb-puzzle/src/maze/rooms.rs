@@ -113,13 +113,17 @@ impl Rooms {
         // Joined throughout, so one passage fewer than cells means: no loop.
         let loops = ways.passages.len() >= self.doors.len();
         require(params.braid > 0.0 || !loops, "the maze has a loop")?;
-        let centered = ways.goal as usize == self.center && self.rim.contains(&(ways.start as usize));
+        let centered =
+            ways.goal as usize == self.center && self.rim.contains(&(ways.start as usize));
         require(
             params.placement == RimPlacement::Random || centered,
             "the path does not lead from the rim to the centre",
         )?;
         let path = graph.shortest_path();
-        require(path.len() >= params.min_path, "the path is shorter than `min_path`")?;
+        require(
+            path.len() >= params.min_path,
+            "the path is shorter than `min_path`",
+        )?;
         let mut solved = Solved::new(Answer::Path(path.clone()), canvas);
         let length = path.len() as f64;
         let difficulty = length / self.doors.len() as f64;

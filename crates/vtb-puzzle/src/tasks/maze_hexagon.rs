@@ -54,7 +54,9 @@ impl Params for MazeHexagonParams {
         within("wall", comb.wall, 2, comb.cell_size / 3)?;
         if self.common.print_ids && comb.id_size() < ID_SIZE_MIN {
             let legible = |cell: &u32| self.comb(*cell).id_size() >= ID_SIZE_MIN;
-            let least = (comb.cell_size..=SIZES[1]).find(legible).unwrap_or(SIZES[1]);
+            let least = (comb.cell_size..=SIZES[1])
+                .find(legible)
+                .unwrap_or(SIZES[1]);
             return Err(format!(
                 "`cell` is {} pixels; printed ids are legible from {least} (raise `cell` or the \
                  picture's `width` and `height`, lower `radius`, or turn `print_ids` off)",
@@ -94,7 +96,13 @@ impl MazeHexagonParams {
         let cell = self.common.size("cell", self.cell, least..=most, size)?;
         let canvas = self.common.canvas(size(cell))?;
         let center = canvas.map(|side| f64::from(side) / 2.0);
-        Ok((Comb { center, ..self.comb(cell) }, canvas))
+        Ok((
+            Comb {
+                center,
+                ..self.comb(cell)
+            },
+            canvas,
+        ))
     }
 }
 
@@ -123,19 +131,27 @@ impl Task for MazeHexagon {
 
     fn build(&self, params: &MazeHexagonParams, dice: &mut Dice) -> Result<MazeHexagonScene> {
         let (comb, _) = params.layout().map_err(PuzzleError::BadScene)?;
-        let ways = comb.rooms().draw(Task::info(self).name, &params.common, dice)?;
+        let ways = comb
+            .rooms()
+            .draw(Task::info(self).name, &params.common, dice)?;
         Ok(MazeHexagonScene { comb, ways })
     }
 
     fn solve(&self, params: &MazeHexagonParams, scene: &MazeHexagonScene) -> Result<Solved> {
         let (comb, canvas) = params.layout().map_err(PuzzleError::BadScene)?;
-        require(comb == scene.comb, "cells do not lie where the parameters put them")?;
+        require(
+            comb == scene.comb,
+            "cells do not lie where the parameters put them",
+        )?;
         let mut solved = comb.rooms().solve(&params.common, &scene.ways, canvas)?;
         let middles = comb.middles();
         let path = solved.graph.as_ref().map(|graph| graph.shortest_path());
         let points = path.unwrap_or_default();
         solved.construction.push(Stroke::Line {
-            points: points.iter().map(|&id| snap(middles[id as usize])).collect(),
+            points: points
+                .iter()
+                .map(|&id| snap(middles[id as usize]))
+                .collect(),
             width: (f64::from(comb.cell_size) / 3.0).floor().max(2.0),
             color: ROUTE,
         });

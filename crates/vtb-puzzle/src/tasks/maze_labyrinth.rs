@@ -57,8 +57,18 @@ impl Params for MazeLabyrinthParams {
         let (rings, _) = self.layout()?;
         within("wall", rings.wall, 2, rings.ring_width / 2)?;
         if rings.narrowest() < GAP_MIN {
-            let wide = |segments: &u32| Rings { segments: *segments, ..rings }.narrowest() >= GAP_MIN;
-            let most = (SEGMENTS_MIN..self.segments).rev().find(wide).unwrap_or(SEGMENTS_MIN);
+            let wide = |segments: &u32| {
+                Rings {
+                    segments: *segments,
+                    ..rings
+                }
+                .narrowest()
+                    >= GAP_MIN
+            };
+            let most = (SEGMENTS_MIN..self.segments)
+                .rev()
+                .find(wide)
+                .unwrap_or(SEGMENTS_MIN);
             return Err(format!(
                 "`segments` is {}; the innermost ring has room for {most} (or raise `ring_width` \
                  or the picture's `width` and `height`)",
@@ -67,7 +77,9 @@ impl Params for MazeLabyrinthParams {
         }
         if self.common.print_ids && rings.id_size() < ID_SIZE_MIN {
             let legible = |width: &u32| self.about_origin(*width).id_size() >= ID_SIZE_MIN;
-            let least = (rings.ring_width..=SIZES[1]).find(legible).unwrap_or(SIZES[1]);
+            let least = (rings.ring_width..=SIZES[1])
+                .find(legible)
+                .unwrap_or(SIZES[1]);
             return Err(format!(
                 "`ring_width` is {} pixels; printed ids are legible from {least} (raise \
                  `ring_width` or the picture's `width` and `height`, lower `rings` or `segments`, \
@@ -100,10 +112,15 @@ impl MazeLabyrinthParams {
     fn layout(&self) -> Result<(Rings, [u32; 2]), String> {
         let [least, most] = SIZES;
         let size = |width| [2 * self.about_origin(width).reach(); 2];
-        let width = self.common.size("ring_width", self.ring_width, least..=most, size)?;
+        let width = self
+            .common
+            .size("ring_width", self.ring_width, least..=most, size)?;
         let canvas = self.common.canvas(size(width))?;
         let center = canvas.map(|side| f64::from(side) / 2.0);
-        let rings = Rings { center, ..self.about_origin(width) };
+        let rings = Rings {
+            center,
+            ..self.about_origin(width)
+        };
         Ok((rings, canvas))
     }
 }
@@ -133,13 +150,18 @@ impl Task for MazeLabyrinth {
 
     fn build(&self, params: &MazeLabyrinthParams, dice: &mut Dice) -> Result<MazeLabyrinthScene> {
         let (rings, _) = params.layout().map_err(PuzzleError::BadScene)?;
-        let ways = rings.rooms().draw(Task::info(self).name, &params.common, dice)?;
+        let ways = rings
+            .rooms()
+            .draw(Task::info(self).name, &params.common, dice)?;
         Ok(MazeLabyrinthScene { rings, ways })
     }
 
     fn solve(&self, params: &MazeLabyrinthParams, scene: &MazeLabyrinthScene) -> Result<Solved> {
         let (rings, canvas) = params.layout().map_err(PuzzleError::BadScene)?;
-        require(rings == scene.rings, "cells do not lie where the parameters put them")?;
+        require(
+            rings == scene.rings,
+            "cells do not lie where the parameters put them",
+        )?;
         let mut solved = rings.rooms().solve(&params.common, &scene.ways, canvas)?;
         let path = solved.graph.as_ref().map(|graph| graph.shortest_path());
         let points = rings.route(&path.unwrap_or_default());
@@ -193,7 +215,7 @@ impl Task for MazeLabyrinth {
     ) -> Result<Canvas> {
         let (rings, size) = (&scene.rings, solved.canvas);
         let mut canvas = Canvas::new(size, WALL)?;
-        rings.paint_floor(&mut canvas, size, &scene.ways, [FLOOR, WALL]);
+        rings.paint_floor(&mut canvas, size, &scene.ways, FLOOR);
         draw_growing(&mut canvas, &solved.construction, layer.progress());
         let ends = [scene.ways.start, scene.ways.goal].map(|id| id as usize);
         for (end, color) in ends.into_iter().zip([START, GOAL]) {
