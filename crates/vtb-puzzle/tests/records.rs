@@ -16,6 +16,14 @@ fn variants(task: &str) -> Vec<Value> {
             json!({"canvas": 96, "prompt_style": "short", "list_options": false}),
             json!({"canvas": 64, "palette": ["red", "orange", "yellow", "blue"], "tints": 1}),
         ],
+        "maze_hexagon" => vec![
+            json!({"braid": 0.6, "radius": 5, "wall": 4, "shortest_only": true}),
+            json!({"placement": "center", "print_ids": false, "width": 480, "height": 873}),
+        ],
+        "maze_labyrinth" => vec![
+            json!({"braid": 0.6, "rings": 3, "segments": 8, "wall": 5, "shortest_only": true}),
+            json!({"placement": "center", "print_ids": false, "width": 480, "height": 873}),
+        ],
         "maze_square" => vec![
             json!({"braid": 0.6, "rows": 13, "cols": 17, "shortest_only": true}),
             json!({"placement": "corners", "print_ids": false, "width": 480, "height": 873}),

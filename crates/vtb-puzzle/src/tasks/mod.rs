@@ -6,6 +6,8 @@ mod arc_connect_point_ver;
 mod circle_tangent_line;
 mod circle_tangent_point;
 mod color_grid;
+mod maze_hexagon;
+mod maze_labyrinth;
 mod maze_square;
 mod midpoint;
 mod parallel;
@@ -25,6 +27,8 @@ pub use circle_tangent_point::{
     CircleTangentPoint, CircleTangentPointParams, CircleTangentPointScene,
 };
 pub use color_grid::{ColorGrid, ColorGridParams, ColorGridScene, PromptStyle};
+pub use maze_hexagon::{MazeHexagon, MazeHexagonParams, MazeHexagonScene};
+pub use maze_labyrinth::{MazeLabyrinth, MazeLabyrinthParams, MazeLabyrinthScene};
 pub use maze_square::{MazeSquare, MazeSquareParams, MazeSquareScene, Placement};
 pub use midpoint::{Midpoint, MidpointParams, MidpointScene};
 pub use parallel::{Parallel, ParallelScene};
@@ -42,6 +46,8 @@ pub(crate) static TASKS: &[&dyn Puzzle] = &[
     &CircleTangentLine,
     &CircleTangentPoint,
     &ColorGrid,
+    &MazeHexagon,
+    &MazeLabyrinth,
     &MazeSquare,
     &Midpoint,
     &Parallel,
