@@ -119,9 +119,11 @@ impl PromptSource for Rows {
             .map_err(Self::in_row(&row))?;
         let reference = Reference::from_row(&row.columns())
             .map_err(|e| TrainError::Input(format!("{}: {e}", row.origin)))?;
+        // As the model sees it: without the answer a supervised row ends with.
         let text = row
             .messages
             .iter()
+            .take(messages.len())
             .map(|m| m.content.as_str())
             .collect::<Vec<_>>()
             .join("\n");
