@@ -18,9 +18,12 @@ use vtb_puzzle::{Layer, Puzzle, Record, TaskGroup, record_seed, registry};
 const RULE_IS_THE_TASK: &[(&str, &str, &str)] = &[
     ("midpoint", "nearest to the mean of", MIDPOINT),
     ("midpoint", "farthest from the mean of", MIDPOINT),
+    ("triangle_center", "nearest to the mean of", CENTROID),
+    ("triangle_center", "farthest from the mean of", CENTROID),
 ];
 
 const MIDPOINT: &str = "the mean of the two rings is the point that is asked for";
+const CENTROID: &str = "the mean of the corners is the point that is asked for";
 
 /// Puzzles per task, and per task and rule when a rule stood out.
 const COUNTS: [u64; 2] = [500, 2_000];

@@ -5,11 +5,16 @@
 //! alike. So neither a label nor a position within the set says anything about the answer.
 
 mod candidates;
+mod fair;
+pub mod figure;
+pub mod figure_task;
 mod markers;
 mod params;
 pub mod plane;
+pub mod triangle;
 
 pub use candidates::{Candidate, Cluster, draw_candidates, index_of_answer, require_legible};
+pub use fair::{draw_fair_set, draw_place};
 pub use markers::{Theme, draw_anchor, draw_markers};
 pub use params::{EyeballingParams, LabelStyle};
 
