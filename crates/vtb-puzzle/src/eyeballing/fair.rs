@@ -10,7 +10,7 @@
 //! is nearest more often than one time in five, because the other candidates scatter about it.
 
 use super::figure::{Figure, bounds};
-use super::plane::{Vec2, add, cross, dot, length, sub};
+use super::plane::{Vec2, add, cross, dot, length, normal, scale, sub, unit};
 use super::{EyeballingParams, distance, snap};
 use crate::dice::Dice;
 
@@ -25,49 +25,112 @@ pub fn draw_fair_set(
     figure: &Figure,
     dice: &mut Dice,
 ) -> Option<Vec<Vec2>> {
-    let points = draw_set(params, figure, dice)?;
-    let from_target = |anchor: Vec2| sub(anchor, figure.target);
-    let has_mean = figure.anchors.len() > 1 && !figure.mean_is_target;
-    let fair = (!has_mean || distance_is_fair(&points, from_target(figure.mean())))
-        && figure
-            .anchors
-            .iter()
-            .all(|anchor| anchor_is_fair(&points, from_target(*anchor)));
-    fair.then_some(points)
+    const MOVES_PER_POINT: usize = 40;
+    let cluster = Scatter::new(params, figure, dice);
+    let count = params.candidates;
+    let mut points: Vec<_> = (0..count).map(|_| cluster.draw_point(dice)).collect();
+    let mut faults = cluster.count_faults(&points, usize::MAX);
+    // Sets that keep all rules at once are rare; most come to do so when points are moved singly.
+    for _ in 0..MOVES_PER_POINT * count {
+        if faults == 0 {
+            // No member is special, whatever the order in which they came to rest.
+            dice.shuffle(&mut points);
+            return Some(points);
+        }
+        let at = dice.below(count);
+        let old = points[at];
+        points[at] = match dice.chance(0.5) {
+            true => cluster.draw_point(dice),
+            false => cluster.nudge(old, dice),
+        };
+        let now = cluster.count_faults(&points, faults);
+        match now <= faults {
+            true => faults = now,
+            false => points[at] = old,
+        }
+    }
+    None
 }
 
-/// Scatters points; none may overlap another or the figure, whichever of them is the target.
-fn draw_set(params: &EyeballingParams, figure: &Figure, dice: &mut Dice) -> Option<Vec<Vec2>> {
-    const TRIES_PER_POINT: usize = 60;
-    let along_mean = sub(figure.mean(), figure.target);
-    // Along the mean of the anchors, the answer is not always the candidate nearest to it.
-    let axis = match length(along_mean) > 1.0 && dice.chance(0.7) {
-        true => along_mean.map(|part| part / length(along_mean)),
-        false => dice.direction(),
-    };
-    let stretch = dice.between(1.0, 1.4);
-    let reach = COMPACT * params.cluster_radius();
-    let mut points = Vec::<Vec2>::with_capacity(params.candidates);
-    for _ in 0..params.candidates {
-        let fresh = (0..TRIES_PER_POINT).find_map(|_| {
-            let [x, y] = dice.in_disc();
-            let (along, aside) = (x * reach * stretch, y * reach / stretch);
-            let point = snap([
-                along * axis[0] - aside * axis[1],
-                along * axis[1] + aside * axis[0],
-            ]);
-            let fits = |other: &Vec2| {
-                distance(*other, point) >= params.tolerance()
-                    && figure.admits(params, sub(point, *other))
-                    && figure.admits(params, sub(*other, point))
-            };
-            points.iter().all(fits).then_some(point)
-        })?;
-        points.push(fresh);
+/// An ellipse about the origin in which candidates are scattered.
+struct Scatter<'a> {
+    params: &'a EyeballingParams,
+    figure: &'a Figure,
+    axis: Vec2,
+    long: f64,
+    short: f64,
+}
+
+impl<'a> Scatter<'a> {
+    fn new(params: &'a EyeballingParams, figure: &'a Figure, dice: &mut Dice) -> Self {
+        let to_mean = sub(figure.mean(), figure.target);
+        // Along the mean of the anchors, the answer is not always the candidate nearest to it.
+        let axis = match length(to_mean) > 1.0 && dice.chance(0.7) {
+            true => unit(to_mean),
+            false => dice.direction(),
+        };
+        let stretch = dice.between(1.0, 1.4);
+        let reach = COMPACT * params.cluster_radius();
+        Self {
+            params,
+            figure,
+            axis,
+            long: reach * stretch,
+            short: reach / stretch,
+        }
     }
-    // Points placed late sit in the gaps between early ones: labels must not tell them apart.
-    dice.shuffle(&mut points);
-    Some(points)
+
+    fn draw_point(&self, dice: &mut Dice) -> Vec2 {
+        let [x, y] = dice.in_disc();
+        let aside = scale(normal(self.axis), y * self.short);
+        snap(add(scale(self.axis, x * self.long), aside))
+    }
+
+    /// A point near `old`, or anywhere if that would leave the ellipse.
+    fn nudge(&self, old: Vec2, dice: &mut Dice) -> Vec2 {
+        let step = dice.in_disc().map(|part| part * self.params.tolerance());
+        let point = snap(add(old, step));
+        let along = dot(point, self.axis) / self.long;
+        let aside = dot(point, normal(self.axis)) / self.short;
+        match along * along + aside * aside <= 1.0 {
+            true => point,
+            false => self.draw_point(dice),
+        }
+    }
+
+    /// Pairs of candidates that overlap, or of which one would cover the figure if the other were
+    /// the answer.
+    fn count_conflicts(&self, points: &[Vec2]) -> usize {
+        let conflict = |one: Vec2, other: Vec2| {
+            distance(one, other) < self.params.tolerance()
+                || !self.figure.admits(self.params, sub(one, other))
+                || !self.figure.admits(self.params, sub(other, one))
+        };
+        let mut count = 0;
+        for (at, one) in points.iter().enumerate() {
+            let rest = points[at + 1..].iter();
+            count += rest.filter(|other| conflict(*one, **other)).count();
+        }
+        count
+    }
+
+    /// Conflicts, and choices of answer too many or too few that the lazy rules are right for, all
+    /// rules added; counting stops above `limit`.
+    fn count_faults(&self, points: &[Vec2], limit: usize) -> usize {
+        let figure = self.figure;
+        let from_target = |anchor: Vec2| sub(anchor, figure.target);
+        let mut faults = 3 * self.count_conflicts(points);
+        if figure.anchors.len() > 1 && !figure.mean_is_target && faults <= limit {
+            faults += distance_faults(points, from_target(figure.mean()));
+        }
+        for anchor in &figure.anchors {
+            if faults > limit {
+                break;
+            }
+            faults += anchor_faults(points, from_target(*anchor));
+        }
+        faults
+    }
 }
 
 /// Where to move the set so that figure and candidates lie inside the margin whichever is the
@@ -100,61 +163,61 @@ pub fn draw_place(
     fits.then(|| [0, 1].map(|axis: usize| inner(range[axis], dice.unit())))
 }
 
-/// Each rule about an anchor at `offset` from the target is right for exactly one choice of answer.
-fn anchor_is_fair(points: &[Vec2], offset: Vec2) -> bool {
+/// Faults of all rules about an anchor at `offset` from the target.
+fn anchor_faults(points: &[Vec2], offset: Vec2) -> usize {
     let level = |axis: usize| {
-        once(points, |at, point| {
+        faults(points, |at, point| {
             let away = |of: Vec2| (of[axis] - point[axis] - offset[axis]).abs();
-            points
-                .iter()
-                .enumerate()
-                .all(|(other, rival)| other == at || away(*rival) > away(*point))
+            let own = away(point);
+            others(points, at).all(|rival| away(rival) > own)
         })
     };
-    distance_is_fair(points, offset) && level(0) && level(1) && sweep_is_fair(points, offset)
+    distance_faults(points, offset) + level(0) + level(1) + sweep_faults(points, offset)
 }
 
 /// "Nearest to" and "farthest from" the anchor.
-fn distance_is_fair(points: &[Vec2], offset: Vec2) -> bool {
+fn distance_faults(points: &[Vec2], offset: Vec2) -> usize {
     let own = dot(offset, offset);
-    let rivals = |at: usize, point: Vec2| {
-        let anchor = add(point, offset);
-        let others = points
-            .iter()
-            .enumerate()
-            .filter(move |(other, _)| *other != at);
-        others.map(move |(_, rival)| {
-            let apart = sub(*rival, anchor);
-            dot(apart, apart)
-        })
+    let away = |of: Vec2, point: Vec2| {
+        let apart = sub(of, add(point, offset));
+        dot(apart, apart)
     };
-    once(points, |at, point| {
-        rivals(at, *point).all(|rival| rival > own)
-    }) && once(points, |at, point| {
-        rivals(at, *point).all(|rival| rival < own)
-    })
+    let nearest = |at, point| others(points, at).all(|rival| away(rival, point) > own);
+    let farthest = |at, point| others(points, at).all(|rival| away(rival, point) < own);
+    faults(points, nearest) + faults(points, farthest)
 }
 
 /// First, middle and last in the order in which a hand turning about the anchor meets them.
-fn sweep_is_fair(points: &[Vec2], offset: Vec2) -> bool {
-    let count = points.len() as f64;
-    let middle = points
-        .iter()
-        .copied()
-        .fold([0.0; 2], add)
-        .map(|sum| sum / count);
-    let mut seen = vec![0_u32; points.len()];
-    for (at, point) in points.iter().enumerate() {
-        let anchor = add(*point, offset);
+fn sweep_faults(points: &[Vec2], offset: Vec2) -> usize {
+    let share = 1.0 / points.len() as f64;
+    let middle = scale(points.iter().copied().fold([0.0; 2], add), share);
+    let rank = |at: usize, point: Vec2| {
+        let anchor = add(point, offset);
         let ahead = sub(middle, anchor);
-        let turn = |of: Vec2| turn(ahead, sub(of, anchor));
-        let own = turn(*point);
-        let before = |(other, rival): (usize, &Vec2)| other != at && turn(*rival) < own;
-        let rank = points.iter().enumerate().filter(|one| before(*one)).count();
-        seen[rank] += 1;
+        let own = turn(ahead, sub(point, anchor));
+        let before = |rival: &Vec2| turn(ahead, sub(*rival, anchor)) < own;
+        others(points, at).filter(before).count()
+    };
+    let last = points.len().saturating_sub(1);
+    let ranked = [0, last / 2, last];
+    let mut right = [0_usize; 3];
+    for (at, point) in points.iter().enumerate() {
+        let own = rank(at, *point);
+        (0..3).for_each(|rule| right[rule] += usize::from(own == ranked[rule]));
     }
-    let last = points.len() - 1;
-    [0, last / 2, last].iter().all(|rank| seen[*rank] == 1)
+    right.into_iter().map(|count| count.abs_diff(1)).sum()
+}
+
+/// All points but the one at index `at`.
+fn others(points: &[Vec2], at: usize) -> impl Iterator<Item = Vec2> {
+    let rest = points.iter().enumerate().filter(move |one| one.0 != at);
+    rest.map(|one| *one.1)
+}
+
+/// By how much the number of points for which `holds` differs from one.
+fn faults(points: &[Vec2], holds: impl Fn(usize, Vec2) -> bool) -> usize {
+    let right = points.iter().enumerate().filter(|one| holds(one.0, *one.1));
+    right.count().abs_diff(1)
 }
 
 /// Grows with the angle from `ahead` to `arm`, from -2 to 2 for a whole turn.
@@ -165,15 +228,6 @@ fn turn(ahead: Vec2, arm: Vec2) -> f64 {
         true => sine,
         false => sine.signum() * 2.0 - sine,
     }
-}
-
-/// `holds` for exactly one point.
-fn once(points: &[Vec2], holds: impl Fn(usize, &Vec2) -> bool) -> bool {
-    let mut places = points
-        .iter()
-        .enumerate()
-        .filter(|(at, point)| holds(*at, point));
-    places.next().is_some() && places.next().is_none()
 }
 
 #[cfg(test)]
@@ -199,10 +253,10 @@ mod tests {
     #[test]
     fn a_near_anchor_is_unfair_and_a_far_one_fair() {
         let points = [[0.0, 0.0], [30.0, 11.0], [-28.0, 25.0], [5.0, -40.0]];
-        assert!(anchor_is_fair(&points, [900.0, 1700.0]));
+        assert_eq!(anchor_faults(&points, [900.0, 1700.0]), 0);
         // Every candidate would be the nearest to an anchor that is so near to it.
-        assert!(!anchor_is_fair(&points, [5.0, 5.0]));
+        assert!(anchor_faults(&points, [5.0, 5.0]) > 3);
         // Each would be level with an anchor of nearly its own height.
-        assert!(!anchor_is_fair(&points, [900.0, 1.0]));
+        assert_eq!(anchor_faults(&points, [900.0, 1.0]), 3);
     }
 }

@@ -12,6 +12,7 @@ mod orthocenter;
 mod parallelogram;
 mod ray_intersection;
 mod reflection;
+mod square_outlier;
 mod triangle_center;
 
 use crate::task::Puzzle;
@@ -28,6 +29,7 @@ pub use orthocenter::Orthocenter;
 pub use parallelogram::{Parallelogram, TwoSides};
 pub use ray_intersection::{RayIntersection, RayParts};
 pub use reflection::{MirrorAndSource, Reflection};
+pub use square_outlier::{SquareOutlier, SquareOutlierParams, SquareOutlierScene};
 pub use triangle_center::TriangleCenter;
 
 /// The table behind the registry, sorted by name.
@@ -44,5 +46,6 @@ pub(crate) static TASKS: &[&dyn Puzzle] = &[
     &Parallelogram,
     &RayIntersection,
     &Reflection,
+    &SquareOutlier,
     &TriangleCenter,
 ];
