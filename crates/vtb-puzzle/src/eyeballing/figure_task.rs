@@ -118,8 +118,8 @@ pub trait FigureTask: Send + Sync + 'static {
     fn draw_over(&self, _canvas: &mut Canvas, _params: &FigureParams, _given: &Self::Given) {}
 }
 
-const FIGURES: u32 = 3_000;
-const SETS_PER_FIGURE: u32 = 2;
+const FIGURES: u32 = 1_500;
+const SETS_PER_FIGURE: u32 = 3;
 
 impl<T: FigureTask> Task for T {
     type Params = FigureParams;

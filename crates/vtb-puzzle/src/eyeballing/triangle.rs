@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::figure::{Figure, Shape, require};
 use super::figure_task::{FigureParams, require_finite};
-use super::plane::{Vec2, add, cross, dot, length, lerp, meet, normal, scale, sub};
+use super::plane::{Vec2, add, cross, dot, length, lerp, line_distance, meet, normal, scale, sub};
 use super::{distance, snap};
 use crate::dice::Dice;
 use crate::draw::Canvas;
@@ -35,14 +35,56 @@ const AREA_MIN: f64 = 0.04;
 impl Triangle {
     /// Corners scattered in the frame until the limits are kept; `None` when they never were.
     pub fn sample(params: &FigureParams, limits: Limits, dice: &mut Dice) -> Option<Self> {
-        const TRIES: usize = 200;
+        Self::sample_with(params, limits, dice, |_| true)
+    }
+
+    /// A sample whose centre has room for candidates about it and lies off the mean of the corners:
+    /// beside the mean it would be found by averaging the corners.
+    pub fn sample_off_mean(
+        params: &FigureParams,
+        limits: Limits,
+        dice: &mut Dice,
+        center: impl Fn(&Self) -> Option<Vec2>,
+    ) -> Option<Self> {
+        let common = &params.common;
+        let off = common.tolerance() * (1.0 + 0.1 * common.candidates as f64);
+        let room = common.marker_radius + common.line_width + 0.5 * common.cluster_radius();
+        Self::sample_with(params, limits, dice, |triangle| {
+            let [a, b, c] = triangle.corners;
+            let apart = |center: &Vec2| {
+                distance(*center, triangle.centroid()) >= off
+                    && [[a, b], [b, c], [c, a]]
+                        .iter()
+                        .all(|[from, to]| line_distance(*center, *from, *to) >= room)
+            };
+            center(triangle).as_ref().is_some_and(apart)
+        })
+    }
+
+    fn sample_with(
+        params: &FigureParams,
+        limits: Limits,
+        dice: &mut Dice,
+        suits: impl Fn(&Self) -> bool,
+    ) -> Option<Self> {
+        const TRIES: usize = 10_000;
         let half = params.frame() / 2.0;
         (0..TRIES).find_map(|_| {
             let mut corner = || snap([dice.between(-half, half), dice.between(-half, half)]);
             let corners = [corner(), corner(), corner()];
             let triangle = Self { corners };
-            triangle.keep(params, limits).is_ok().then_some(triangle)
+            let good = triangle.is_within(params, limits) && suits(&triangle);
+            good.then_some(triangle)
         })
+    }
+
+    /// As [`Triangle::keep`], for the many that are drawn in vain.
+    fn is_within(&self, params: &FigureParams, limits: Limits) -> bool {
+        let side = params.common.side();
+        let shortest = self.sides().into_iter().fold(f64::INFINITY, f64::min);
+        shortest >= limits.side_min * side
+            && self.area() >= AREA_MIN * side * side
+            && self.keep(params, limits).is_ok()
     }
 
     /// Checks the limits.

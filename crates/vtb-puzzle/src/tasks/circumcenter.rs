@@ -14,10 +14,10 @@ use crate::task::TaskInfo;
 /// The task.
 pub struct Circumcenter;
 
-/// Angles up to 110 degrees.
+/// Angles up to 130 degrees.
 const LIMITS: Limits = Limits {
     side_min: 0.24,
-    cos_min: -0.342,
+    cos_min: -0.643,
 };
 
 impl FigureTask for Circumcenter {
@@ -44,7 +44,10 @@ impl FigureTask for Circumcenter {
     }
 
     fn sample(&self, params: &FigureParams, dice: &mut Dice) -> Option<Triangle> {
-        Triangle::sample(params, LIMITS, dice)
+        Triangle::sample_off_mean(params, LIMITS, dice, |one| {
+            let center = one.circumcenter();
+            (2.0 * distance(center, one.corners[0]) <= params.frame()).then_some(center)
+        })
     }
 
     fn shift(&self, given: &Triangle, by: Vec2) -> Triangle {

@@ -3,7 +3,6 @@
 use crate::dice::Dice;
 use crate::draw::Canvas;
 use crate::error::{PuzzleError, Result};
-use crate::eyeballing::distance;
 use crate::eyeballing::figure::Figure;
 use crate::eyeballing::figure_task::{FigureParams, FigureTask, Words};
 use crate::eyeballing::plane::Vec2;
@@ -19,10 +18,6 @@ const LIMITS: Limits = Limits {
     side_min: 0.24,
     cos_min: -0.342,
 };
-
-/// Least distance of the answer from the mean of the corners, as a share of the shorter side.
-const OFF_MEAN: f64 = 0.07;
-const TRIES: usize = 40;
 
 impl FigureTask for FermatPoint {
     type Given = Triangle;
@@ -49,12 +44,7 @@ impl FigureTask for FermatPoint {
     }
 
     fn sample(&self, params: &FigureParams, dice: &mut Dice) -> Option<Triangle> {
-        // A point beside the mean of the corners would be found by averaging those.
-        let off = |one: &Triangle| {
-            let apart = |point| distance(point, one.centroid());
-            one.fermat_point().map_or(0.0, apart) >= OFF_MEAN * params.common.side()
-        };
-        (0..TRIES).find_map(|_| Triangle::sample(params, LIMITS, dice).filter(off))
+        Triangle::sample_off_mean(params, LIMITS, dice, Triangle::fermat_point)
     }
 
     fn shift(&self, given: &Triangle, by: Vec2) -> Triangle {

@@ -3,7 +3,6 @@
 use crate::dice::Dice;
 use crate::draw::Canvas;
 use crate::error::Result;
-use crate::eyeballing::distance;
 use crate::eyeballing::figure::{Figure, circle_line};
 use crate::eyeballing::figure_task::{FigureParams, FigureTask, Words};
 use crate::eyeballing::plane::Vec2;
@@ -19,10 +18,6 @@ const LIMITS: Limits = Limits {
     side_min: 0.24,
     cos_min: -0.5,
 };
-
-/// Least distance of the answer from the mean of the corners, as a share of the shorter side.
-const OFF_MEAN: f64 = 0.07;
-const TRIES: usize = 40;
 
 impl FigureTask for Incenter {
     type Given = Triangle;
@@ -48,11 +43,7 @@ impl FigureTask for Incenter {
     }
 
     fn sample(&self, params: &FigureParams, dice: &mut Dice) -> Option<Triangle> {
-        // A centre beside the mean of the corners would be found by averaging those.
-        let off = |one: &Triangle| {
-            distance(one.incenter(), one.centroid()) >= OFF_MEAN * params.common.side()
-        };
-        (0..TRIES).find_map(|_| Triangle::sample(params, LIMITS, dice).filter(off))
+        Triangle::sample_off_mean(params, LIMITS, dice, |one| Some(one.incenter()))
     }
 
     fn shift(&self, given: &Triangle, by: Vec2) -> Triangle {
