@@ -57,6 +57,24 @@ fn variants(task: &str) -> Vec<Value> {
             json!({"candidates": 6, "labels": "digits", "theme": "dark", "noise": 12}),
             json!({"width": 480, "height": 873, "theme": "paper"}),
         ],
+        "square_outlier" => vec![
+            json!({"labels": "digits", "theme": "dark", "noise": 12}),
+            json!({"width": 480, "height": 873, "square_max": 0.3}),
+        ],
+        "circle_center"
+        | "isosceles_trapezoid"
+        | "orthocenter"
+        | "parallelogram"
+        | "ray_intersection"
+        | "reflection"
+        | "triangle_center" => vec![
+            json!({"candidates": 8, "labels": "digits", "theme": "dark", "noise": 12}),
+            json!({"candidates": 3, "width": 480, "height": 873, "theme": "paper"}),
+        ],
+        "circumcenter" | "fermat_point" | "incenter" => vec![
+            json!({"candidates": 6, "labels": "digits", "theme": "dark", "noise": 12}),
+            json!({"candidates": 3, "width": 480, "height": 873, "theme": "paper"}),
+        ],
         _ => Vec::new(),
     });
     blocks

@@ -33,10 +33,14 @@ const RULE_IS_THE_TASK: &[(&str, &str, &str)] = &[
         "last by angle about /outside",
         TANGENT,
     ),
+    ("triangle_center", "nearest to the mean of", CENTROID),
+    ("triangle_center", "farthest from the mean of", CENTROID),
 ];
 
 const TANGENT: &str = "a tangent from a point touches where the circle ends as seen from there, on \
                        one of two sides";
+
+const CENTROID: &str = "the mean of the corners is the point that is asked for";
 
 const MIDPOINT: &str = "the mean of the two rings is the point that is asked for";
 

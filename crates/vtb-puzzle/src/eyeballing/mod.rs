@@ -6,13 +6,18 @@
 
 pub mod arcs;
 mod candidates;
+mod fair;
 pub mod fan;
+pub mod figure;
+pub mod figure_task;
 mod markers;
 mod params;
 pub mod plane;
 pub mod sheet;
+pub mod triangle;
 
 pub use candidates::{Candidate, Cluster, draw_candidates, index_of_answer, require_legible};
+pub use fair::{draw_fair_set, draw_place};
 pub use markers::{Theme, callout_reach, dot_radius, draw_anchor, draw_callouts, draw_markers};
 pub use params::{EyeballingParams, LabelStyle};
 
