@@ -28,6 +28,8 @@ fn references() -> Vec<Reference> {
         json!({"solution": "light blue"}),
         json!({"solution": "blue", "options": ["blue", "light blue", "red", "-", ""]}),
         json!({"solution": [1, 2, 3]}),
+        json!({"solution": ["A", "B"], "options": ["A", "B", "light blue"]}),
+        json!({"solution": [[1, 2], [3, 1]]}),
     ];
     let read = |row: &Value| Reference::from_row(row.as_object().unwrap()).unwrap();
     rows.iter().map(read).collect()
