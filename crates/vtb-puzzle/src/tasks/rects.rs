@@ -268,7 +268,7 @@ impl Task for Rects {
             outline(&mut canvas, band, 2, LINE);
             let [left, top, _, bottom] = band.map(f64::from);
             let middle = [left - 0.6 * (bottom - top), (top + bottom) / 2.0];
-            canvas.label(middle, &(at + 1).to_string(), 0.7 * (bottom - top), LINE);
+            canvas.label(middle, &(at + 1).to_string(), 0.95 * (bottom - top), LINE);
         }
         let fills: Vec<_> = bands(params, solved)
             .filter_map(|(frame, name)| Some((inset(frame, 2), color(name)?)))
