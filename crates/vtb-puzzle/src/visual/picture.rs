@@ -103,13 +103,12 @@ fn paint_ground(canvas: &mut Canvas, [width, height]: [u32; 2], dice: &mut Dice)
             field.values[at] = channel;
         }
     }
-    for y in 0..height {
-        for x in 0..width {
-            let place = [
-                f64::from(x) / f64::from(width),
-                f64::from(y) / f64::from(height),
-            ];
-            let color = [&red, &green, &blue].map(|field| field.at(place).round() as u8);
+    let across = weights(width, POINTS);
+    for (y, down) in weights(height, POINTS).into_iter().enumerate() {
+        let lines = [&red, &green, &blue].map(|field| field.line(down));
+        for (x, place) in across.iter().enumerate() {
+            // Half a step more rounds to the nearest: channels are not negative.
+            let color = [0, 1, 2].map(|at: usize| (between(&lines[at], *place) + 0.5) as u8);
             canvas.blend(x as i32, y as i32, 1.0, color);
         }
     }
@@ -171,18 +170,21 @@ fn add_grain(picture: &mut RgbImage, dice: &mut Dice) {
         }
         field
     });
-    let (width, height) = (f64::from(picture.width()), f64::from(picture.height()));
-    for (x, y, pixel) in picture.enumerate_pixels_mut() {
-        let place = [f64::from(x) / width, f64::from(y) / height];
-        let change: f64 = grains.iter().map(|field| field.at(place)).sum();
-        pixel.0 = pixel.0.map(|channel| {
-            let changed = f64::from(channel) + change;
-            changed.round().clamp(0.0, 255.0) as u8
-        });
+    let (width, height) = picture.dimensions();
+    let [across, down] = [width, height]
+        .map(|pixels| grains.each_ref().map(|field| weights(pixels, field.points)));
+    for (y, row) in picture.rows_mut().enumerate() {
+        let lines = [0, 1].map(|at: usize| grains[at].line(down[at][y]));
+        for (x, pixel) in row.enumerate() {
+            let change = between(&lines[0], across[0][x]) + between(&lines[1], across[1][x]);
+            pixel.0 = pixel
+                .0
+                .map(|channel| (f64::from(channel) + change + 0.5).clamp(0.0, 255.0) as u8);
+        }
     }
 }
 
-/// Numbers on a square lattice over the unit square.
+/// Numbers on a square lattice that spans the picture.
 struct Field {
     points: usize,
     values: Vec<f64>,
@@ -196,24 +198,29 @@ impl Field {
         }
     }
 
-    /// Blend of the four values about a place whose coordinates lie in 0 to 1.
-    fn at(&self, place: [f64; 2]) -> f64 {
-        let last = self.points - 1;
-        let [(column, right), (row, down)] = place.map(|part| {
-            let scaled = part * last as f64;
-            let cell = (scaled as usize).min(last - 1);
-            let rest = scaled - cell as f64;
-            // Flat at the points, so that the lattice does not show.
-            (cell, rest * rest * (3.0 - 2.0 * rest))
-        });
-        let value = |row: usize, column: usize| self.values[row * self.points + column];
-        let across = |row: usize| {
-            let (from, to) = (value(row, column), value(row, column + 1));
-            from + (to - from) * right
-        };
-        let (upper, lower) = (across(row), across(row + 1));
-        upper + (lower - upper) * down
+    /// The field along a row of pixels, at the lattice's columns.
+    fn line(&self, (row, share): (usize, f64)) -> Vec<f64> {
+        let values = |row: usize| &self.values[row * self.points..(row + 1) * self.points];
+        let pairs = values(row).iter().zip(values(row + 1));
+        pairs.map(|(from, to)| from + (to - from) * share).collect()
     }
+}
+
+/// For each of `pixels` in a row the lattice point before it, and the share of the one after it.
+fn weights(pixels: u32, points: usize) -> Vec<(usize, f64)> {
+    let last = points - 1;
+    let weight = |at: u32| {
+        let scaled = f64::from(at) / f64::from(pixels) * last as f64;
+        let cell = (scaled as usize).min(last - 1);
+        let rest = scaled - cell as f64;
+        // Flat at the points, so that the lattice does not show.
+        (cell, rest * rest * (3.0 - 2.0 * rest))
+    };
+    (0..pixels).map(weight).collect()
+}
+
+fn between(line: &[f64], (cell, share): (usize, f64)) -> f64 {
+    line[cell] + (line[cell + 1] - line[cell]) * share
 }
 
 #[cfg(test)]

@@ -105,13 +105,14 @@ impl<'a> Cut<'a> {
 
     /// Mean difference, grey levels, of the two tiles most alike; a turned tile counts as another.
     pub(crate) fn least_difference(&self) -> f64 {
-        let variants: Vec<_> = self
-            .variants()
-            .map(|(place, turn)| {
-                let tile = self.tile(place[0], place[1], turn);
-                (place, turn, tile.blocks())
-            })
-            .collect();
+        let mut variants = Vec::new();
+        for place in self.places() {
+            let mut blocks = self.tile(place[0], place[1], 0).blocks();
+            for turn in 0..self.turns() {
+                let next = turned_blocks(&blocks);
+                variants.push((place, turn, std::mem::replace(&mut blocks, next)));
+            }
+        }
         let mut least = f64::INFINITY;
         for (place, _, upright) in variants.iter().filter(|(_, turn, _)| *turn == 0) {
             for (other, turn, blocks) in &variants {
@@ -182,6 +183,16 @@ impl<'a> Cut<'a> {
     }
 }
 
+/// Blocks of a tile turned clockwise once more.
+fn turned_blocks(blocks: &[f64]) -> Vec<f64> {
+    let last = BLOCKS as usize - 1;
+    let places = (0..=last).flat_map(|row| (0..=last).map(move |column| (row, column)));
+    let source = places.map(|(row, column)| (last - column) * BLOCKS as usize + row);
+    source
+        .flat_map(|at| blocks[3 * at..3 * at + 3].iter().copied())
+        .collect()
+}
+
 fn mean_difference(one: &[f64], other: &[f64]) -> f64 {
     let sum: f64 = one.iter().zip(other).map(|(a, b)| (a - b).abs()).sum();
     sum / one.len().max(1) as f64
@@ -214,6 +225,14 @@ mod tests {
             let tile = cut.tile(0, 1, turn as u8);
             assert_eq!(tile.pixel(x, y), corner, "turn {turn}");
         }
+    }
+
+    #[test]
+    fn blocks_turn_with_their_tile() {
+        let picture = picture();
+        let cut = cut(&picture, true);
+        let turned = turned_blocks(&cut.tile(0, 1, 0).blocks());
+        assert_eq!(turned, cut.tile(0, 1, 1).blocks());
     }
 
     #[test]
