@@ -32,6 +32,7 @@ mod registry;
 mod task;
 pub mod tasks;
 mod verdict;
+pub mod visual;
 
 pub use dice::Dice;
 pub use draw::{Layer, encode_png};
@@ -42,4 +43,6 @@ pub use params::{Params, read_params};
 pub use record::{Answer, Prompts, Record, TaskGroup};
 pub use registry::{Instance, find, judge_text, registry, verify};
 pub use task::{Puzzle, Solved, Task, TaskInfo};
-pub use verdict::{Outcome, Verdict, judge_record};
+pub use verdict::{
+    MAX_GRID_SIDE, Outcome, PlaceCheck, Verdict, check_grid, check_sequence, judge_record,
+};

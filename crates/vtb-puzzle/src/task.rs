@@ -93,7 +93,8 @@ pub trait Task: Send + Sync + 'static {
     /// [`PuzzleError::BadScene`] naming the rule that is broken.
     fn solve(&self, params: &Self::Params, scene: &Self::Scene) -> Result<Solved>;
 
-    /// What an answer may be, in the order it is offered; empty when it is not a choice.
+    /// What an answer may be, in the order it is offered, or each name of a sequence; empty for
+    /// paths and grids.
     ///
     /// # Errors
     /// [`PuzzleError::BadScene`].
