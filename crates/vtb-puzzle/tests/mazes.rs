@@ -90,7 +90,7 @@ fn graph(record: &Record) -> &MazeGraph {
 fn path(record: &Record) -> &[CellId] {
     match &record.answer {
         Answer::Path(path) => path,
-        Answer::Choice(_) => panic!("no path"),
+        _ => panic!("no path"),
     }
 }
 
