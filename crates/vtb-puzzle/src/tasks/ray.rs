@@ -9,8 +9,10 @@ use serde::{Deserialize, Serialize};
 use crate::dice::Dice;
 use crate::draw::{Canvas, Layer, Rgb, Stroke};
 use crate::error::Result;
+use crate::eyeballing::fan::{least_by, right_once};
 use crate::eyeballing::plane::{
-    Vec2, add, cross, dot, length, lerp, mirror, scale, segment_distance, sub, turn, unit,
+    Vec2, add, cross, dot, length, lerp, line_distance, mirror, scale, segment_distance, sub, turn,
+    unit,
 };
 use crate::eyeballing::sheet::{
     Sheet, Wording, draw_noise_seed, marker_rule, no_scene, require, require_clear, require_inside,
@@ -151,6 +153,16 @@ impl Ray {
         (clear && common.holds(point, common.marker_radius)).then_some(Shot { aim, path, point })
     }
 
+    /// Picks of solvers that go straight on from the arrow: unless scenes are chosen, the answer
+    /// is the candidate nearest to that line in 29 of 100 puzzles.
+    fn lazy(scene: &RayScene) -> Vec<usize> {
+        let off = |at: Vec2| line_distance(at, scene.start, scene.aim);
+        vec![
+            least_by(&scene.candidates, off),
+            least_by(&scene.candidates, |at| -off(at)),
+        ]
+    }
+
     /// One ray for every candidate, none near the point of another.
     fn draw_shots(
         params: &RayParams,
@@ -223,7 +235,10 @@ impl Task for Ray {
                 candidates: candidates.clone(),
                 noise_seed,
             };
-            if (0..shots.len()).all(|at| self.solve(params, &scene(at)).is_ok()) {
+            let picks: Vec<_> = (0..shots.len()).map(|at| Self::lazy(&scene(at))).collect();
+            if right_once(&picks)
+                && (0..shots.len()).all(|at| self.solve(params, &scene(at)).is_ok())
+            {
                 return Ok(scene(answer));
             }
         }
