@@ -430,7 +430,9 @@ fn half_read_figures_do_not_help() {
         let right = records.iter().filter(|one| rule(one) == answer(one));
         let share = right.count() as f64 / COUNT as f64;
         println!("{task} {share}");
-        if (share - 0.2).abs() > 0.027 { println!("BAD {task}: right in {share}"); }
+        if (share - 0.2).abs() > 0.027 {
+            println!("BAD {task}: right in {share}");
+        }
     }
     for task in ["arc_connect", "arc_connect_point_ver"] {
         let recs = records(task, &json!({}), COUNT);

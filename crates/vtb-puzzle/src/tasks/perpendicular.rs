@@ -63,13 +63,18 @@ impl Perpendicular {
 }
 
 impl Perpendicular {
-    /// The pick of a solver that draws a line from the segment's middle through the ring.
-    fn lazy(scene: &PerpendicularScene) -> usize {
+    /// Picks of solvers that draw a line from the segment's middle through the ring, or take what
+    /// is nearest to an end of the segment.
+    fn lazy(scene: &PerpendicularScene) -> Vec<usize> {
         let [start, end] = scene.reference;
         let middle = lerp(start, end, 0.5);
-        least_by(&scene.candidates, |at| {
-            line_distance(at, middle, scene.through)
-        })
+        vec![
+            least_by(&scene.candidates, |at| {
+                line_distance(at, middle, scene.through)
+            }),
+            least_by(&scene.candidates, |at| distance(at, start)),
+            least_by(&scene.candidates, |at| distance(at, end)),
+        ]
     }
 }
 
@@ -100,7 +105,7 @@ impl Task for Perpendicular {
                 noise_seed,
             },
             |scene| self.solve(params, scene).is_ok(),
-            |scene| vec![Self::lazy(scene)],
+            Self::lazy,
         )
     }
 
