@@ -382,3 +382,100 @@ fn fans_are_even_on_a_portrait_page() {
         }
     }
 }
+
+/// Index of the candidate with the least score.
+fn least(points: &[Point], score: impl Fn(Point) -> f64) -> usize {
+    let by_score = |a: &usize, b: &usize| score(points[*a]).total_cmp(&score(points[*b]));
+    (0..points.len()).min_by(by_score).unwrap()
+}
+
+/// Distance from the line through `a` and `b`.
+fn beside([a, b]: [Point; 2], at: Point) -> f64 {
+    let area = (b[0] - a[0]) * (at[1] - a[1]) - (b[1] - a[1]) * (at[0] - a[0]);
+    area.abs() / gap(a, b)
+}
+
+/// Rules that take half of the figure for the whole: what the task names, without the step that
+/// makes it a task.
+#[test]
+fn half_read_figures_do_not_help() {
+    const COUNT: u64 = 2_000;
+    let rule = |record: &Record| {
+        let (scene, points) = (&record.scene, candidates(record));
+        let ends = |key: &str| [0, 1].map(|end| point(&scene[key][end]));
+        match record.task.as_str() {
+            // On as the arrow points, without the mirrors.
+            "ray" => {
+                let arrow = [point(&scene["start"]), point(&scene["aim"])];
+                least(&points, |at| beside(arrow, at))
+            }
+            // From the segment's middle through the ring, whatever the angle.
+            "perpendicular" => {
+                let [a, b] = ends("reference");
+                let middle = [0, 1].map(|axis| (a[axis] + b[axis]) / 2.0);
+                let line = [middle, point(&scene["through"])];
+                least(&points, |at| beside(line, at))
+            }
+            // Level with the arc on the left where it meets the band.
+            _ => least(&points, |at| (at[1] - ends("left_arc")[0][1]).abs()),
+        }
+    };
+    for task in [
+        "ray",
+        "perpendicular",
+        "arc_connect",
+        "arc_connect_point_ver",
+    ] {
+        let records = records(task, &json!({}), COUNT);
+        let right = records.iter().filter(|one| rule(one) == answer(one));
+        let share = right.count() as f64 / COUNT as f64;
+        println!("{task} {share}");
+        if (share - 0.2).abs() > 0.027 {
+            println!("BAD {task}: right in {share}");
+        }
+    }
+    for task in ["arc_connect", "arc_connect_point_ver"] {
+        let recs = records(task, &json!({}), COUNT);
+        let off = |r: &Record| candidates(r)[answer(r)][1] - point(&r.scene["left_arc"][0])[1];
+        let mut v: Vec<f64> = recs.iter().map(|r| off(r).abs()).collect();
+        v.sort_by(f64::total_cmp);
+        println!(
+            "{task} {:?}",
+            [0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 0.999].map(|q| v[(q * 2000.0) as usize])
+        );
+        for c in (50..200).step_by(10) {
+            let hit = recs
+                .iter()
+                .filter(|r| {
+                    let s = if r.scene["over"] == true { -1.0 } else { 1.0 };
+                    let y = point(&r.scene["left_arc"][0])[1] + s * f64::from(c);
+                    least(&candidates(r), |at| (at[1] - y).abs()) == answer(r)
+                })
+                .count();
+            println!("{task} const {c}: {}", hit as f64 / 2000.0);
+        }
+    }
+    let recs = records("angle_bisector", &json!({}), COUNT);
+    let mut inside = 0.0;
+    let mut mid = 0.0;
+    for r in &recs {
+        let v = point(&r.scene["vertex"]);
+        let [a, b] = [0, 1].map(|e| heading(v, point(&r.scene["ends"][e])));
+        let open = turned(a, b);
+        let pts = candidates(r);
+        let mut ins: Vec<usize> = (0..5)
+            .filter(|&i| {
+                let h = heading(v, pts[i]);
+                turned(h, a) < open && turned(h, b) < open
+            })
+            .collect();
+        inside += 1.0 / ins.len() as f64;
+        ins.sort_by(|&x, &y| {
+            turned(heading(v, pts[x]), a).total_cmp(&turned(heading(v, pts[y]), a))
+        });
+        if ins[(ins.len() - 1) / 2] == answer(r) {
+            mid += 1.0;
+        }
+    }
+    println!("bisector inside {} mid {}", inside / 2000.0, mid / 2000.0);
+}

@@ -170,7 +170,9 @@ pub struct Figure {
 /// the candidate drawn beforehand is.
 ///
 /// `scene` makes a scene of a fan and the figure's points on the page; `accepts` says whether it
-/// keeps all rules; `kept` is the share of accepted scenes to keep.
+/// keeps all rules; `lazy` lists what rules that do not measure would pick. Of the scenes that
+/// differ in their answer alone, each such rule must be right in exactly one, which makes it a
+/// guess whatever the figure.
 ///
 /// # Errors
 /// [`crate::PuzzleError::NoScene`] when the bound on tries is reached.
@@ -181,7 +183,7 @@ pub fn stage<S>(
     mut figure: impl FnMut(&mut Dice) -> Figure,
     scene: impl Fn(&Fan, &[Vec2]) -> S,
     accepts: impl Fn(&S) -> bool,
-    kept: impl Fn(&S) -> f64,
+    lazy: impl Fn(&S) -> Vec<usize>,
 ) -> Result<S> {
     const TRIES: u32 = 20_000;
     let answer = dice.below(params.candidates);
@@ -201,12 +203,31 @@ pub fn stage<S>(
         if !(0..params.candidates).all(|at| accepts(&made(at))) {
             continue;
         }
-        let chosen = made(answer);
-        if dice.unit() < kept(&chosen) {
-            return Ok(chosen);
+        let picks: Vec<_> = (0..params.candidates).map(|at| lazy(&made(at))).collect();
+        if right_once(&picks) {
+            return Ok(made(answer));
         }
     }
     Err(no_scene(task, TRIES))
+}
+
+/// Every rule is right exactly once, where `picks[at]` lists the rules' picks when candidate `at`
+/// is the answer.
+#[must_use]
+pub fn right_once(picks: &[Vec<usize>]) -> bool {
+    let rules = picks.first().map_or(0, Vec::len);
+    (0..rules).all(|rule| {
+        let right = |(at, picks): &(usize, &Vec<usize>)| picks[rule] == *at;
+        picks.iter().enumerate().filter(right).count() == 1
+    })
+}
+
+/// Index of the candidate with the least score.
+#[must_use]
+pub fn least_by(candidates: &[Candidate], score: impl Fn(Vec2) -> f64) -> usize {
+    let scores: Vec<_> = candidates.iter().map(|one| score(one.at())).collect();
+    let by_score = |a: &usize, b: &usize| scores[*a].total_cmp(&scores[*b]);
+    (0..scores.len()).min_by(by_score).unwrap_or(0)
 }
 
 /// The one candidate on the line through `anchor` along an arrow, on either side, and the least
@@ -271,6 +292,14 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn rules_must_be_right_once() {
+        assert!(right_once(&[vec![], vec![]]));
+        assert!(right_once(&[vec![0, 1], vec![0, 1]]));
+        assert!(!right_once(&[vec![0, 0], vec![1, 1]]));
+        assert!(!right_once(&[vec![1], vec![0]]));
     }
 
     #[test]

@@ -79,7 +79,7 @@ impl Task for CircleTangentLine {
                 noise_seed,
             },
             |scene| self.solve(params, scene).is_ok(),
-            |_| 1.0,
+            |_| Vec::new(),
         )
     }
 

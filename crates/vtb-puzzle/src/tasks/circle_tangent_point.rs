@@ -144,7 +144,7 @@ impl Task for CircleTangentPoint {
                 }
             },
             |scene| self.solve(params, scene).is_ok(),
-            |_| 1.0,
+            |_| Vec::new(),
         )
     }
 

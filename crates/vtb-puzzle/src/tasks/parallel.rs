@@ -88,7 +88,7 @@ impl Task for Parallel {
                 noise_seed,
             },
             |scene| self.solve(params, scene).is_ok(),
-            |_| 1.0,
+            |_| Vec::new(),
         )
     }
 

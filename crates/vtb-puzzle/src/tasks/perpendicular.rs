@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::dice::Dice;
 use crate::draw::{Canvas, Layer, Stroke};
 use crate::error::Result;
-use crate::eyeballing::fan::{Figure, LineParams, half_difficult, index_on_line, stage};
-use crate::eyeballing::plane::{Vec2, dot, foot, length, normal, sub};
+use crate::eyeballing::fan::{Figure, LineParams, half_difficult, index_on_line, least_by, stage};
+use crate::eyeballing::plane::{Vec2, dot, foot, length, lerp, line_distance, normal, sub};
 use crate::eyeballing::sheet::{
     Sheet, Wording, draw_noise_seed, marker_rule, require, require_clear, require_inside,
     solved_choice,
@@ -62,6 +62,22 @@ impl Perpendicular {
     }
 }
 
+impl Perpendicular {
+    /// Picks of solvers that draw a line from the segment's middle through the ring, or take what
+    /// is nearest to an end of the segment.
+    fn lazy(scene: &PerpendicularScene) -> Vec<usize> {
+        let [start, end] = scene.reference;
+        let middle = lerp(start, end, 0.5);
+        vec![
+            least_by(&scene.candidates, |at| {
+                line_distance(at, middle, scene.through)
+            }),
+            least_by(&scene.candidates, |at| distance(at, start)),
+            least_by(&scene.candidates, |at| distance(at, end)),
+        ]
+    }
+}
+
 impl Task for Perpendicular {
     type Params = LineParams;
     type Scene = PerpendicularScene;
@@ -89,7 +105,7 @@ impl Task for Perpendicular {
                 noise_seed,
             },
             |scene| self.solve(params, scene).is_ok(),
-            |_| 1.0,
+            Self::lazy,
         )
     }
 

@@ -74,7 +74,7 @@ impl Task for PerpendicularBisector {
                 noise_seed,
             },
             |scene| self.solve(params, scene).is_ok(),
-            |_| 1.0,
+            |_| Vec::new(),
         )
     }
 

@@ -99,7 +99,7 @@ impl Task for RayReflect {
                 noise_seed,
             },
             |scene| self.solve(params, scene).is_ok(),
-            |_| 1.0,
+            |_| Vec::new(),
         )
     }
 
