@@ -59,7 +59,6 @@ fn assert_even<K: Ord>(what: &str, classes: usize, keys: impl Iterator<Item = K>
         6 => 22.46,
         7 => 24.32,
         8 => 26.12,
-        15 => 37.70,
         23 => 49.73,
         other => panic!("no critical value for {other}"),
     };
@@ -118,8 +117,8 @@ fn every_element_is_hidden_equally_often() {
         let adjective = adjective.split(' ').next().unwrap().to_owned();
         (hidden(&one, "shades", None), adjective)
     });
-    // Light and dark at every depth: the depth alone tells nothing.
-    assert_even("color_size, depth and shade", 16, shades);
+    // At every depth the light shade and the dark one: the depth alone does not tell.
+    assert_even("color_size, depth and shade", 8, shades);
 }
 
 #[test]
@@ -232,7 +231,8 @@ fn circles_of_a_cycle_keep_apart() {
             let puzzle = draw(&record, Layer::Puzzle);
             let solution = draw(&record, Layer::Solution);
             let slot = slot(&record);
-            // The gap's surroundings are empty, else the dotted circle would lie on a neighbour.
+            // But for the thin line the gap's surroundings are empty, else the dotted circle would
+            // lie on a neighbour, whose outline is dark.
             let Area::Disc { center, radius } = slot.area else {
                 panic!("no disc")
             };
@@ -244,7 +244,7 @@ fn circles_of_a_cycle_keep_apart() {
                 let distance = dx.hypot(dy);
                 if (radius - 0.5..radius + 0.5).contains(&distance) {
                     assert_eq!(pixel, puzzle.get_pixel(x, y));
-                    assert_eq!(json!(pixel.0), record.scene["page"]["background"]);
+                    assert!(pixel.0.iter().all(|channel| *channel > 160), "{pixel:?}");
                 }
             }
         }

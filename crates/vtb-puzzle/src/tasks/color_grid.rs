@@ -441,7 +441,7 @@ impl Task for ColorGrid {
         };
         let area = Area::Disc {
             center: scene.place(hidden),
-            radius: 0.8 * (f64::from(scene.radius) - scene.line()),
+            radius: f64::from(scene.radius) - scene.line() - 1.0,
         };
         let what = format!("row {}, column {}", hidden / 3 + 1, hidden % 3 + 1);
         let seen = params.palette.iter().filter_map(|name| color(name));

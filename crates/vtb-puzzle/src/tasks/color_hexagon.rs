@@ -195,7 +195,10 @@ impl Task for ColorHexagon {
     ) -> Result<PictureRule> {
         let (gap, name) = scene.apply_rule()?;
         let wedge = scene.wedge(gap);
-        let area = Area::Polygon(shrunk(&wedge, centroid(&wedge), 0.65));
+        // All inside the outlines; the sides are this far from the centroid.
+        let apothem = scene.page.extent() / 12_f64.sqrt();
+        let share = 1.0 - (scene.page.line() / 2.0 + 1.0) / apothem;
+        let area = Area::Polygon(shrunk(&wedge, centroid(&wedge), share));
         let right = color_or_gray(Some(&name));
         Ok(color_rule(
             "the hidden wedge",

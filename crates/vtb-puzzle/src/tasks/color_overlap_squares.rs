@@ -14,7 +14,7 @@ use crate::params::Params;
 use crate::pattern::{
     Gap, PLACEHOLDER, Page, PatternParams, Steps, Vec2, Wording, check_step, colors_rule,
     count_steps, direction, draw_question, draw_step, draw_strokes, outline, require, rotate,
-    shrunk, turns,
+    turns,
 };
 use crate::record::{Answer, Prompts, TaskGroup};
 use crate::task::{Solved, Task, TaskInfo};
@@ -303,10 +303,12 @@ impl Task for ColorOverlapSquares {
         _: &[String],
     ) -> Result<PictureRule> {
         let (corner, name) = scene.apply_rule()?;
-        // The outer half, a rectangle.
-        let half = [[-0.5, 0.5], [0.0, 1.0], [1.0, 0.0], [0.5, -0.5]];
-        let middle = scene.point(corner, [0.25; 2]);
-        let area = Area::Polygon(shrunk(&scene.points(corner, half), middle, 0.7));
+        // All of the free part inside the outlines.
+        let inset = (scene.page.line() / 2.0 + 1.0) / scene.sizes()[1];
+        let end = 1.0 - inset * 2_f64.sqrt();
+        let (near, far) = ([inset, inset - end], [inset - end, inset]);
+        let inside = [[inset, inset], far, [0.0, end], [end, 0.0], near];
+        let area = Area::Polygon(scene.points(corner, inside));
         let seen = PAINTS.iter().chain(&MIXES).map(|(_, rgb)| *rgb);
         Ok(colors_rule(
             "the hidden square",

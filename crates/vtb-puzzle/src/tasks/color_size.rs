@@ -361,9 +361,10 @@ impl Task for ColorSize {
     ) -> Result<PictureRule> {
         let (gap, shade) = scene.apply_rule()?;
         let [outer, inner] = [scene.radius(gap), scene.radius(gap + 1)];
-        let spare = 0.15 * (outer - inner);
+        // All inside the outlines; the sides of a square are nearest, at 0.7 of the radius.
+        let spare = (scene.page.line() / 4.0 + 1.5) / 0.7;
         let area = match gap {
-            3 => Area::Polygon(scene.corners(0.8 * outer)),
+            3 => Area::Polygon(scene.corners(outer - spare)),
             _ => Area::Polygon(scene.band([outer - spare, inner + spare])),
         };
         let seen = Shade::ALL.map(|shade| scene.color(Some(shade))).into_iter();

@@ -14,7 +14,7 @@ use crate::params::Params;
 use crate::pattern::{
     Gap, Page, PatternParams, Steps, Vec2, Wording, check_palette, check_step, color_names,
     color_or_gray, color_rule, direction, draw_question, draw_step, draw_strokes, draw_three,
-    find_gap, outline, regular, require, rotate, seen_and_one_more, shared, threes, turns,
+    find_gap, outline, regular, require, rotate, seen_and_one_more, shared, shrunk, threes, turns,
 };
 use crate::record::{Answer, Prompts, TaskGroup};
 use crate::task::{Solved, Task, TaskInfo};
@@ -344,11 +344,10 @@ impl Task for PolygonSidesColor {
         _: &[String],
     ) -> Result<PictureRule> {
         let (gap, name) = scene.apply_rule()?;
-        let area = Area::Disc {
-            center: scene.place(gap),
-            // Inside a triangle too, whose sides are half a radius away.
-            radius: 0.42 * scene.radius(),
-        };
+        // All inside the outline.
+        let apothem = scene.radius() * (1.0 - BULGE[scene.polygons[gap].sides - 3]);
+        let share = 1.0 - (scene.page.line() / 2.0 + 1.0) / apothem;
+        let area = Area::Polygon(shrunk(&scene.corners(gap), scene.place(gap), share));
         let right = color_or_gray(Some(&name));
         Ok(color_rule(
             "the hidden polygon",

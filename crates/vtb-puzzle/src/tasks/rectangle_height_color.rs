@@ -11,9 +11,9 @@ use crate::error::Result;
 use crate::judge::{Area, PictureRule};
 use crate::params::Params;
 use crate::pattern::{
-    Gap, INK, Page, PatternParams, Steps, Vec2, Wording, check_palette, check_step, color_names,
-    color_or_gray, color_rule, count_steps, draw_question, draw_step, draw_strokes, draw_three,
-    find_gap, require, seen_and_one_more, shared, threes,
+    Gap, INK, Page, PatternParams, Steps, Vec2, Wording, check_palette, check_step, circle_points,
+    color_names, color_or_gray, color_rule, count_steps, draw_question, draw_step, draw_strokes,
+    draw_three, find_gap, require, seen_and_one_more, shared, threes,
 };
 use crate::record::{Answer, Prompts, TaskGroup};
 use crate::task::{Solved, Task, TaskInfo};
@@ -278,8 +278,17 @@ impl Task for RectangleHeightColor {
         let (gap, name) = scene.apply_rule()?;
         let [[x, bottom], [_, top]] = scene.ends(gap);
         let half = scene.width() / 2.0;
-        let inner = 0.8 * (half - scene.page.line());
-        let area = Area::Rect([x - inner, top + half, x + inner, bottom - half]);
+        let inner = half - scene.page.line() - 1.0;
+        // All inside the outline: the upper half of a circle on top, the lower half below.
+        let edge = circle_points().into_iter().map(|[across, down]| {
+            let middle = if down < 0.0 {
+                top + half
+            } else {
+                bottom - half
+            };
+            [x + inner * across, middle + inner * down]
+        });
+        let area = Area::Polygon(edge.collect());
         let right = color_or_gray(Some(&name));
         Ok(color_rule(
             "the hidden bar",

@@ -256,7 +256,7 @@ impl Task for ShapeReflect {
         let (gap, _) = scene.apply_rule()?;
         let area = Area::Disc {
             center: scene.place(gap),
-            radius: scene.sizes()[1] + 2.0,
+            radius: scene.sizes()[1] + 1.0,
         };
         let offered = Shape::ALL.into_iter().filter_map(|shape| {
             let name = shape.name().to_owned();

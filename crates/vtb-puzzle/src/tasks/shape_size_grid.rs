@@ -251,7 +251,7 @@ impl Task for ShapeSizeGrid {
         let (gap, size) = scene.apply_rule()?;
         let area = Area::Disc {
             center: scene.place(gap),
-            radius: scene.sizes.radius(Size::Large, scene.room()) + 2.0,
+            radius: scene.sizes.radius(Size::Large, scene.room()) + 1.0,
         };
         // A picture must show the kind of shape as well, which the text answer need not name.
         let name = |size: Size, line: usize| {

@@ -8,7 +8,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::dice::Dice;
-use crate::draw::{Canvas, Layer, Stroke};
+use crate::draw::{Canvas, Layer, Rgb, Stroke};
 use crate::error::{PuzzleError, Result};
 use crate::judge::{Area, PictureRule};
 use crate::params::Params;
@@ -27,13 +27,16 @@ pub struct SizeCycle;
 const RINGS: usize = 4;
 
 /// Distances of an arm's circles from the centre, shares of the last.
-const DISTANCES: [f64; RINGS] = [0.3, 0.53, 0.77, 1.0];
+const DISTANCES: [f64; RINGS] = [0.3, 0.57, 0.8, 1.0];
 
 /// Room for a circle, a share of the figure's half size.
-const ROOM: f64 = 0.15;
+const ROOM: f64 = 0.14;
 
 /// Turn from one circle of an arm to the next, steps, to either side.
-const TWIST: Steps = [14, 22];
+const TWIST: Steps = [17, 25];
+
+/// Colour of the lines through the circles of an arm.
+const GUIDE: Rgb = [168, 168, 168];
 
 /// Parameters.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -126,6 +129,12 @@ impl SizeCycleScene {
 
     fn sketch(&self, gap: Gap<'_>) -> Result<Canvas> {
         let mut canvas = self.page.canvas()?;
+        for arm in 0..self.arms.len() {
+            let line: Vec<_> = (0..RINGS)
+                .map(|ring| self.place(arm * RINGS + ring))
+                .collect();
+            canvas.polyline(&line, self.page.line() / 2.0, GUIDE);
+        }
         let circles = self.circles();
         for (circle, size) in circles.iter().enumerate() {
             if let Some(size) = size {
@@ -134,6 +143,7 @@ impl SizeCycleScene {
         }
         let hidden = self.place(find_gap(&circles)?);
         gap.draw(&mut canvas, |canvas| {
+            canvas.disc(hidden, self.radius(Size::Large), self.page.background);
             draw_dotted_question(canvas, hidden, self.radius(Size::Large));
         });
         Ok(canvas)
@@ -220,7 +230,7 @@ impl Task for SizeCycle {
 
     fn prompts(&self, params: &SizeCycleParams, _: &Solved, options: &[String]) -> Prompts {
         let wording = Wording {
-            figure: "The picture shows spiral arms of four circles each. From the center outward \
+            figure: "The picture shows spiral arms of four circles on a thin line each. From the center outward \
                      the circles of every arm run through small, medium and large over and over, \
                      either in this order or in the reverse order, the same for all arms, but \
                      each arm may begin with any size. One circle is missing; a dotted circle \
@@ -256,7 +266,7 @@ impl Task for SizeCycle {
         let (gap, _) = scene.apply_rule()?;
         let area = Area::Disc {
             center: scene.place(gap),
-            radius: scene.radius(Size::Large) + 2.0,
+            radius: scene.radius(Size::Large) + 1.0,
         };
         let offered = Size::ALL.map(|size| (size.name().to_owned(), size));
         let right = solved.answer.to_string();

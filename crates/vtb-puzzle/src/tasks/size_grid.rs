@@ -211,7 +211,7 @@ impl Task for SizeGrid {
         let (gap, _) = scene.apply_rule()?;
         let area = Area::Disc {
             center: scene.place(gap),
-            radius: scene.sizes.radius(Size::Large, scene.room()) + 2.0,
+            radius: scene.sizes.radius(Size::Large, scene.room()) + 1.0,
         };
         let offered = Size::ALL.map(|size| (size.name().to_owned(), size));
         let right = solved.answer.to_string();
