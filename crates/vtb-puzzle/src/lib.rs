@@ -27,6 +27,7 @@ mod hash;
 pub mod judge;
 pub mod maze;
 mod params;
+pub mod pattern;
 mod record;
 mod registry;
 mod task;

@@ -37,6 +37,26 @@ fn variants(task: &str) -> Vec<Value> {
             json!({"width": 480, "height": 873, "rotate": true}),
             json!({"width": 256, "height": 192, "rows": 2, "cols": 3}),
         ],
+        "color_hexagon" => vec![
+            json!({"width": 160, "height": 240, "list_options": false}),
+            json!({"palette": ["red", "brown", "cyan", "blue"], "prompt_style": "short"}),
+        ],
+        "color_overlap_squares" => vec![
+            json!({"width": 480, "height": 873, "list_options": false, "tints": 1}),
+            json!({"width": 128, "height": 128, "prompt_style": "short"}),
+        ],
+        "color_size" => vec![
+            json!({"width": 300, "height": 200, "list_options": false}),
+            json!({"hues": ["teal"], "prompt_style": "short", "line_min": 0.012}),
+        ],
+        "polygon_sides_color" | "rectangle_height_color" => vec![
+            json!({"width": 480, "height": 873, "list_options": false, "line_max": 0.02}),
+            json!({"palette": ["red", "brown", "cyan", "blue"], "prompt_style": "short"}),
+        ],
+        "shape_reflect" | "shape_size_grid" | "size_cycle" | "size_grid" => vec![
+            json!({"width": 480, "height": 873, "list_options": false, "offset": 0.0}),
+            json!({"width": 200, "height": 160, "prompt_style": "short", "tints": 16}),
+        ],
         "maze_square" => vec![
             json!({"braid": 0.6, "rows": 13, "cols": 17, "shortest_only": true}),
             json!({"placement": "corners", "print_ids": false, "width": 480, "height": 873}),
