@@ -129,13 +129,10 @@ fn rooms([rows, cols]: [usize; 2], fill: u8, dice: &mut Dice) -> Grid {
     let color = 1 + (usize::from(fill) + dice.below(8)) as u8 % 9;
     for _ in 0..1 + dice.below(2) {
         if let Some([top, left, bottom, right]) = free_box(&grid, 3, 5, dice) {
-            for row in top..=bottom {
-                for column in left..=right {
-                    let on_edge = row == top || row == bottom || column == left || column == right;
-                    if on_edge {
-                        grid[row][column] = color;
-                    }
-                }
+            grid[top][left..=right].fill(color);
+            grid[bottom][left..=right].fill(color);
+            for cells in &mut grid[top..=bottom] {
+                (cells[left], cells[right]) = (color, color);
             }
         }
     }

@@ -207,7 +207,7 @@ fn turned(grid: &[Vec<u8>], how: Turn) -> Grid {
 }
 
 /// Applies `change` to every row or column, as it is read from its beginning towards `to`.
-fn with_rows_along(grid: &[Vec<u8>], to: Direction, change: fn(&mut Vec<u8>)) -> Grid {
+fn with_rows_along(grid: &[Vec<u8>], to: Direction, change: fn(&mut [u8])) -> Grid {
     let upright = match to {
         Direction::Left | Direction::Right => grid.to_vec(),
         Direction::Up | Direction::Down => transposed(grid),
@@ -218,7 +218,7 @@ fn with_rows_along(grid: &[Vec<u8>], to: Direction, change: fn(&mut Vec<u8>)) ->
     } else {
         upright
     };
-    rows.iter_mut().for_each(change);
+    rows.iter_mut().for_each(|row| change(row));
     if backwards {
         rows = reversed_rows(&rows);
     }
@@ -229,11 +229,11 @@ fn with_rows_along(grid: &[Vec<u8>], to: Direction, change: fn(&mut Vec<u8>)) ->
 }
 
 /// Background first, the coloured cells behind it in their order.
-fn fall(row: &mut Vec<u8>) {
+fn fall(row: &mut [u8]) {
     row.sort_by_key(|&cell| cell != 0);
 }
 
-fn extend(row: &mut Vec<u8>) {
+fn extend(row: &mut [u8]) {
     let mut last = 0;
     for cell in row {
         match *cell {

@@ -171,8 +171,8 @@ fn add_grain(picture: &mut RgbImage, dice: &mut Dice) {
         field
     });
     let (width, height) = picture.dimensions();
-    let [across, down] = [width, height]
-        .map(|pixels| grains.each_ref().map(|field| weights(pixels, field.points)));
+    let [across, down] =
+        [width, height].map(|pixels| grains.each_ref().map(|field| weights(pixels, field.points)));
     for (y, row) in picture.rows_mut().enumerate() {
         let lines = [0, 1].map(|at: usize| grains[at].line(down[at][y]));
         for (x, pixel) in row.enumerate() {
