@@ -21,17 +21,30 @@ pub(super) fn pixels_of(area: &Area, [width, height]: [u32; 2]) -> Vec<u32> {
 pub(super) fn core_of(pixels: &[u32], [width, height]: [u32; 2]) -> Vec<u32> {
     let mut mask = vec![0u8; width as usize * height as usize];
     pixels.iter().for_each(|at| mask[*at as usize] = 1);
-    let rounds = (0.08 * (pixels.len() as f64).sqrt()).round().clamp(1.0, 16.0) as usize;
+    let rounds = (0.08 * (pixels.len() as f64).sqrt())
+        .round()
+        .clamp(1.0, 16.0) as usize;
     for _ in 0..rounds {
         mask = least3(&mask, width as usize, 1);
     }
-    let core: Vec<_> = pixels.iter().copied().filter(|at| mask[*at as usize] != 0).collect();
-    if core.is_empty() { pixels.to_vec() } else { core }
+    let core: Vec<_> = pixels
+        .iter()
+        .copied()
+        .filter(|at| mask[*at as usize] != 0)
+        .collect();
+    if core.is_empty() {
+        pixels.to_vec()
+    } else {
+        core
+    }
 }
 
 fn bounds(area: &Area) -> [f64; 4] {
     match area {
-        Area::Disc { center: [x, y], radius } => [x - radius, y - radius, x + radius, y + radius],
+        Area::Disc {
+            center: [x, y],
+            radius,
+        } => [x - radius, y - radius, x + radius, y + radius],
         Area::Rect(edges) => *edges,
         Area::Polygon(points) => {
             let all = |axis: usize| points.iter().map(move |point| point[axis]);
@@ -69,8 +82,14 @@ mod tests {
     #[test]
     fn areas_hold_the_pixels_inside_them() {
         let size = [20, 10];
-        assert_eq!(pixels_of(&Area::Rect([1.0, 2.0, 4.0, 4.0]), size), [41, 42, 43, 61, 62, 63]);
-        let disc = Area::Disc { center: [10.0, 5.0], radius: 4.0 };
+        assert_eq!(
+            pixels_of(&Area::Rect([1.0, 2.0, 4.0, 4.0]), size),
+            [41, 42, 43, 61, 62, 63]
+        );
+        let disc = Area::Disc {
+            center: [10.0, 5.0],
+            radius: 4.0,
+        };
         assert!((pixels_of(&disc, size).len() as f64 - 50.3).abs() < 5.0);
         let square = Area::Polygon(vec![[1.0, 2.0], [4.0, 2.0], [4.0, 4.0], [1.0, 4.0]]);
         assert_eq!(pixels_of(&square, size), [41, 42, 43, 61, 62, 63]);
@@ -82,8 +101,14 @@ mod tests {
     fn strange_areas_are_harmless() {
         let size = [6, 6];
         for area in [
-            Area::Disc { center: [f64::NAN, 0.0], radius: 2.0 },
-            Area::Disc { center: [1e300, -1e300], radius: f64::INFINITY },
+            Area::Disc {
+                center: [f64::NAN, 0.0],
+                radius: 2.0,
+            },
+            Area::Disc {
+                center: [1e300, -1e300],
+                radius: f64::INFINITY,
+            },
             Area::Rect([9.0, 9.0, -9.0, f64::NAN]),
             Area::Polygon(Vec::new()),
             Area::Polygon(vec![[f64::INFINITY, 1.0]; 3]),

@@ -111,7 +111,8 @@ impl ClipJudge {
             },
             Shown::Answer(names) => *self.answers.entry(names.clone()).or_default() += 1,
             Shown::Route(trail) => {
-                let steady = trail.clean && self.longest.as_ref().is_none_or(|old| grows(old, trail));
+                let steady =
+                    trail.clean && self.longest.as_ref().is_none_or(|old| grows(old, trail));
                 self.steady += usize::from(steady);
                 let longer = |old: &Trail| trail.path.len() >= old.path.len();
                 if steady && self.longest.as_ref().is_none_or(longer) {
@@ -139,7 +140,10 @@ impl ClipJudge {
         };
         let other: usize = match &shown {
             Shown::Answer(names) => {
-                let strays = self.answers.iter().filter(|(seen, _)| !leads_to(seen, names));
+                let strays = self
+                    .answers
+                    .iter()
+                    .filter(|(seen, _)| !leads_to(seen, names));
                 strays.map(|(_, count)| count).sum()
             }
             _ => self.answers.values().sum(),
@@ -163,7 +167,11 @@ impl ClipJudge {
             (Outcome::Correct, format!("last frame: {}", last.reason))
         };
         let correct = outcome == Outcome::Correct;
-        let score = if correct { 1.0 } else { 0.8 * last.score() * progress };
+        let score = if correct {
+            1.0
+        } else {
+            0.8 * last.score() * progress
+        };
         let (best_at, best) = self.best.map_or((0, None), |(at, best)| (at, Some(best)));
         let measures = [
             ("camera_drift", self.drift),
@@ -181,7 +189,9 @@ impl ClipJudge {
             final_frame: Some(last),
             best_frame: best,
             best_at,
-            measures: measures.map(|(name, value)| (name.to_owned(), value)).into(),
+            measures: measures
+                .map(|(name, value)| (name.to_owned(), value))
+                .into(),
         }
     }
 }
@@ -196,5 +206,7 @@ fn grows(old: &Trail, new: &Trail) -> bool {
 
 /// Whether every place that is filled has what the last frame has there.
 fn leads_to(seen: &[Option<String>], last: &[Option<String>]) -> bool {
-    seen.iter().zip(last).all(|(seen, last)| seen.is_none() || seen == last)
+    seen.iter()
+        .zip(last)
+        .all(|(seen, last)| seen.is_none() || seen == last)
 }

@@ -65,10 +65,15 @@ impl Reference {
         let pixels = slack.chunks_exact_mut(3).zip(ink.chunks_exact_mut(3));
         for (at, (slack, ink)) in pixels.enumerate() {
             let at = 3 * at..3 * at + 3;
-            let contrast = [0, 1, 2].map(|channel| soft[at.start + channel].abs_diff(page[channel]));
+            let contrast =
+                [0, 1, 2].map(|channel| soft[at.start + channel].abs_diff(page[channel]));
             let flat = at.clone().all(|at| wide[1][at] - wide[0][at] <= FLAT);
             let same = at.clone().all(|at| bytes[at].abs_diff(solved[at]) <= FLAT);
-            ink.fill(if contrast.iter().any(|part| *part > INK) && same { 255 } else { 0 });
+            ink.fill(if contrast.iter().any(|part| *part > INK) && same {
+                255
+            } else {
+                0
+            });
             for (slack, contrast) in slack.iter_mut().zip(contrast) {
                 *slack = match flat {
                     true => 32,
@@ -101,7 +106,9 @@ impl Reference {
     /// How much redder every pixel is than the puzzle near it.
     pub(super) fn new_red(&self, picture: &RgbImage) -> Vec<u8> {
         let pixels = picture.as_raw().chunks_exact(3).zip(&self.red);
-        pixels.map(|(pixel, was)| redness(pixel).saturating_sub(*was)).collect()
+        pixels
+            .map(|(pixel, was)| redness(pixel).saturating_sub(*was))
+            .collect()
     }
 
     /// Counts changes outside [`FREE`] regions, the regions `except`, and pixels where `skip` is
@@ -131,7 +138,10 @@ impl Reference {
             }
         }
         let share = |at: usize| counts[at] as f64 / totals[at].max(1) as f64;
-        Changes { lost: share(0), added: share(1) }
+        Changes {
+            lost: share(0),
+            added: share(1),
+        }
     }
 
     /// Not 0 where a channel changed.
@@ -140,7 +150,11 @@ impl Reference {
         let bytes = picture.as_raw();
         let (least, most) = (least3(bytes, row, 3), most3(bytes, row, 3));
         let mut changed = vec![0; bytes.len()];
-        let references = self.low.iter().zip(&self.high).zip(self.soft.iter().zip(&self.slack));
+        let references = self
+            .low
+            .iter()
+            .zip(&self.high)
+            .zip(self.soft.iter().zip(&self.slack));
         let seen = bytes.iter().zip(least.iter().zip(&most));
         let all = changed.iter_mut().zip(&self.ink).zip(references).zip(seen);
         for (((to, ink), ((low, high), (soft, slack))), (here, (least, most))) in all {

@@ -2,6 +2,8 @@
 
 use image::RgbImage;
 
+use super::pixels::ninth;
+
 /// A grey picture.
 pub(super) struct Gray {
     pub(super) width: usize,
@@ -13,7 +15,9 @@ pub(super) struct Gray {
 const COARSEST: usize = 24;
 const LEVELS: usize = 4;
 
-/// The picture in grey, then at half the size, and so on.
+/// The picture in grey, then at half the size, and so on; each softened.
+///
+/// Sharp edges land differently on the grid at every size; soft ones can be compared.
 pub(super) fn pyramid(picture: &RgbImage) -> Vec<Gray> {
     let luma = |pixel: &[u8]| {
         let [red, green, blue] = [0, 1, 2].map(|at| u16::from(pixel[at]));
@@ -30,6 +34,7 @@ pub(super) fn pyramid(picture: &RgbImage) -> Vec<Gray> {
     {
         levels.push(last.half());
     }
+    levels.iter_mut().for_each(Gray::soften);
     levels
 }
 
@@ -45,7 +50,33 @@ impl Gray {
                 ((sum + 2) >> 2) as u8
             }));
         }
-        Self { width, height, pixels }
+        Self {
+            width,
+            height,
+            pixels,
+        }
+    }
+
+    /// Mean of the 3x3 neighbourhood.
+    fn soften(&mut self) {
+        let (row, height) = (self.width, self.height);
+        if row < 3 || height < 3 {
+            return;
+        }
+        let mut sums: Vec<u16> = self.pixels.iter().map(|value| 3 * u16::from(*value)).collect();
+        for (out, line) in sums.chunks_exact_mut(row).zip(self.pixels.chunks_exact(row)) {
+            for (to, three) in out[1..row - 1].iter_mut().zip(line.windows(3)) {
+                *to = u16::from(three[0]) + u16::from(three[1]) + u16::from(three[2]);
+            }
+        }
+        let line = |at: usize| &sums[at * row..(at + 1) * row];
+        for (at, out) in self.pixels.chunks_exact_mut(row).enumerate() {
+            let (above, here) = (line(at.saturating_sub(1)), line(at));
+            let below = line((at + 1).min(height - 1));
+            for (to, ((a, b), c)) in out.iter_mut().zip(above.iter().zip(here).zip(below)) {
+                *to = ninth(a + b + c);
+            }
+        }
     }
 
     /// Value at a point (pixel centres at whole numbers), mixed from four pixels; `None` beyond
@@ -84,7 +115,11 @@ const GRID: usize = 14;
 ///
 /// A place is left alone when puzzle and solution agree on it.
 pub(super) fn places(puzzle: &[Gray], solution: &[Gray]) -> Vec<Vec<Place>> {
-    puzzle.iter().zip(solution).map(|(a, b)| level_places(a, b)).collect()
+    puzzle
+        .iter()
+        .zip(solution)
+        .map(|(a, b)| level_places(a, b))
+        .collect()
 }
 
 fn level_places(puzzle: &Gray, solution: &Gray) -> Vec<Place> {
@@ -98,7 +133,11 @@ fn level_places(puzzle: &Gray, solution: &Gray) -> Vec<Place> {
             let across = puzzle.pixels[at + 1].abs_diff(puzzle.pixels[at - 1]);
             let down = puzzle.pixels[at + row].abs_diff(puzzle.pixels[at - row]);
             if across.max(down) >= EDGE && same(at) {
-                let list = if across >= down { &mut upright } else { &mut level };
+                let list = if across >= down {
+                    &mut upright
+                } else {
+                    &mut level
+                };
                 list.push(at);
             }
         }

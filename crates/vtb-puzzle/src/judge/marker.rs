@@ -94,7 +94,12 @@ impl Markers {
         }
         // An outline of three tenths of the radius, as drawn by our own solutions.
         let ring = std::f64::consts::PI * rule.radius * rule.radius * 0.51;
-        let markers = Self { options: options.to_vec(), answer, pixels, ring };
+        let markers = Self {
+            options: options.to_vec(),
+            answer,
+            pixels,
+            ring,
+        };
         Ok((markers, region))
     }
 
@@ -105,7 +110,10 @@ impl Markers {
         }
         let area = |sum: u32| f64::from(sum) / f64::from(FULL) / self.ring;
         let least = 0.25 / SECTORS as f64;
-        let round = sums[..SECTORS].iter().filter(|sum| area(**sum) >= least).count();
+        let round = sums[..SECTORS]
+            .iter()
+            .filter(|sum| area(**sum) >= least)
+            .count();
         Mark {
             area: area(sums.iter().sum()),
             round: round as f64 / SECTORS as f64,
@@ -114,13 +122,20 @@ impl Markers {
 
     pub(super) fn judge(&self, reference: &Reference, picture: &image::RgbImage) -> Reading {
         let red = reference.new_red(picture);
-        let marks: Vec<_> = (0..self.pixels.len()).map(|at| self.mark(at, &red)).collect();
+        let marks: Vec<_> = (0..self.pixels.len())
+            .map(|at| self.mark(at, &red))
+            .collect();
         let mut order: Vec<_> = (0..marks.len()).collect();
         order.sort_by(|a, b| marks[*b].strength().total_cmp(&marks[*a].strength()));
         let best = order.first().copied().unwrap_or(0);
         let strength = |rank: usize| order.get(rank).map_or(0.0, |at| marks[*at].strength());
         let all: u64 = red.iter().map(|value| u64::from(weight(*value))).sum();
-        let own: u64 = self.pixels.iter().flatten().map(|&(at, _)| u64::from(weight(red[at as usize]))).sum();
+        let own: u64 = self
+            .pixels
+            .iter()
+            .flatten()
+            .map(|&(at, _)| u64::from(weight(red[at as usize])))
+            .sum();
         let elsewhere = (all - own) as f64 / f64::from(FULL) / red.len().max(1) as f64;
         let marked = marks.get(best).is_some_and(|mark| mark.is_clear());
         let winner = marked.then_some(best as u8 + 1);
@@ -151,7 +166,11 @@ impl Markers {
         elsewhere: f64,
         changes: Changes,
     ) -> PictureVerdict {
-        let clear: Vec<_> = order.iter().copied().filter(|at| marks[*at].is_clear()).collect();
+        let clear: Vec<_> = order
+            .iter()
+            .copied()
+            .filter(|at| marks[*at].is_clear())
+            .collect();
         let Some(&best) = clear.first() else {
             return PictureVerdict::invalid("no marker is marked");
         };
@@ -173,10 +192,16 @@ impl Markers {
         }
         if elsewhere > RED_ELSEWHERE {
             let share = 100.0 * elsewhere;
-            return wrong(format!("{} is marked, but {share:.1} % of the picture is red beside the markers", name(best)));
+            return wrong(format!(
+                "{} is marked, but {share:.1} % of the picture is red beside the markers",
+                name(best)
+            ));
         }
         if changes.preservation() < PRESERVED {
-            return wrong(format!("{} is marked, but the rest of the picture was changed", name(best)));
+            return wrong(format!(
+                "{} is marked, but the rest of the picture was changed",
+                name(best)
+            ));
         }
         let reason = format!("{} is marked and is the answer", name(best));
         PictureVerdict::new(Outcome::Correct, parsed, reason)
@@ -195,8 +220,12 @@ fn distance(a: [f64; 2], b: [f64; 2]) -> f64 {
 /// Middles and distances of the pixels within `reach` of `center`.
 fn disc(center: [f64; 2], reach: f64, size: [u32; 2]) -> Vec<(f64, f64, f64)> {
     let range = |axis: usize| {
-        let low = (center[axis] - reach).floor().clamp(0.0, f64::from(size[axis])) as u32;
-        let high = (center[axis] + reach).ceil().clamp(0.0, f64::from(size[axis])) as u32;
+        let low = (center[axis] - reach)
+            .floor()
+            .clamp(0.0, f64::from(size[axis])) as u32;
+        let high = (center[axis] + reach)
+            .ceil()
+            .clamp(0.0, f64::from(size[axis])) as u32;
         low..high
     };
     let mut found = Vec::new();

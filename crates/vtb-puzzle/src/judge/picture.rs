@@ -162,9 +162,17 @@ impl PictureJudge {
 
     /// Reads a picture; also tells where the puzzle lies in it. `hint` is where to look first.
     pub(super) fn read(&self, picture: &RgbImage, hint: Option<Map>) -> (Reading, Option<Map>) {
-        let Some(Aligned { picture, map, residual }) = self.anchors.align(picture, hint) else {
+        let Some(Aligned {
+            picture,
+            map,
+            residual,
+        }) = self.anchors.align(picture, hint)
+        else {
             let reason = "the picture does not show this puzzle: its size fits in no way";
-            return (Reading::new(PictureVerdict::invalid(reason), Shown::Refused), None);
+            return (
+                Reading::new(PictureVerdict::invalid(reason), Shown::Refused),
+                None,
+            );
         };
         let mut reading = match &self.rule {
             Layout::Marker(markers) => markers.judge(&self.reference, &picture),

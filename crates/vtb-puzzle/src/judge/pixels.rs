@@ -42,6 +42,11 @@ pub(super) fn most3(bytes: &[u8], row: usize, channels: usize) -> Vec<u8> {
     window3(bytes, row, channels, Ord::max)
 }
 
+/// A ninth, rounded: 7282 is 65536 / 9.
+pub(super) fn ninth(sum: u16) -> u8 {
+    ((u32::from(sum) * 7282 + 32768) >> 16) as u8
+}
+
 /// Mean of the 3x3 neighbourhood, channel by channel; edges repeat.
 pub(super) fn soften(picture: &RgbImage) -> Vec<u8> {
     let row = picture.width() as usize * 3;
@@ -64,8 +69,7 @@ pub(super) fn soften(picture: &RgbImage) -> Vec<u8> {
         let (above, here) = (line(at.saturating_sub(1)), line(at));
         let below = line((at + 1).min(height - 1));
         for (to, ((a, b), c)) in out.iter_mut().zip(above.iter().zip(here).zip(below)) {
-            // Ninths, rounded: 7282 is 65536 / 9.
-            *to = ((u32::from(a + b + c) * 7282 + 32768) >> 16) as u8;
+            *to = ninth(a + b + c);
         }
     }
     soft
@@ -118,7 +122,11 @@ mod tests {
 
     fn sample() -> RgbImage {
         RgbImage::from_fn(9, 7, |x, y| {
-            Rgb([(x * 31 + y * 7) as u8, (x * y * 5) as u8, 255 - (y * 30) as u8])
+            Rgb([
+                (x * 31 + y * 7) as u8,
+                (x * y * 5) as u8,
+                255 - (y * 30) as u8,
+            ])
         })
     }
 
@@ -134,7 +142,10 @@ mod tests {
     fn windows_agree_with_the_plain_definition() {
         let picture = sample();
         let row = 27;
-        let (least, most) = (least3(picture.as_raw(), row, 3), most3(picture.as_raw(), row, 3));
+        let (least, most) = (
+            least3(picture.as_raw(), row, 3),
+            most3(picture.as_raw(), row, 3),
+        );
         let soft = soften(&picture);
         for (x, y, _) in picture.enumerate_pixels() {
             for channel in 0..3 {
@@ -171,7 +182,13 @@ mod tests {
 
     #[test]
     fn the_page_is_the_commonest_colour() {
-        let pixels = (0..90).map(|at| if at % 3 == 0 { [9, 9, 9] } else { [250, 251, 252] });
+        let pixels = (0..90).map(|at| {
+            if at % 3 == 0 {
+                [9, 9, 9]
+            } else {
+                [250, 251, 252]
+            }
+        });
         assert_eq!(page_color(pixels), [250, 251, 252]);
         assert_eq!(page_color(std::iter::empty()), [0, 0, 0]);
     }

@@ -20,7 +20,10 @@ pub(super) struct Map {
 }
 
 impl Map {
-    const IDENTITY: Self = Self { scale: [1.0; 2], shift: [0.0; 2] };
+    const IDENTITY: Self = Self {
+        scale: [1.0; 2],
+        shift: [0.0; 2],
+    };
 
     /// Takes the puzzle's rectangle `from` to the picture's rectangle `to`.
     fn between(from: [f64; 4], to: [f64; 4]) -> Self {
@@ -78,6 +81,8 @@ impl Map {
 const MAX_STRETCH: f64 = 1.4;
 /// A mean difference at which no other explanation is looked for.
 const GOOD: f64 = 5.0;
+/// By how much another explanation must better the simplest one.
+const BETTER: f64 = 0.8;
 /// The difference of one place is cut here, so that edits do not pull the picture about.
 const CAP: f32 = 96.0;
 const OUTSIDE: f32 = 64.0;
@@ -130,7 +135,10 @@ impl Anchors {
             true => Cow::Owned(shrink(picture, by as u32)),
             false => Cow::Borrowed(picture),
         };
-        let search = Search { anchors: self, levels: pyramid(&small) };
+        let search = Search {
+            anchors: self,
+            levels: pyramid(&small),
+        };
         let whole = [small.width(), small.height()].map(f64::from);
         let hint = hint.map(|map| map_times(map, 1.0 / by));
         let (map, residual) = self.find(&search, &small, whole, hint)?;
@@ -142,7 +150,11 @@ impl Anchors {
             true => small,
             false => Cow::Owned(resample(&small, &map, self.size)),
         };
-        Some(Aligned { picture, map: map_times(map, by), residual })
+        Some(Aligned {
+            picture,
+            map: map_times(map, by),
+            residual,
+        })
     }
 
     fn find(
@@ -160,19 +172,24 @@ impl Anchors {
         }
         let full = [0.0, 0.0, self.size()[0], self.size()[1]];
         let stretched = Map::between(full, [0.0, 0.0, whole[0], whole[1]]);
+        let mut known: Option<(Map, f64)> = None;
         for start in hint.into_iter().chain([stretched]).filter(Map::is_sane) {
             let found = search.descend(start, search.top(), 0);
             if found.1 <= GOOD {
                 return Some(found);
             }
+            if known.is_none_or(|known| found.1 < known.1) {
+                known = Some(found);
+            }
         }
         let middle = search.top().saturating_sub(1);
-        let starts = self.explanations(picture, full, whole);
-        let rough = starts.into_iter().chain(hint).chain([stretched]).filter(Map::is_sane);
-        let best = rough
-            .map(|start| search.descend(start, search.top(), middle))
-            .min_by(|a, b| a.1.total_cmp(&b.1))?;
-        Some(search.descend(best.0, middle, 0)).filter(|(map, _)| map.is_sane())
+        let starts = self.explanations(picture, full, whole).into_iter().filter(Map::is_sane);
+        let rough = starts.map(|start| search.descend(start, search.top(), middle));
+        let other = rough.min_by(|a, b| a.1.total_cmp(&b.1));
+        let other = other.map(|(map, _)| search.descend(map, middle, 0));
+        // The simple explanation stands unless another one is clearly better.
+        let better = |other: &(Map, f64)| known.is_none_or(|known| other.1 < BETTER * known.1);
+        other.filter(better).or(known).filter(|(map, _)| map.is_sane())
     }
 
     /// Ways in which a picture of this size may hold the puzzle.
@@ -191,7 +208,10 @@ impl Anchors {
             even(ratio[0].min(ratio[1]), 0.0),
             even(ratio[0].max(ratio[1]), 0.5),
         ];
-        if [0, 1].iter().all(|axis| (whole[*axis] - size[*axis]).abs() <= 64.0) {
+        if [0, 1]
+            .iter()
+            .all(|axis| (whole[*axis] - size[*axis]).abs() <= 64.0)
+        {
             maps.extend([even(1.0, 0.5), even(1.0, 0.0)]);
         }
         maps
@@ -217,7 +237,12 @@ impl Search<'_> {
 
     /// Mean difference at the places of a level.
     fn score(&self, map: &Map, level: usize) -> f64 {
-        let Some(places) = self.anchors.places.get(level).filter(|list| !list.is_empty()) else {
+        let Some(places) = self
+            .anchors
+            .places
+            .get(level)
+            .filter(|list| !list.is_empty())
+        else {
             return 0.0;
         };
         // The level of the picture that is about as sharp.
@@ -228,11 +253,14 @@ impl Search<'_> {
         };
         let unit = f64::from(1u32 << level) / f64::from(1u32 << other);
         let scale = map.scale.map(|part| (part * unit) as f32);
-        let shift = map.shift.map(|part| (part / f64::from(1u32 << other)) as f32);
+        let shift = map
+            .shift
+            .map(|part| (part / f64::from(1u32 << other)) as f32);
         let difference = |place: &Place| {
             let x = scale[0] * (place.x + 0.5) + shift[0] - 0.5;
             let y = scale[1] * (place.y + 0.5) + shift[1] - 0.5;
-            gray.at(x, y).map_or(OUTSIDE, |value| (value - place.value).abs().min(CAP))
+            gray.at(x, y)
+                .map_or(OUTSIDE, |value| (value - place.value).abs().min(CAP))
         };
         let sum: f32 = places.iter().map(difference).sum();
         f64::from(sum) / places.len() as f64
@@ -291,7 +319,11 @@ fn trim(picture: &RgbImage) -> [f64; 4] {
     let column = |x: u32, corner: (u32, u32)| (top..bottom).all(|y| near((x, y), corner));
     let left = (0..width).take_while(|x| column(*x, (0, top))).count() as u32;
     let corner = (width - 1, bottom - 1);
-    let right = width - (left..width).rev().take_while(|x| column(*x, corner)).count() as u32;
+    let right = width
+        - (left..width)
+            .rev()
+            .take_while(|x| column(*x, corner))
+            .count() as u32;
     match left < right {
         true => [left, top, right, bottom].map(f64::from),
         false => [0.0, 0.0, f64::from(width), f64::from(height)],

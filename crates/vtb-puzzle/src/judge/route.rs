@@ -70,7 +70,9 @@ pub(super) struct Line {
 impl Line {
     fn new(redness: &[u8], row: usize) -> Option<Self> {
         let mut counts = [0usize; 256];
-        redness.iter().for_each(|&value| counts[usize::from(value)] += 1);
+        redness
+            .iter()
+            .for_each(|&value| counts[usize::from(value)] += 1);
         let tinged: usize = counts[usize::from(TINGE)..].iter().sum();
         if tinged < LEAST_RED {
             return None;
@@ -91,7 +93,13 @@ impl Line {
         let (area, inner) = (count(&red), count(&core));
         // A line of width w has two pixels of rim for w of area.
         let width = 2.0 * area as f64 / (area - inner).max(1) as f64;
-        Some(Self { near: most3(&red, row, 1), red, core, area, width })
+        Some(Self {
+            near: most3(&red, row, 1),
+            red,
+            core,
+            area,
+            width,
+        })
     }
 }
 
@@ -110,7 +118,11 @@ impl Routes {
         }
         let ids = graph.cells().to_vec();
         let number = |id: CellId| ids.binary_search(&id).map_or(0, |at| at as u32 + 1);
-        let cells: Vec<u32> = rule.cells.iter().map(|cell| cell.map_or(0, number)).collect();
+        let cells: Vec<u32> = rule
+            .cells
+            .iter()
+            .map(|cell| cell.map_or(0, number))
+            .collect();
         let mut areas = vec![0; ids.len() + 1];
         cells.iter().for_each(|&cell| areas[cell as usize] += 1);
         let start = number(graph.start());
@@ -119,8 +131,14 @@ impl Routes {
             return Err(fault("start or goal has no place in the picture"));
         }
         let within = |at: &usize| cells[*at] == start;
-        let start_pixels = (0..cells.len()).filter(within).map(|at| at as u32).collect();
-        let open: Vec<u8> = cells.iter().map(|cell| if *cell == 0 { 0 } else { 255 }).collect();
+        let start_pixels = (0..cells.len())
+            .filter(within)
+            .map(|at| at as u32)
+            .collect();
+        let open: Vec<u8> = cells
+            .iter()
+            .map(|cell| if *cell == 0 { 0 } else { 255 })
+            .collect();
         let close = most3(&most3(&open, width, 1), width, 1);
         let middle = |id: &CellId| rule.centers.get(id).copied().unwrap_or([0.0; 2]);
         Ok(Self {
@@ -142,8 +160,10 @@ impl Routes {
 
     pub(super) fn judge(&self, reference: &Reference, picture: &RgbImage) -> Reading {
         let redness = reference.new_red(picture);
-        let tinged: Vec<u8> =
-            redness.iter().map(|&value| if value >= TINGE { 255 } else { 0 }).collect();
+        let tinged: Vec<u8> = redness
+            .iter()
+            .map(|&value| if value >= TINGE { 255 } else { 0 })
+            .collect();
         // What red bleeds into is not held against the rest of the picture.
         let skip = most3(&most3(&tinged, self.width, 1), self.width, 1);
         let changes = reference.changes(picture, None, Some(&skip));
@@ -155,25 +175,40 @@ impl Routes {
             return Reading::nothing(verdict, changes);
         };
         let walk = Walk::along(self, &line, self.rules.allow_repeats);
-        let path: Vec<CellId> = walk.path.iter().map(|cell| self.ids[*cell as usize - 1]).collect();
+        let path: Vec<CellId> = walk
+            .path
+            .iter()
+            .map(|cell| self.ids[*cell as usize - 1])
+            .collect();
         let on_walls = self.on_walls(&line);
         let fault = self.fault(&line, &walk, &path, &on_walls);
         let check = check_path(&self.graph, &path, self.rules);
         let legal = check.prefix_valid_len == path.len();
-        let trail = Trail { path: path.clone(), area: line.area, clean: legal && fault.is_none() };
+        let trail = Trail {
+            path: path.clone(),
+            area: line.area,
+            clean: legal && fault.is_none(),
+        };
 
         let preserved = changes.preservation();
         let (outcome, reason) = match (fault, check.fault, check.first_error_index) {
             (Some(reason), _, _) => (Outcome::Wrong, reason),
             (None, Some(PathFault::StopsShort), _) => {
                 let last = path.last().copied().unwrap_or(self.graph.start());
-                (Outcome::Wrong, format!("the line ends in cell {last}, before the goal"))
+                (
+                    Outcome::Wrong,
+                    format!("the line ends in cell {last}, before the goal"),
+                )
             }
             (None, Some(kind), Some(at)) => (Outcome::Wrong, kind.describe(&path, at)),
-            _ if preserved < PRESERVED => {
-                (Outcome::Wrong, "the rest of the picture was changed".to_owned())
-            }
-            _ => (Outcome::Correct, format!("a legal route of {} cells", path.len())),
+            _ if preserved < PRESERVED => (
+                Outcome::Wrong,
+                "the rest of the picture was changed".to_owned(),
+            ),
+            _ => (
+                Outcome::Correct,
+                format!("a legal route of {} cells", path.len()),
+            ),
         };
         let parsed = (path.len() > 1).then(|| format!("{path:?}"));
         let mut verdict = PictureVerdict::new(outcome, parsed, reason);
@@ -183,7 +218,10 @@ impl Routes {
         for (name, value) in [
             ("cell_f1", overlap),
             ("wall_red", wall),
-            ("off_path_red", walk.stray_area as f64 / line.area.max(1) as f64),
+            (
+                "off_path_red",
+                walk.stray_area as f64 / line.area.max(1) as f64,
+            ),
             ("corridor_red", self.corridor_share(&walk)),
             ("line_width", line.width),
             ("legal_prefix", check.prefix_valid_len as f64),
@@ -200,13 +238,7 @@ impl Routes {
     }
 
     /// The first thing wrong with the drawing itself; whether its path is legal is not asked here.
-    fn fault(
-        &self,
-        line: &Line,
-        walk: &Walk,
-        path: &[CellId],
-        walls: &OnWalls,
-    ) -> Option<String> {
+    fn fault(&self, line: &Line, walk: &Walk, path: &[CellId], walls: &OnWalls) -> Option<String> {
         if self.corridor_share(walk) > FLOOD {
             return Some("the maze is flooded with red, no line can be told".to_owned());
         }
@@ -225,9 +257,15 @@ impl Routes {
             };
             return Some(format!("cell {cell} has red that does not belong to {way}"));
         }
-        let thick = walk.path.iter().filter(|cell| ![self.start, self.goal].contains(cell));
+        let thick = walk
+            .path
+            .iter()
+            .filter(|cell| ![self.start, self.goal].contains(cell));
         let (red, area) = thick.fold((0u32, 0u32), |(red, area), cell| {
-            (red + walk.red[*cell as usize], area + self.areas[*cell as usize])
+            (
+                red + walk.red[*cell as usize],
+                area + self.areas[*cell as usize],
+            )
         });
         if f64::from(red) > THICK * f64::from(area.max(1)) {
             return Some("the line fills its cells from wall to wall".to_owned());
@@ -236,7 +274,11 @@ impl Routes {
     }
 
     fn on_walls(&self, line: &Line) -> OnWalls {
-        let mut found = OnWalls { area: 0, deep: 0, first: 0 };
+        let mut found = OnWalls {
+            area: 0,
+            deep: 0,
+            first: 0,
+        };
         for (at, _) in line.core.iter().enumerate().filter(|(_, core)| **core != 0) {
             if self.cells[at] != 0 {
                 continue;
@@ -289,10 +331,16 @@ struct OnWalls {
 fn hidden(puzzle: &RgbImage, cells: &[u32]) -> Vec<u8> {
     const CONTRAST: u8 = 48;
     let colors = || puzzle.pixels().map(|pixel| pixel.0).zip(cells);
-    let floor = page_color(colors().filter(|(_, cell)| **cell != 0).map(|(color, _)| color));
+    let floor = page_color(
+        colors()
+            .filter(|(_, cell)| **cell != 0)
+            .map(|(color, _)| color),
+    );
     let differs = |color: [u8; 3]| (0..3).any(|at| color[at].abs_diff(floor[at]) > CONTRAST);
     let is_hidden = |(color, cell): ([u8; 3], &u32)| *cell != 0 && differs(color);
-    colors().map(|pixel| if is_hidden(pixel) { 255 } else { 0 }).collect()
+    colors()
+        .map(|pixel| if is_hidden(pixel) { 255 } else { 0 })
+        .collect()
 }
 
 /// Names of cells by pairs, with how many pixels of red run on between them.

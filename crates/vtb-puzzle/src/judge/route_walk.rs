@@ -47,7 +47,9 @@ impl Walk {
             let slip = (line.width * line.width).min(SLIP_SHARE * f64::from(routes.areas[cell]));
             f64::from(red[cell]) > slip.max(SLIP_LEAST)
         };
-        let is_visited: Vec<bool> = (0..red.len()).map(|cell| cell != 0 && holds(cell)).collect();
+        let is_visited: Vec<bool> = (0..red.len())
+            .map(|cell| cell != 0 && holds(cell))
+            .collect();
         let crossings = crossings(routes, line);
         let counts = |cell: u32| is_visited[cell as usize] || cell == routes.goal;
         let next = |cell: u32, before: Option<u32>| -> Vec<u32> {
@@ -60,18 +62,30 @@ impl Walk {
             true => (shortest(routes, &next), None),
             false => follow(routes, &next),
         };
-        let visited: Vec<u32> = (1..red.len() as u32).filter(|cell| is_visited[*cell as usize]).collect();
+        let visited: Vec<u32> = (1..red.len() as u32)
+            .filter(|cell| is_visited[*cell as usize])
+            .collect();
         let joined = |cell: &u32| match allow_repeats {
             true => !next(*cell, None).is_empty(),
             false => path.contains(cell),
         };
-        let stray = visited.iter().copied().find(|cell| *cell != routes.start && !joined(cell));
+        let stray = visited
+            .iter()
+            .copied()
+            .find(|cell| *cell != routes.start && !joined(cell));
         let off_path = (1..red.len() as u32).filter(|cell| !path.contains(cell));
         let stray_area = off_path.map(|cell| red[cell as usize]).sum();
         if fault.is_none() && stray.is_none() {
             fault = broken(routes, line, &path);
         }
-        Self { path, red, visited, stray, stray_area, fault }
+        Self {
+            path,
+            red,
+            visited,
+            stray,
+            stray_area,
+            fault,
+        }
     }
 }
 
@@ -110,7 +124,10 @@ fn crossings(routes: &Routes, line: &Line) -> Crossings {
 }
 
 /// Cell by cell from the start while there is one way on.
-fn follow(routes: &Routes, next: &impl Fn(u32, Option<u32>) -> Vec<u32>) -> (Vec<u32>, Option<String>) {
+fn follow(
+    routes: &Routes,
+    next: &impl Fn(u32, Option<u32>) -> Vec<u32>,
+) -> (Vec<u32>, Option<String>) {
     let name = |cell: u32| routes.ids[cell as usize - 1];
     let mut seen = vec![false; routes.areas.len()];
     let mut path = vec![routes.start];
@@ -196,7 +213,8 @@ fn broken(routes: &Routes, line: &Line, path: &[u32]) -> Option<String> {
             (at + width < count).then_some(at + width),
         ];
         for to in around.into_iter().flatten() {
-            let runs_on = routes.cells[at] == routes.cells[to] || line.near[at] | line.near[to] != 0;
+            let runs_on =
+                routes.cells[at] == routes.cells[to] || line.near[at] | line.near[to] != 0;
             if !seen[to] && runs_on && is_on(to) {
                 seen[to] = true;
                 stack.push(to);
@@ -205,5 +223,8 @@ fn broken(routes: &Routes, line: &Line, path: &[u32]) -> Option<String> {
     }
     let missing = path.iter().position(|cell| !reached[*cell as usize])?;
     let before = path[missing.saturating_sub(1)];
-    Some(format!("the line is broken in cell {}", routes.ids[before as usize - 1]))
+    Some(format!(
+        "the line is broken in cell {}",
+        routes.ids[before as usize - 1]
+    ))
 }

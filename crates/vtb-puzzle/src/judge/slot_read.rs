@@ -60,7 +60,10 @@ enum Content {
     /// Colours of the choices, then of the puzzle if that is none of them.
     Color { core: Vec<u32>, colors: Vec<Rgb> },
     /// Softened bytes of the choices within the place, then of the puzzle likewise.
-    Drawing { patches: Vec<Vec<u8>>, telling: Vec<u32> },
+    Drawing {
+        patches: Vec<Vec<u8>>,
+        telling: Vec<u32>,
+    },
 }
 
 impl Place {
@@ -82,7 +85,10 @@ impl Place {
                 }
                 let names = colors.iter().map(|color| hex(*color)).collect();
                 let (before, _) = flat_color(puzzle.as_raw(), &core);
-                if colors.iter().all(|color| color_difference(*color, before) > 2.0) {
+                if colors
+                    .iter()
+                    .all(|color| color_difference(*color, before) > 2.0)
+                {
                     colors.push(before);
                 }
                 (names, 0, Content::Color { core, colors })
@@ -95,8 +101,10 @@ impl Place {
                 let cut = |soft: &[u8]| -> Vec<u8> {
                     pixels.iter().flat_map(|at| pixel(soft, *at)).collect()
                 };
-                let mut patches: Vec<_> =
-                    choices.iter().map(|(_, picture)| cut(&soften(picture))).collect();
+                let mut patches: Vec<_> = choices
+                    .iter()
+                    .map(|(_, picture)| cut(&soften(picture)))
+                    .collect();
                 let before = cut(soft_puzzle);
                 if patches.iter().all(|patch| differing(patch, &before) > 0) {
                     patches.push(before);
@@ -106,7 +114,13 @@ impl Place {
                 (names, *right, Content::Drawing { patches, telling })
             }
         };
-        Ok(Self { name: slot.name.clone(), pixels, choices, right, content })
+        Ok(Self {
+            name: slot.name.clone(),
+            pixels,
+            choices,
+            right,
+            content,
+        })
     }
 
     /// Whether places of this kind are read from softened bytes.
@@ -124,13 +138,23 @@ impl Place {
             Content::Color { core, colors } => self.read_color(picture.as_raw(), core, colors),
             Content::Drawing { patches, telling } => {
                 let size = [picture.width(), picture.height()];
-                Drawings { place: self, patches, telling, size }.read(soft)
+                Drawings {
+                    place: self,
+                    patches,
+                    telling,
+                    size,
+                }
+                .read(soft)
             }
         }
     }
 
     fn named(&self, at: usize) -> Seen {
-        if at < self.choices.len() { Seen::Choice(at) } else { Seen::Untouched }
+        if at < self.choices.len() {
+            Seen::Choice(at)
+        } else {
+            Seen::Untouched
+        }
     }
 
     fn read_color(&self, bytes: &[u8], core: &[u32], colors: &[Rgb]) -> Found {
@@ -152,7 +176,10 @@ impl Place {
         } else {
             self.named(best)
         };
-        Found { seen, doubt: distance / second.max(1e-9) }
+        Found {
+            seen,
+            doubt: distance / second.max(1e-9),
+        }
     }
 }
 
@@ -169,7 +196,11 @@ impl Drawings<'_> {
         let seen: Vec<u8> = self.shifted(soft, [0, 0]);
         let found = self.compare(&seen);
         let settled = matches!(found.seen, Seen::Choice(_) | Seen::Untouched);
-        if settled { found } else { self.off_place(soft).unwrap_or(found) }
+        if settled {
+            found
+        } else {
+            self.off_place(soft).unwrap_or(found)
+        }
     }
 
     /// The place's bytes, taken from `by` pixels to the right and below.
@@ -177,20 +208,29 @@ impl Drawings<'_> {
         let [width, height] = self.size.map(|side| side as i32);
         let from = |at: &u32| {
             let (x, y) = (*at as i32 % width + by[0], *at as i32 / width + by[1]);
-            pixel(soft, (y.clamp(0, height - 1) * width + x.clamp(0, width - 1)) as u32)
+            pixel(
+                soft,
+                (y.clamp(0, height - 1) * width + x.clamp(0, width - 1)) as u32,
+            )
         };
         self.place.pixels.iter().flat_map(from).collect()
     }
 
     fn energy(&self, seen: &[u8], choice: usize) -> u64 {
         let at = self.telling.iter();
-        at.map(|at| u64::from(apart(&seen[*at as usize * 3..], &self.patches[choice][*at as usize * 3..])))
-            .sum()
+        at.map(|at| {
+            u64::from(apart(
+                &seen[*at as usize * 3..],
+                &self.patches[choice][*at as usize * 3..],
+            ))
+        })
+        .sum()
     }
 
     fn nearest(&self, seen: &[u8]) -> Vec<usize> {
-        let mut order: Vec<_> =
-            (0..self.patches.len()).map(|at| (self.energy(seen, at), at)).collect();
+        let mut order: Vec<_> = (0..self.patches.len())
+            .map(|at| (self.energy(seen, at), at))
+            .collect();
         order.sort_unstable();
         order.into_iter().map(|(_, at)| at).collect()
     }
@@ -229,7 +269,9 @@ impl Drawings<'_> {
 
     /// Whether much of the place has what no choice has.
     fn is_littered(&self, seen: &[u8], choice: usize) -> bool {
-        let pairs = seen.chunks_exact(3).zip(self.patches[choice].chunks_exact(3));
+        let pairs = seen
+            .chunks_exact(3)
+            .zip(self.patches[choice].chunks_exact(3));
         let strange = pairs.filter(|(a, b)| apart(a, b) > 180).count();
         strange as f64 > LITTER * self.place.pixels.len() as f64
     }
@@ -258,7 +300,10 @@ impl Drawings<'_> {
 
     fn least(&self, seen: &[u8]) -> u64 {
         let choices = 0..self.place.choices.len();
-        choices.map(|at| self.energy(seen, at)).min().unwrap_or(u64::MAX)
+        choices
+            .map(|at| self.energy(seen, at))
+            .min()
+            .unwrap_or(u64::MAX)
     }
 }
 
@@ -273,7 +318,10 @@ fn apart(a: &[u8], b: &[u8]) -> u32 {
 }
 
 fn differing(a: &[u8], b: &[u8]) -> usize {
-    a.iter().zip(b).filter(|(a, b)| a.abs_diff(**b) >= TELLING).count()
+    a.iter()
+        .zip(b)
+        .filter(|(a, b)| a.abs_diff(**b) >= TELLING)
+        .count()
 }
 
 /// Pixels at which some choices differ.

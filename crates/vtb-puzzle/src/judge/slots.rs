@@ -26,7 +26,9 @@ impl Slots {
     /// Lays out the rule; also returns the region of every pixel.
     pub(super) fn new(rule: &SlotRule, puzzle: &RgbImage) -> Result<(Self, Vec<u8>)> {
         if rule.slots.is_empty() {
-            return Err(PuzzleError::Picture("there are no places to fill".to_owned()));
+            return Err(PuzzleError::Picture(
+                "there are no places to fill".to_owned(),
+            ));
         }
         let soft = soften(puzzle);
         let places = rule
@@ -34,14 +36,27 @@ impl Slots {
             .iter()
             .map(|slot| Place::new(slot, puzzle, &soft))
             .collect::<Result<Vec<_>>>()?;
-        let given = places.iter().map(|place| place.is_given(puzzle, &soft)).collect();
+        let given = places
+            .iter()
+            .map(|place| place.is_given(puzzle, &soft))
+            .collect();
         let count = puzzle.width() as usize * puzzle.height() as usize;
         let mut region = vec![if rule.keeps_rest { 0 } else { FREE }; count];
-        places.iter().flat_map(|place| &place.pixels).for_each(|at| region[*at as usize] = FREE);
+        places
+            .iter()
+            .flat_map(|place| &place.pixels)
+            .for_each(|at| region[*at as usize] = FREE);
         // The edge of a place belongs to what is drawn in it.
         let row = puzzle.width() as usize;
         let region = most3(&most3(&region, row, 1), row, 1);
-        Ok((Self { places, given, keeps_rest: rule.keeps_rest }, region))
+        Ok((
+            Self {
+                places,
+                given,
+                keeps_rest: rule.keeps_rest,
+            },
+            region,
+        ))
     }
 
     pub(super) fn judge(&self, reference: &Reference, picture: &RgbImage) -> Reading {
@@ -53,20 +68,30 @@ impl Slots {
             true => soften(picture),
             false => Vec::new(),
         };
-        let found: Vec<_> = self.places.iter().map(|place| place.read(picture, &soft)).collect();
+        let found: Vec<_> = self
+            .places
+            .iter()
+            .map(|place| place.read(picture, &soft))
+            .collect();
         let (outcome, reason) = self.decide(&found);
-        let names: Vec<_> = found.iter().zip(&self.places).map(|(found, place)| {
-            match found.seen {
+        let names: Vec<_> = found
+            .iter()
+            .zip(&self.places)
+            .map(|(found, place)| match found.seen {
                 Seen::Choice(at) => Some(place.choices[at].clone()),
                 _ => None,
-            }
-        }).collect();
+            })
+            .collect();
         let parsed = names.iter().any(Option::is_some).then(|| {
             let text = names.iter().map(|name| name.as_deref().unwrap_or("?"));
             text.collect::<Vec<_>>().join(", ")
         });
         let mut verdict = PictureVerdict::new(outcome, parsed, reason);
-        let preserved = if self.keeps_rest { changes.preservation() } else { 1.0 };
+        let preserved = if self.keeps_rest {
+            changes.preservation()
+        } else {
+            1.0
+        };
         if verdict.correct && preserved < PRESERVED {
             let reason = "what was to be filled is right, but the rest of the picture was changed";
             verdict.overrule(Outcome::Wrong, reason.to_owned());
@@ -74,7 +99,10 @@ impl Slots {
         let share = self.right_share(&found);
         verdict.grade(share * preserved);
         verdict.note("slots_right", share);
-        verdict.note("doubt", found.iter().map(|found| found.doubt).fold(0.0, f64::max));
+        verdict.note(
+            "doubt",
+            found.iter().map(|found| found.doubt).fold(0.0, f64::max),
+        );
         verdict.note("preservation", preserved);
         Reading::of_places(verdict, names)
     }
@@ -84,7 +112,10 @@ impl Slots {
         let is_right = |(place, found): &(&Place, &Found)| found.seen == Seen::Choice(place.right);
         if all().all(|pair| is_right(&pair)) {
             let reason = match self.places.as_slice() {
-                [place] => format!("{} shows `{}`, which is right", place.name, place.choices[place.right]),
+                [place] => format!(
+                    "{} shows `{}`, which is right",
+                    place.name, place.choices[place.right]
+                ),
                 places => format!("all {} places are right", places.len()),
             };
             return (Outcome::Correct, reason);
@@ -102,23 +133,33 @@ impl Slots {
             let (outcome, reason) = match &found.seen {
                 Seen::Choice(at) => {
                     let right = &place.choices[place.right];
-                    (Outcome::Wrong, format!("{name} shows `{}`, not `{right}`", choice(*at)))
+                    (
+                        Outcome::Wrong,
+                        format!("{name} shows `{}`, not `{right}`", choice(*at)),
+                    )
                 }
                 Seen::Untouched => (Outcome::Wrong, format!("{name} was left as it was")),
                 Seen::Between(a, b) => {
                     let [a, b] = [choice(*a), choice(*b)];
-                    (Outcome::Ambiguous, format!("{name} lies between `{a}` and `{b}`"))
+                    (
+                        Outcome::Ambiguous,
+                        format!("{name} lies between `{a}` and `{b}`"),
+                    )
                 }
-                Seen::Strange(what) => {
-                    (Outcome::Invalid, format!("{name} shows {what}, which is none of the choices"))
-                }
+                Seen::Strange(what) => (
+                    Outcome::Invalid,
+                    format!("{name} shows {what}, which is none of the choices"),
+                ),
             };
             let rank = |outcome: Outcome| match outcome {
                 Outcome::Wrong => 2,
                 Outcome::Ambiguous => 1,
                 Outcome::Correct | Outcome::Invalid => 0,
             };
-            if worst.as_ref().is_none_or(|(known, _)| rank(outcome) > rank(*known)) {
+            if worst
+                .as_ref()
+                .is_none_or(|(known, _)| rank(outcome) > rank(*known))
+            {
                 worst = Some((outcome, reason));
             }
         }
