@@ -17,26 +17,28 @@ pub(super) fn pixels_of(area: &Area, [width, height]: [u32; 2]) -> Vec<u32> {
     found
 }
 
-/// The pixels well inside an area: an eighth of the way to the middle of a disc from its edge.
-pub(super) fn core_of(pixels: &[u32], [width, height]: [u32; 2]) -> Vec<u32> {
-    let mut mask = vec![0u8; width as usize * height as usize];
-    pixels.iter().for_each(|at| mask[*at as usize] = 1);
-    let rounds = (0.08 * (pixels.len() as f64).sqrt())
-        .round()
-        .clamp(1.0, 16.0) as usize;
+/// The pixels well inside an area: a seventh of the way to the middle of a disc from its edge.
+pub(super) fn core_of(pixels: &[u32], width: u32) -> Vec<u32> {
+    let place = |at: &u32| [at % width, at / width];
+    let edge = |axis: usize| {
+        let along = pixels.iter().map(move |at| place(at)[axis]);
+        (along.clone().min().unwrap_or(0), along.max().unwrap_or(0))
+    };
+    let ((left, right), (top, bottom)) = (edge(0), edge(1));
+    // One empty pixel all round, so that what lies at the picture's edge shrinks as well.
+    let row = (right - left + 3) as usize;
+    let local = |at: &u32| {
+        let [x, y] = place(at);
+        (y - top + 1) as usize * row + (x - left + 1) as usize
+    };
+    let mut mask = vec![0u8; row * (bottom - top + 3) as usize];
+    pixels.iter().for_each(|at| mask[local(at)] = 1);
+    let rounds = (0.08 * (pixels.len() as f64).sqrt()).round().clamp(1.0, 16.0) as usize;
     for _ in 0..rounds {
-        mask = least3(&mask, width as usize, 1);
+        mask = least3(&mask, row, 1);
     }
-    let core: Vec<_> = pixels
-        .iter()
-        .copied()
-        .filter(|at| mask[*at as usize] != 0)
-        .collect();
-    if core.is_empty() {
-        pixels.to_vec()
-    } else {
-        core
-    }
+    let core: Vec<_> = pixels.iter().copied().filter(|at| mask[local(at)] != 0).collect();
+    if core.is_empty() { pixels.to_vec() } else { core }
 }
 
 fn bounds(area: &Area) -> [f64; 4] {
@@ -93,7 +95,7 @@ mod tests {
         assert!((pixels_of(&disc, size).len() as f64 - 50.3).abs() < 5.0);
         let square = Area::Polygon(vec![[1.0, 2.0], [4.0, 2.0], [4.0, 4.0], [1.0, 4.0]]);
         assert_eq!(pixels_of(&square, size), [41, 42, 43, 61, 62, 63]);
-        let core = core_of(&pixels_of(&Area::Rect([2.0, 2.0, 12.0, 8.0]), size), size);
+        let core = core_of(&pixels_of(&Area::Rect([2.0, 2.0, 12.0, 8.0]), size), size[0]);
         assert_eq!(core.len(), 8 * 4);
     }
 
@@ -113,7 +115,7 @@ mod tests {
             Area::Polygon(Vec::new()),
             Area::Polygon(vec![[f64::INFINITY, 1.0]; 3]),
         ] {
-            assert!(core_of(&pixels_of(&area, size), size).len() <= 36);
+            assert!(core_of(&pixels_of(&area, size), size[0]).len() <= 36);
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use image::RgbImage;
 
+use super::PictureVerdict;
 use super::pixels::{least3, most3, page_color, redness, soften};
 
 /// Pixels of this region may change.
@@ -17,7 +18,7 @@ const COVERED: f64 = 0.4;
 /// a pixel of the drawing is lost when the picture has nothing like it next to it.
 pub(super) struct Reference {
     width: usize,
-    /// Range of puzzle and solution within one pixel.
+    /// Range of puzzle and solution within two pixels.
     low: Vec<u8>,
     high: Vec<u8>,
     soft: Vec<u8>,
@@ -46,6 +47,12 @@ impl Changes {
         (1.0 - self.lost.max(5.0 * self.added)).max(0.0)
     }
 
+    pub(super) fn note(self, verdict: &mut PictureVerdict) {
+        verdict.note("preservation", self.preservation());
+        verdict.note("drawing_lost", self.lost);
+        verdict.note("page_covered", self.added);
+    }
+
     pub(super) fn is_another_picture(self) -> bool {
         self.lost > LOST_ALL || self.added > COVERED
     }
@@ -53,27 +60,24 @@ impl Changes {
 
 impl Reference {
     /// `region` names the part of the picture every pixel belongs to, or [`FREE`].
-    pub(super) fn new(puzzle: &RgbImage, solution: &RgbImage, region: Vec<u8>) -> Self {
+    pub(super) fn new(puzzle: &RgbImage, solution: &RgbImage, mut region: Vec<u8>) -> Self {
+        free_rim(&mut region, puzzle.width() as usize);
         let row = puzzle.width() as usize * 3;
         let (bytes, solved) = (puzzle.as_raw(), solution.as_raw());
         let soft = soften(puzzle);
-        let [low, high] = [least3(bytes, row, 3), most3(bytes, row, 3)];
-        let wide = [least3(&low, row, 3), most3(&high, row, 3)];
+        let [low, high] = ranges(bytes, row);
         let page = page_color(puzzle.pixels().map(|pixel| pixel.0));
         let mut slack = vec![0; bytes.len()];
         let mut ink = vec![0; bytes.len()];
-        let pixels = slack.chunks_exact_mut(3).zip(ink.chunks_exact_mut(3));
-        for (at, (slack, ink)) in pixels.enumerate() {
-            let at = 3 * at..3 * at + 3;
-            let contrast =
-                [0, 1, 2].map(|channel| soft[at.start + channel].abs_diff(page[channel]));
-            let flat = at.clone().all(|at| wide[1][at] - wide[0][at] <= FLAT);
-            let same = at.clone().all(|at| bytes[at].abs_diff(solved[at]) <= FLAT);
-            ink.fill(if contrast.iter().any(|part| *part > INK) && same {
-                255
-            } else {
-                0
-            });
+        let out = slack.chunks_exact_mut(3).zip(ink.chunks_exact_mut(3));
+        let range = low.chunks_exact(3).zip(high.chunks_exact(3));
+        let pixels = bytes.chunks_exact(3).zip(solved.chunks_exact(3));
+        let all = out.zip(soft.chunks_exact(3)).zip(range.zip(pixels));
+        for (((slack, ink), soft), ((low, high), (before, after))) in all {
+            let contrast = [0, 1, 2].map(|at| soft[at].abs_diff(page[at]));
+            let flat = (0..3).all(|at| high[at] - low[at] <= FLAT);
+            let same = (0..3).all(|at| before[at].abs_diff(after[at]) <= FLAT);
+            ink.fill(if contrast.iter().any(|part| *part > INK) && same { 255 } else { 0 });
             for (slack, contrast) in slack.iter_mut().zip(contrast) {
                 *slack = match flat {
                     true => 32,
@@ -81,14 +85,15 @@ impl Reference {
                 };
             }
         }
-        let with = |own: &[u8], other: Vec<u8>, pick: fn(u8, u8) -> u8| -> Vec<u8> {
-            own.iter().zip(other).map(|(a, b)| pick(*a, b)).collect()
+        let with = |own: Vec<u8>, other: &[u8], pick: fn(u8, u8) -> u8| -> Vec<u8> {
+            own.into_iter().zip(other).map(|(a, b)| pick(a, *b)).collect()
         };
+        let [solved_low, solved_high] = ranges(solved, row);
         let reddest: Vec<_> = bytes.chunks_exact(3).map(redness).collect();
         let mut reference = Self {
             width: puzzle.width() as usize,
-            low: with(&low, least3(solved, row, 3), Ord::min),
-            high: with(&high, most3(solved, row, 3), Ord::max),
+            low: with(low, &solved_low, Ord::min),
+            high: with(high, &solved_high, Ord::max),
             soft,
             slack,
             ink,
@@ -164,6 +169,28 @@ impl Reference {
         }
         changed
     }
+}
+
+/// Lets the outermost pixels change: a fraction of a pixel off, they show what lies beside the
+/// picture.
+fn free_rim(region: &mut [u8], width: usize) {
+    const RIM: usize = 3;
+    let height = region.len() / width.max(1);
+    for (y, row) in region.chunks_exact_mut(width.max(1)).enumerate() {
+        if y < RIM || y + RIM >= height {
+            row.fill(FREE);
+        } else {
+            let (left, right) = (RIM.min(width), width.saturating_sub(RIM));
+            row[..left].fill(FREE);
+            row[right..].fill(FREE);
+        }
+    }
+}
+
+/// Least and greatest values within two pixels.
+fn ranges(bytes: &[u8], row: usize) -> [Vec<u8>; 2] {
+    let [low, high] = [least3(bytes, row, 3), most3(bytes, row, 3)];
+    [least3(&low, row, 3), most3(&high, row, 3)]
 }
 
 /// Greatest range of a flat part, grey levels.

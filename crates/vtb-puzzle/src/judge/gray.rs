@@ -108,8 +108,8 @@ pub(super) struct Place {
     pub(super) value: f32,
 }
 
-const EDGES: usize = 300;
-const GRID: usize = 14;
+const EDGES: usize = 220;
+const GRID: usize = 12;
 
 /// Places of each level that a good edit leaves alone: edges of both directions, and a coarse grid.
 ///

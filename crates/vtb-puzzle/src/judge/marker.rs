@@ -152,10 +152,10 @@ impl Markers {
             ("margin", strength(0) - strength(1)),
             ("round", marks.get(best).map_or(0.0, |mark| mark.round)),
             ("red_elsewhere", elsewhere),
-            ("preservation", changes.preservation()),
         ] {
             verdict.note(name, value);
         }
+        changes.note(&mut verdict);
         Reading::of_answer(verdict, changes)
     }
 

@@ -61,12 +61,12 @@ impl Reading {
 
     pub(super) fn refused(changes: Changes) -> Self {
         let mut verdict = PictureVerdict::invalid("the picture does not show this puzzle");
-        verdict.note("preservation", changes.preservation());
+        changes.note(&mut verdict);
         Self::new(verdict, Shown::Refused)
     }
 
     pub(super) fn nothing(mut verdict: PictureVerdict, changes: Changes) -> Self {
-        verdict.note("preservation", changes.preservation());
+        changes.note(&mut verdict);
         Self::new(verdict, Shown::Nothing)
     }
 

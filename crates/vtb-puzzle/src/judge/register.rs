@@ -79,10 +79,10 @@ impl Map {
 
 /// Most that one axis may be stretched against the other.
 const MAX_STRETCH: f64 = 1.4;
-/// A mean difference at which no other explanation is looked for.
-const GOOD: f64 = 5.0;
-/// By how much another explanation must better the simplest one.
-const BETTER: f64 = 0.8;
+/// A mean difference at which a picture of the puzzle's size needs no search.
+const EXACT: f64 = 2.5;
+/// One at which a likely explanation is taken at once.
+const FAIR: f64 = 20.0;
 /// The difference of one place is cut here, so that edits do not pull the picture about.
 const CAP: f32 = 96.0;
 const OUTSIDE: f32 = 64.0;
@@ -166,30 +166,37 @@ impl Anchors {
     ) -> Option<(Map, f64)> {
         if [picture.width(), picture.height()] == self.size {
             let residual = search.score(&Map::IDENTITY, 0);
-            if residual <= GOOD / 2.0 {
+            if residual <= EXACT {
                 return Some((Map::IDENTITY, residual));
             }
         }
         let full = [0.0, 0.0, self.size()[0], self.size()[1]];
         let stretched = Map::between(full, [0.0, 0.0, whole[0], whole[1]]);
-        let mut known: Option<(Map, f64)> = None;
+        let middle = search.top().saturating_sub(1);
+        let mut rough = Vec::new();
         for start in hint.into_iter().chain([stretched]).filter(Map::is_sane) {
-            let found = search.descend(start, search.top(), 0);
-            if found.1 <= GOOD {
-                return Some(found);
+            let found = search.descend(start, search.top(), middle);
+            if found.1 <= FAIR && found.0.distance(&start, self.size()) <= 4.0 {
+                return Some(search.descend(found.0, middle, 0));
             }
-            if known.is_none_or(|known| found.1 < known.1) {
-                known = Some(found);
+            rough.push(found);
+        }
+        let mut starts: Vec<Map> = Vec::new();
+        for start in self.explanations(picture, full, whole) {
+            let known = |other: &Map| start.distance(other, self.size()) < 1.0;
+            if start.is_sane() && !starts.iter().any(known) {
+                starts.push(start);
             }
         }
-        let middle = search.top().saturating_sub(1);
-        let starts = self.explanations(picture, full, whole).into_iter().filter(Map::is_sane);
-        let rough = starts.map(|start| search.descend(start, search.top(), middle));
-        let other = rough.min_by(|a, b| a.1.total_cmp(&b.1));
-        let other = other.map(|(map, _)| search.descend(map, middle, 0));
-        // The simple explanation stands unless another one is clearly better.
-        let better = |other: &(Map, f64)| known.is_none_or(|known| other.1 < BETTER * known.1);
-        other.filter(better).or(known).filter(|(map, _)| map.is_sane())
+        let mut others: Vec<_> = starts
+            .into_iter()
+            .map(|start| search.descend(start, search.top(), search.top()))
+            .collect();
+        others.sort_by(|a, b| a.1.total_cmp(&b.1));
+        others.truncate(2);
+        rough.extend(others.iter().map(|(map, _)| search.descend(*map, search.top(), middle)));
+        let best = rough.into_iter().min_by(|a, b| a.1.total_cmp(&b.1))?;
+        Some(search.descend(best.0, middle, 0)).filter(|(map, _)| map.is_sane())
     }
 
     /// Ways in which a picture of this size may hold the puzzle.
@@ -284,7 +291,7 @@ impl Search<'_> {
     }
 
     fn walk(&self, mut best: (Map, f64), level: usize, step: f64) -> (Map, f64) {
-        const ROUNDS: usize = 10;
+        const ROUNDS: usize = 8;
         for _ in 0..ROUNDS {
             let moves = best.0.moved(self.anchors.size(), step);
             let next = moves

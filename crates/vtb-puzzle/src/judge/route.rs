@@ -70,10 +70,10 @@ pub(super) struct Line {
 impl Line {
     fn new(redness: &[u8], row: usize) -> Option<Self> {
         let mut counts = [0usize; 256];
-        redness
-            .iter()
-            .for_each(|&value| counts[usize::from(value)] += 1);
-        let tinged: usize = counts[usize::from(TINGE)..].iter().sum();
+        for &value in redness.iter().filter(|value| **value >= TINGE) {
+            counts[usize::from(value)] += 1;
+        }
+        let tinged: usize = counts.iter().sum();
         if tinged < LEAST_RED {
             return None;
         }
@@ -225,10 +225,10 @@ impl Routes {
             ("corridor_red", self.corridor_share(&walk)),
             ("line_width", line.width),
             ("legal_prefix", check.prefix_valid_len as f64),
-            ("preservation", preserved),
         ] {
             verdict.note(name, value);
         }
+        changes.note(&mut verdict);
         Reading::of_route(verdict, trail)
     }
 

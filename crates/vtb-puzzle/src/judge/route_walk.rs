@@ -40,8 +40,8 @@ const SLIP_LEAST: f64 = 6.0;
 impl Walk {
     pub(super) fn along(routes: &Routes, line: &Line, allow_repeats: bool) -> Self {
         let mut red = vec![0u32; routes.areas.len()];
-        for (cell, value) in routes.cells.iter().zip(&line.red) {
-            red[*cell as usize] += u32::from(*value & 1);
+        for (cell, _) in routes.cells.iter().zip(&line.red).filter(|(_, red)| **red != 0) {
+            red[*cell as usize] += 1;
         }
         let holds = |cell: usize| {
             let slip = (line.width * line.width).min(SLIP_SHARE * f64::from(routes.areas[cell]));
@@ -96,7 +96,7 @@ fn crossings(routes: &Routes, line: &Line) -> Crossings {
     let is_end = |cell: u32| cell == routes.start || cell == routes.goal;
     let mut look = |a: usize, b: usize| {
         let (from, to) = (routes.cells[a], routes.cells[b]);
-        if from == to || from == 0 || to == 0 || line.near[a] | line.near[b] == 0 {
+        if from == to || from == 0 || to == 0 {
             return;
         }
         // Start and goal are painted over the line, so it is enough that it arrives there.
@@ -108,15 +108,21 @@ fn crossings(routes: &Routes, line: &Line) -> Crossings {
             *found.entry((to, from)).or_default() += 1;
         }
     };
-    for (row, start) in (0..routes.cells.len()).step_by(routes.width).enumerate() {
-        let last_row = (row + 1) * routes.width >= routes.cells.len();
-        for at in start..start + routes.width {
-            if at + 1 < start + routes.width {
-                look(at, at + 1);
-            }
-            if !last_row {
-                look(at, at + routes.width);
-            }
+    let (width, count) = (routes.width, routes.cells.len());
+    for (at, _) in line.near.iter().enumerate().filter(|(_, near)| **near != 0) {
+        let column = at % width;
+        if column + 1 < width {
+            look(at, at + 1);
+        }
+        if at + width < count {
+            look(at, at + width);
+        }
+        // The pair behind is looked at from there, unless there is nothing.
+        if column > 0 && line.near[at - 1] == 0 {
+            look(at - 1, at);
+        }
+        if at >= width && line.near[at - width] == 0 {
+            look(at - width, at);
         }
     }
     found.retain(|_, count| *count >= least);

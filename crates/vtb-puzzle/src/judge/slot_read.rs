@@ -76,7 +76,7 @@ impl Place {
         }
         let (choices, right, content) = match &slot.expect {
             Expect::Color { right, others } => {
-                let core = core_of(&pixels, size);
+                let core = core_of(&pixels, size[0]);
                 let mut colors = vec![*right];
                 for other in others {
                     if !colors.contains(other) {

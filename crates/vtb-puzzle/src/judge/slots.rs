@@ -19,7 +19,6 @@ pub(super) struct Slots {
     places: Vec<Place>,
     /// Places that the puzzle shows right already.
     given: Vec<bool>,
-    keeps_rest: bool,
 }
 
 impl Slots {
@@ -41,6 +40,7 @@ impl Slots {
             .map(|place| place.is_given(puzzle, &soft))
             .collect();
         let count = puzzle.width() as usize * puzzle.height() as usize;
+        // A rest that may change is as free as the places: nothing is then counted.
         let mut region = vec![if rule.keeps_rest { 0 } else { FREE }; count];
         places
             .iter()
@@ -50,18 +50,14 @@ impl Slots {
         let row = puzzle.width() as usize;
         let region = most3(&most3(&region, row, 1), row, 1);
         Ok((
-            Self {
-                places,
-                given,
-                keeps_rest: rule.keeps_rest,
-            },
+            Self { places, given },
             region,
         ))
     }
 
     pub(super) fn judge(&self, reference: &Reference, picture: &RgbImage) -> Reading {
         let changes = reference.changes(picture, None, None);
-        if self.keeps_rest && changes.is_another_picture() {
+        if changes.is_another_picture() {
             return Reading::refused(changes);
         }
         let soft = match self.places.iter().any(Place::needs_soft) {
@@ -87,11 +83,7 @@ impl Slots {
             text.collect::<Vec<_>>().join(", ")
         });
         let mut verdict = PictureVerdict::new(outcome, parsed, reason);
-        let preserved = if self.keeps_rest {
-            changes.preservation()
-        } else {
-            1.0
-        };
+        let preserved = changes.preservation();
         if verdict.correct && preserved < PRESERVED {
             let reason = "what was to be filled is right, but the rest of the picture was changed";
             verdict.overrule(Outcome::Wrong, reason.to_owned());
@@ -103,7 +95,7 @@ impl Slots {
             "doubt",
             found.iter().map(|found| found.doubt).fold(0.0, f64::max),
         );
-        verdict.note("preservation", preserved);
+        changes.note(&mut verdict);
         Reading::of_places(verdict, names)
     }
 

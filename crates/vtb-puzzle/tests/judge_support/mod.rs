@@ -168,20 +168,18 @@ pub fn jpeg(picture: &RgbImage, quality: u8) -> RgbImage {
 
 fn half_color(picture: &RgbImage) -> RgbImage {
     let (width, height) = picture.dimensions();
-    let small = resize(
-        picture,
-        width.div_ceil(2),
-        height.div_ceil(2),
-        FilterType::Triangle,
-    );
-    let coarse = resize(&small, width, height, FilterType::Triangle);
-    let luma = |[red, green, blue]: [u8; 3]| {
-        0.299 * f64::from(red) + 0.587 * f64::from(green) + 0.114 * f64::from(blue)
-    };
+    let luma = |[red, green, blue]: [i32; 3]| (77 * red + 150 * green + 29 * blue) / 256;
     RgbImage::from_fn(width, height, |x, y| {
-        let color = coarse.get_pixel(x, y).0;
-        let shift = luma(picture.get_pixel(x, y).0) - luma(color);
-        Rgb(color.map(|value| (f64::from(value) + shift).round().clamp(0.0, 255.0) as u8))
+        let pixel = |x: u32, y: u32| picture.get_pixel(x.min(width - 1), y.min(height - 1)).0.map(i32::from);
+        let (left, top) = (x & !1, y & !1);
+        let block = [(left, top), (left + 1, top), (left, top + 1), (left + 1, top + 1)];
+        let sum = block.iter().fold([0; 3], |sum, (x, y)| {
+            let color = pixel(*x, *y);
+            [0, 1, 2].map(|at| sum[at] + color[at])
+        });
+        let mean = sum.map(|part| part / 4);
+        let shift = luma(pixel(x, y)) - luma(mean);
+        Rgb(mean.map(|value| (value + shift).clamp(0, 255) as u8))
     })
 }
 
@@ -206,12 +204,17 @@ pub fn shifted(picture: &RgbImage, by: [i64; 2]) -> RgbImage {
 pub fn stroke(picture: &mut RgbImage, from: [f64; 2], to: [f64; 2], width: f64, color: [u8; 3]) {
     let along = [to[0] - from[0], to[1] - from[1]];
     let length = (along[0] * along[0] + along[1] * along[1]).max(1e-9);
-    for (x, y, pixel) in picture.enumerate_pixels_mut() {
+    let reach = |axis: usize, end: u32| {
+        let low = (from[axis].min(to[axis]) - width).clamp(0.0, f64::from(end)) as u32;
+        low..(from[axis].max(to[axis]) + width).clamp(0.0, f64::from(end)) as u32
+    };
+    let [columns, rows] = [reach(0, picture.width()), reach(1, picture.height())];
+    for (x, y) in rows.flat_map(|y| columns.clone().map(move |x| (x, y))) {
         let at = [f64::from(x) + 0.5 - from[0], f64::from(y) + 0.5 - from[1]];
         let share = ((at[0] * along[0] + at[1] * along[1]) / length).clamp(0.0, 1.0);
         let away = [at[0] - share * along[0], at[1] - share * along[1]];
         if away[0].hypot(away[1]) <= width / 2.0 {
-            *pixel = Rgb(color);
+            picture.put_pixel(x, y, Rgb(color));
         }
     }
 }
