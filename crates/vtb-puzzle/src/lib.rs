@@ -40,6 +40,7 @@ pub use draw::{Layer, encode_png};
 pub use error::{PuzzleError, Result};
 pub use graph::{CellId, MazeGraph, PathCheck, PathFault, PathRules, check_path};
 pub use hash::{canonical_json, record_id, record_seed, scene_hash};
+pub use judge::{ClipJudge, ClipVerdict, PictureJudge, PictureRule, PictureVerdict};
 pub use params::{Params, read_params};
 pub use record::{Answer, Prompts, Record, TaskGroup};
 pub use registry::{Instance, find, judge_text, registry, verify};
