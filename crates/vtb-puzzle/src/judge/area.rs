@@ -33,12 +33,22 @@ pub(super) fn core_of(pixels: &[u32], width: u32) -> Vec<u32> {
     };
     let mut mask = vec![0u8; row * (bottom - top + 3) as usize];
     pixels.iter().for_each(|at| mask[local(at)] = 1);
-    let rounds = (0.08 * (pixels.len() as f64).sqrt()).round().clamp(1.0, 16.0) as usize;
+    let rounds = (0.08 * (pixels.len() as f64).sqrt())
+        .round()
+        .clamp(1.0, 16.0) as usize;
     for _ in 0..rounds {
         mask = least3(&mask, row, 1);
     }
-    let core: Vec<_> = pixels.iter().copied().filter(|at| mask[local(at)] != 0).collect();
-    if core.is_empty() { pixels.to_vec() } else { core }
+    let core: Vec<_> = pixels
+        .iter()
+        .copied()
+        .filter(|at| mask[local(at)] != 0)
+        .collect();
+    if core.is_empty() {
+        pixels.to_vec()
+    } else {
+        core
+    }
 }
 
 fn bounds(area: &Area) -> [f64; 4] {
@@ -95,7 +105,10 @@ mod tests {
         assert!((pixels_of(&disc, size).len() as f64 - 50.3).abs() < 5.0);
         let square = Area::Polygon(vec![[1.0, 2.0], [4.0, 2.0], [4.0, 4.0], [1.0, 4.0]]);
         assert_eq!(pixels_of(&square, size), [41, 42, 43, 61, 62, 63]);
-        let core = core_of(&pixels_of(&Area::Rect([2.0, 2.0, 12.0, 8.0]), size), size[0]);
+        let core = core_of(
+            &pixels_of(&Area::Rect([2.0, 2.0, 12.0, 8.0]), size),
+            size[0],
+        );
         assert_eq!(core.len(), 8 * 4);
     }
 

@@ -77,7 +77,11 @@ impl Reference {
             let contrast = [0, 1, 2].map(|at| soft[at].abs_diff(page[at]));
             let flat = (0..3).all(|at| high[at] - low[at] <= FLAT);
             let same = (0..3).all(|at| before[at].abs_diff(after[at]) <= FLAT);
-            ink.fill(if contrast.iter().any(|part| *part > INK) && same { 255 } else { 0 });
+            ink.fill(if contrast.iter().any(|part| *part > INK) && same {
+                255
+            } else {
+                0
+            });
             for (slack, contrast) in slack.iter_mut().zip(contrast) {
                 *slack = match flat {
                     true => 32,
@@ -86,7 +90,10 @@ impl Reference {
             }
         }
         let with = |own: Vec<u8>, other: &[u8], pick: fn(u8, u8) -> u8| -> Vec<u8> {
-            own.into_iter().zip(other).map(|(a, b)| pick(a, *b)).collect()
+            own.into_iter()
+                .zip(other)
+                .map(|(a, b)| pick(a, *b))
+                .collect()
         };
         let [solved_low, solved_high] = ranges(solved, row);
         let reddest: Vec<_> = bytes.chunks_exact(3).map(redness).collect();

@@ -63,8 +63,15 @@ impl Gray {
         if row < 3 || height < 3 {
             return;
         }
-        let mut sums: Vec<u16> = self.pixels.iter().map(|value| 3 * u16::from(*value)).collect();
-        for (out, line) in sums.chunks_exact_mut(row).zip(self.pixels.chunks_exact(row)) {
+        let mut sums: Vec<u16> = self
+            .pixels
+            .iter()
+            .map(|value| 3 * u16::from(*value))
+            .collect();
+        for (out, line) in sums
+            .chunks_exact_mut(row)
+            .zip(self.pixels.chunks_exact(row))
+        {
             for (to, three) in out[1..row - 1].iter_mut().zip(line.windows(3)) {
                 *to = u16::from(three[0]) + u16::from(three[1]) + u16::from(three[2]);
             }

@@ -194,7 +194,11 @@ impl Anchors {
             .collect();
         others.sort_by(|a, b| a.1.total_cmp(&b.1));
         others.truncate(2);
-        rough.extend(others.iter().map(|(map, _)| search.descend(*map, search.top(), middle)));
+        rough.extend(
+            others
+                .iter()
+                .map(|(map, _)| search.descend(*map, search.top(), middle)),
+        );
         let best = rough.into_iter().min_by(|a, b| a.1.total_cmp(&b.1))?;
         Some(search.descend(best.0, middle, 0)).filter(|(map, _)| map.is_sane())
     }

@@ -40,7 +40,12 @@ const SLIP_LEAST: f64 = 6.0;
 impl Walk {
     pub(super) fn along(routes: &Routes, line: &Line, allow_repeats: bool) -> Self {
         let mut red = vec![0u32; routes.areas.len()];
-        for (cell, _) in routes.cells.iter().zip(&line.red).filter(|(_, red)| **red != 0) {
+        for (cell, _) in routes
+            .cells
+            .iter()
+            .zip(&line.red)
+            .filter(|(_, red)| **red != 0)
+        {
             red[*cell as usize] += 1;
         }
         let holds = |cell: usize| {

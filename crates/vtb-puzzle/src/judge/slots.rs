@@ -49,10 +49,7 @@ impl Slots {
         // The edge of a place belongs to what is drawn in it.
         let row = puzzle.width() as usize;
         let region = most3(&most3(&region, row, 1), row, 1);
-        Ok((
-            Self { places, given },
-            region,
-        ))
+        Ok((Self { places, given }, region))
     }
 
     pub(super) fn judge(&self, reference: &Reference, picture: &RgbImage) -> Reading {

@@ -52,11 +52,15 @@ pub use arcagi::{ArcPair, ArcSource, Arcagi, ArcagiParams, ArcagiScene};
 pub use circle_center::{CircleCenter, GivenCircle};
 pub use circle_count::{Circle, CircleCount, CircleCountParams, CircleCountScene};
 pub use circle_tangent_line::{CircleTangentLine, CircleTangentLineScene};
-pub use circle_tangent_point::{CircleTangentPoint, CircleTangentPointParams, CircleTangentPointScene};
+pub use circle_tangent_point::{
+    CircleTangentPoint, CircleTangentPointParams, CircleTangentPointScene,
+};
 pub use circumcenter::Circumcenter;
 pub use color_grid::{ColorGrid, ColorGridParams, ColorGridScene, PromptStyle};
 pub use color_hexagon::{ColorHexagon, ColorHexagonParams, ColorHexagonScene};
-pub use color_overlap_squares::{ColorOverlapSquares, ColorOverlapSquaresParams, ColorOverlapSquaresScene, OuterSquare};
+pub use color_overlap_squares::{
+    ColorOverlapSquares, ColorOverlapSquaresParams, ColorOverlapSquaresScene, OuterSquare,
+};
 pub use color_size::{ColorSize, ColorSizeParams, ColorSizeScene, Shade};
 pub use fermat_point::FermatPoint;
 pub use incenter::Incenter;
@@ -72,11 +76,16 @@ pub use parallel::{Parallel, ParallelScene};
 pub use parallelogram::{Parallelogram, TwoSides};
 pub use perpendicular::{Perpendicular, PerpendicularScene};
 pub use perpendicular_bisector::{PerpendicularBisector, PerpendicularBisectorScene};
-pub use polygon_sides_color::{ColoredPolygon, PolygonSidesColor, PolygonSidesColorParams, PolygonSidesColorScene};
+pub use polygon_sides_color::{
+    ColoredPolygon, PolygonSidesColor, PolygonSidesColorParams, PolygonSidesColorScene,
+};
 pub use ray::{Ray, RayParams, RayScene};
 pub use ray_intersection::{RayIntersection, RayParts};
 pub use ray_reflect::{RayReflect, RayReflectScene};
-pub use rectangle_height_color::{Alignment, ColoredBar, RectangleHeightColor, RectangleHeightColorParams, RectangleHeightColorScene};
+pub use rectangle_height_color::{
+    Alignment, ColoredBar, RectangleHeightColor, RectangleHeightColorParams,
+    RectangleHeightColorScene,
+};
 pub use rects::{LayerRect, Rects, RectsParams, RectsScene};
 pub use reflection::{MirrorAndSource, Reflection};
 pub use right_triangle::{RightTriangle, RightTriangleParams, RightTriangleScene};
@@ -89,4 +98,47 @@ pub use sudoku::{Sudoku, SudokuParams, SudokuScene};
 pub use triangle_center::TriangleCenter;
 
 /// The table behind the registry, sorted by name.
-pub(crate) static TASKS: &[&dyn Puzzle] = &[&AngleBisector, &ArcConnect, &ArcConnectPointVer, &Arcagi, &CircleCenter, &CircleCount, &CircleTangentLine, &CircleTangentPoint, &Circumcenter, &ColorGrid, &ColorHexagon, &ColorOverlapSquares, &ColorSize, &FermatPoint, &Incenter, &IsoscelesTrapezoid, &Jigsaw, &MazeHexagon, &MazeLabyrinth, &MazeSquare, &Midpoint, &Mirror, &Orthocenter, &Parallel, &Parallelogram, &Perpendicular, &PerpendicularBisector, &PolygonSidesColor, &Ray, &RayIntersection, &RayReflect, &RectangleHeightColor, &Rects, &Reflection, &RightTriangle, &ShapeReflect, &ShapeSizeGrid, &SizeCycle, &SizeGrid, &SquareOutlier, &Sudoku, &TriangleCenter];
+pub(crate) static TASKS: &[&dyn Puzzle] = &[
+    &AngleBisector,
+    &ArcConnect,
+    &ArcConnectPointVer,
+    &Arcagi,
+    &CircleCenter,
+    &CircleCount,
+    &CircleTangentLine,
+    &CircleTangentPoint,
+    &Circumcenter,
+    &ColorGrid,
+    &ColorHexagon,
+    &ColorOverlapSquares,
+    &ColorSize,
+    &FermatPoint,
+    &Incenter,
+    &IsoscelesTrapezoid,
+    &Jigsaw,
+    &MazeHexagon,
+    &MazeLabyrinth,
+    &MazeSquare,
+    &Midpoint,
+    &Mirror,
+    &Orthocenter,
+    &Parallel,
+    &Parallelogram,
+    &Perpendicular,
+    &PerpendicularBisector,
+    &PolygonSidesColor,
+    &Ray,
+    &RayIntersection,
+    &RayReflect,
+    &RectangleHeightColor,
+    &Rects,
+    &Reflection,
+    &RightTriangle,
+    &ShapeReflect,
+    &ShapeSizeGrid,
+    &SizeCycle,
+    &SizeGrid,
+    &SquareOutlier,
+    &Sudoku,
+    &TriangleCenter,
+];

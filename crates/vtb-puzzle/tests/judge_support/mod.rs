@@ -170,9 +170,19 @@ fn half_color(picture: &RgbImage) -> RgbImage {
     let (width, height) = picture.dimensions();
     let luma = |[red, green, blue]: [i32; 3]| (77 * red + 150 * green + 29 * blue) / 256;
     RgbImage::from_fn(width, height, |x, y| {
-        let pixel = |x: u32, y: u32| picture.get_pixel(x.min(width - 1), y.min(height - 1)).0.map(i32::from);
+        let pixel = |x: u32, y: u32| {
+            picture
+                .get_pixel(x.min(width - 1), y.min(height - 1))
+                .0
+                .map(i32::from)
+        };
         let (left, top) = (x & !1, y & !1);
-        let block = [(left, top), (left + 1, top), (left, top + 1), (left + 1, top + 1)];
+        let block = [
+            (left, top),
+            (left + 1, top),
+            (left, top + 1),
+            (left + 1, top + 1),
+        ];
         let sum = block.iter().fold([0; 3], |sum, (x, y)| {
             let color = pixel(*x, *y);
             [0, 1, 2].map(|at| sum[at] + color[at])
