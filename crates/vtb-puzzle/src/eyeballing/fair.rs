@@ -129,7 +129,14 @@ impl<'a> Scatter<'a> {
             }
             faults += anchor_faults(points, from_target(*anchor));
         }
-        faults
+        if faults > 0 {
+            return faults;
+        }
+        // Seldom at fault, and dear to find out.
+        let sweeps = figure.anchors.iter();
+        sweeps
+            .map(|anchor| sweep_faults(points, from_target(*anchor)))
+            .sum()
     }
 }
 
@@ -163,7 +170,7 @@ pub fn draw_place(
     fits.then(|| [0, 1].map(|axis: usize| inner(range[axis], dice.unit())))
 }
 
-/// Faults of all rules about an anchor at `offset` from the target.
+/// Faults of the rules on distance from, and level with, an anchor at `offset` from the target.
 fn anchor_faults(points: &[Vec2], offset: Vec2) -> usize {
     let level = |axis: usize| {
         faults(points, |at, point| {
@@ -172,7 +179,7 @@ fn anchor_faults(points: &[Vec2], offset: Vec2) -> usize {
             others(points, at).all(|rival| away(rival) > own)
         })
     };
-    distance_faults(points, offset) + level(0) + level(1) + sweep_faults(points, offset)
+    distance_faults(points, offset) + level(0) + level(1)
 }
 
 /// "Nearest to" and "farthest from" the anchor.
@@ -254,6 +261,7 @@ mod tests {
     fn a_near_anchor_is_unfair_and_a_far_one_fair() {
         let points = [[0.0, 0.0], [30.0, 11.0], [-28.0, 25.0], [5.0, -40.0]];
         assert_eq!(anchor_faults(&points, [900.0, 1700.0]), 0);
+        assert_eq!(sweep_faults(&points, [900.0, 1700.0]), 0);
         // Every candidate would be the nearest to an anchor that is so near to it.
         assert!(anchor_faults(&points, [5.0, 5.0]) > 3);
         // Each would be level with an anchor of nearly its own height.

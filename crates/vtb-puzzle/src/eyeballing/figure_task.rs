@@ -99,8 +99,13 @@ pub trait FigureTask: Send + Sync + 'static {
     /// What the prompts say.
     fn words(&self) -> Words;
 
+    /// How many kinds of figure there are, all equally likely.
+    fn kinds(&self) -> usize {
+        1
+    }
+
     /// Draws what is given, anywhere; `None` when the lots did not fit.
-    fn sample(&self, params: &FigureParams, dice: &mut Dice) -> Option<Self::Given>;
+    fn sample(&self, params: &FigureParams, kind: usize, dice: &mut Dice) -> Option<Self::Given>;
 
     /// The same, elsewhere.
     fn shift(&self, given: &Self::Given, by: Vec2) -> Self::Given;
@@ -135,8 +140,14 @@ impl<T: FigureTask> Task for T {
             0 => 0,
             _ => (dice.bits() >> 32) as u32,
         };
-        for _ in 0..FIGURES {
-            let Some((given, figure)) = centered(self, params, dice) else {
+        let kind = dice.below(self.kinds());
+        for tried in 0..FIGURES {
+            // With many candidates one kind may have no room for them.
+            let kind = match tried < FIGURES / 2 {
+                true => kind,
+                false => dice.below(self.kinds()),
+            };
+            let Some((given, figure)) = centered(self, params, kind, dice) else {
                 continue;
             };
             let Some(points) = place_set(params, &figure, dice) else {
@@ -227,9 +238,10 @@ impl<T: FigureTask> Task for T {
 fn centered<T: FigureTask>(
     task: &T,
     params: &FigureParams,
+    kind: usize,
     dice: &mut Dice,
 ) -> Option<(T::Given, Figure)> {
-    let given = task.sample(params, dice)?;
+    let given = task.sample(params, kind, dice)?;
     let figure = task.derive(params, &given).ok()?;
     let given = task.shift(&given, scale(snap(figure.target), -1.0));
     let figure = task.derive(params, &given).ok()?;

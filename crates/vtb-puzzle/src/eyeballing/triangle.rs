@@ -24,8 +24,22 @@ pub struct Triangle {
 pub struct Limits {
     /// Least side, as a share of the picture's shorter side.
     pub side_min: f64,
-    /// Cosine of the greatest angle.
-    pub cos_min: f64,
+    /// Least and greatest cosine of the widest angle.
+    pub widest: [f64; 2],
+}
+
+impl Limits {
+    /// Only acute triangles (`kind` 0) or only obtuse ones: left to chance, one of them would be
+    /// rare, because it leaves candidates less room.
+    #[must_use]
+    pub fn of_kind(self, kind: usize) -> Self {
+        let [least, most] = self.widest;
+        let widest = match kind {
+            0 => [0.0_f64.max(least), most],
+            _ => [least, 0.0_f64.min(most)],
+        };
+        Self { widest, ..self }
+    }
 }
 
 /// Cosine of 25 degrees.
@@ -100,12 +114,11 @@ impl Triangle {
             "a side of the triangle is too short",
         )?;
         let cosines = self.cosines();
-        require(
-            cosines
-                .iter()
-                .all(|cosine| (limits.cos_min..=COS_MAX).contains(cosine)),
-            "an angle of the triangle is too small or too large",
-        )?;
+        let widest = cosines.into_iter().fold(f64::INFINITY, f64::min);
+        let [least, most] = limits.widest;
+        let sound =
+            cosines.iter().all(|cosine| *cosine <= COS_MAX) && (least..=most).contains(&widest);
+        require(sound, "an angle of the triangle is too small or too large")?;
         require(
             self.area() >= AREA_MIN * side * side,
             "the triangle is too small",
@@ -266,7 +279,7 @@ mod tests {
         let params = FigureParams::default();
         let limits = Limits {
             side_min: 0.24,
-            cos_min: -0.3,
+            widest: [-0.3, 1.0],
         };
         let mut dice = Dice::new(3, "triangles");
         for _ in 0..500 {

@@ -51,7 +51,7 @@ impl FigureTask for CircleCenter {
         }
     }
 
-    fn sample(&self, params: &FigureParams, dice: &mut Dice) -> Option<GivenCircle> {
+    fn sample(&self, params: &FigureParams, _: usize, dice: &mut Dice) -> Option<GivenCircle> {
         let [least, most] = RADIUS.map(|share| share * params.frame());
         let radius = (dice.between(least, most) * 16.0).round() / 16.0;
         let [x, y] = [0.0, 0.0];

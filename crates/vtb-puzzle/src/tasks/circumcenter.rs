@@ -17,7 +17,7 @@ pub struct Circumcenter;
 /// Angles up to 130 degrees.
 const LIMITS: Limits = Limits {
     side_min: 0.24,
-    cos_min: -0.643,
+    widest: [-0.643, 1.0],
 };
 
 impl FigureTask for Circumcenter {
@@ -43,8 +43,13 @@ impl FigureTask for Circumcenter {
         }
     }
 
-    fn sample(&self, params: &FigureParams, dice: &mut Dice) -> Option<Triangle> {
-        Triangle::sample_off_mean(params, LIMITS, dice, |one| {
+    fn kinds(&self) -> usize {
+        3
+    }
+
+    fn sample(&self, params: &FigureParams, kind: usize, dice: &mut Dice) -> Option<Triangle> {
+        let limits = LIMITS.of_kind(kind);
+        Triangle::sample_off_mean(params, limits, dice, |one| {
             let center = one.circumcenter();
             (2.0 * distance(center, one.corners[0]) <= params.frame()).then_some(center)
         })

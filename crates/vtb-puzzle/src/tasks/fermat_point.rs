@@ -16,7 +16,7 @@ pub struct FermatPoint;
 /// Angles up to 110 degrees: at 120 the point would reach a corner.
 const LIMITS: Limits = Limits {
     side_min: 0.24,
-    cos_min: -0.342,
+    widest: [-0.342, 1.0],
 };
 
 impl FigureTask for FermatPoint {
@@ -43,7 +43,7 @@ impl FigureTask for FermatPoint {
         }
     }
 
-    fn sample(&self, params: &FigureParams, dice: &mut Dice) -> Option<Triangle> {
+    fn sample(&self, params: &FigureParams, _: usize, dice: &mut Dice) -> Option<Triangle> {
         Triangle::sample_off_mean(params, LIMITS, dice, Triangle::fermat_point)
     }
 

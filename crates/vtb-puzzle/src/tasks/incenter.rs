@@ -16,7 +16,7 @@ pub struct Incenter;
 /// Angles up to 120 degrees.
 const LIMITS: Limits = Limits {
     side_min: 0.24,
-    cos_min: -0.5,
+    widest: [-0.5, 1.0],
 };
 
 impl FigureTask for Incenter {
@@ -42,7 +42,7 @@ impl FigureTask for Incenter {
         }
     }
 
-    fn sample(&self, params: &FigureParams, dice: &mut Dice) -> Option<Triangle> {
+    fn sample(&self, params: &FigureParams, _: usize, dice: &mut Dice) -> Option<Triangle> {
         Triangle::sample_off_mean(params, LIMITS, dice, |one| Some(one.incenter()))
     }
 

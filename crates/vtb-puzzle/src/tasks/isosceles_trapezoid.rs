@@ -88,7 +88,7 @@ impl FigureTask for IsoscelesTrapezoid {
         }
     }
 
-    fn sample(&self, params: &FigureParams, dice: &mut Dice) -> Option<BaseAndLeg> {
+    fn sample(&self, params: &FigureParams, _: usize, dice: &mut Dice) -> Option<BaseAndLeg> {
         let frame = params.frame();
         let along = dice.direction();
         let across = match dice.chance(0.5) {

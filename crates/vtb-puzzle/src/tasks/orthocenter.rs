@@ -16,7 +16,7 @@ pub struct Orthocenter;
 /// Angles up to 120 degrees.
 const LIMITS: Limits = Limits {
     side_min: 0.24,
-    cos_min: -0.5,
+    widest: [-0.5, 1.0],
 };
 
 impl FigureTask for Orthocenter {
@@ -43,8 +43,13 @@ impl FigureTask for Orthocenter {
         }
     }
 
-    fn sample(&self, params: &FigureParams, dice: &mut Dice) -> Option<Triangle> {
-        Triangle::sample(params, LIMITS, dice)
+    fn kinds(&self) -> usize {
+        3
+    }
+
+    fn sample(&self, params: &FigureParams, kind: usize, dice: &mut Dice) -> Option<Triangle> {
+        let limits = LIMITS.of_kind(kind);
+        Triangle::sample(params, limits, dice)
     }
 
     fn shift(&self, given: &Triangle, by: Vec2) -> Triangle {

@@ -51,7 +51,7 @@ impl FigureTask for Parallelogram {
         }
     }
 
-    fn sample(&self, params: &FigureParams, dice: &mut Dice) -> Option<TwoSides> {
+    fn sample(&self, params: &FigureParams, _: usize, dice: &mut Dice) -> Option<TwoSides> {
         let mut arm = || {
             let long = dice.between(SIDE[0], SIDE[1]) * params.frame();
             snap(scale(dice.direction(), long))

@@ -60,7 +60,7 @@ impl FigureTask for RayIntersection {
         }
     }
 
-    fn sample(&self, params: &FigureParams, dice: &mut Dice) -> Option<RayParts> {
+    fn sample(&self, params: &FigureParams, _: usize, dice: &mut Dice) -> Option<RayParts> {
         let rays = [0, 1, 2].map(|_| {
             let arm = snap(scale(dice.direction(), step(params)));
             let near = dice.whole(NEAR[0], NEAR[1]);

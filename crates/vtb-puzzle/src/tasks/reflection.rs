@@ -55,7 +55,7 @@ impl FigureTask for Reflection {
         }
     }
 
-    fn sample(&self, params: &FigureParams, dice: &mut Dice) -> Option<MirrorAndSource> {
+    fn sample(&self, params: &FigureParams, _: usize, dice: &mut Dice) -> Option<MirrorAndSource> {
         let frame = params.frame();
         let along = dice.direction();
         let axis_length = dice.between(AXIS[0], AXIS[1]) * frame;

@@ -81,6 +81,8 @@ struct Plan {
 const TRIES: u32 = 20_000;
 /// Least distance of the answer from a corner, as a share of the square's side.
 const APART: f64 = 0.3;
+/// The same where it is the farthest disc of all.
+const FAR: f64 = 1.05;
 
 impl Task for SquareOutlier {
     type Params = SquareOutlierParams;
@@ -216,7 +218,7 @@ fn draw_points(params: &SquareOutlierParams, plan: &Plan, dice: &mut Dice) -> Op
     let radius = side * 0.5_f64.sqrt();
     let spoke = snap(scale(dice.direction(), radius));
     let other = normal(spoke);
-    let away = dice.between(0.0, 2.4) * radius;
+    let away = dice.between(0.0, 2.8) * radius;
     let outlier = snap(scale(dice.direction(), away));
     let points = [
         outlier,
@@ -225,7 +227,9 @@ fn draw_points(params: &SquareOutlierParams, plan: &Plan, dice: &mut Dice) -> Op
         scale(spoke, -1.0),
         scale(other, -1.0),
     ];
-    let apart = common.tolerance().max(APART * side);
+    // Far outside it is not one of the two discs that are nearest to each other.
+    let least = if plan.mean_rank == 4 { FAR } else { APART };
+    let apart = common.tolerance().max(least * side);
     let clear = points[1..]
         .iter()
         .all(|corner| distance(*corner, outlier) >= apart);
