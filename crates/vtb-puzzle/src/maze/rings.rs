@@ -277,7 +277,7 @@ impl Rings {
         );
         let [first, _, last] = corners;
         for (row, column) in rows.flat_map(|row| columns.clone().map(move |column| (row, column))) {
-            let [x, y] = self.from_center(column, row);
+            let [x, y] = self.seen_at(column, row);
             let radius = (x * x + y * y).sqrt();
             let after = first[0] * y - first[1] * x;
             let before = x * last[1] - y * last[0];
@@ -289,7 +289,7 @@ impl Rings {
     }
 
     /// Middle of a pixel as seen from the centre, y up.
-    fn from_center(&self, column: u32, row: u32) -> [f64; 2] {
+    fn seen_at(&self, column: u32, row: u32) -> [f64; 2] {
         [
             f64::from(column) + 0.5 - self.center[0],
             self.center[1] - f64::from(row) - 0.5,
@@ -305,9 +305,7 @@ impl Rings {
             .collect();
         let mut map = Vec::with_capacity(width as usize * height as usize);
         for row in 0..height {
-            map.extend(
-                (0..width).map(|column| self.cell_at(&spokes, self.from_center(column, row))),
-            );
+            map.extend((0..width).map(|column| self.cell_at(&spokes, self.seen_at(column, row))));
         }
         for ([ring, segment], ends) in self.openings(ways) {
             let [below, above] = self.wall_inside(ring);
@@ -322,7 +320,7 @@ impl Rings {
                 ends,
                 self.opening(ring),
                 |column, row, inset| {
-                    let [x, y] = self.from_center(column, row);
+                    let [x, y] = self.seen_at(column, row);
                     let nearer = x * x + y * y < ((below + above) / 2.0) * ((below + above) / 2.0);
                     let cell = &mut map[place(column, row)];
                     if inset >= 0.0 && cell.is_none() {
