@@ -43,6 +43,7 @@ mod square_outlier;
 mod sudoku;
 mod triangle_center;
 
+pub use crate::pattern::PromptStyle;
 use crate::task::Puzzle;
 
 pub use angle_bisector::{AngleBisector, AngleBisectorScene};
@@ -56,7 +57,7 @@ pub use circle_tangent_point::{
     CircleTangentPoint, CircleTangentPointParams, CircleTangentPointScene,
 };
 pub use circumcenter::Circumcenter;
-pub use color_grid::{ColorGrid, ColorGridParams, ColorGridScene, PromptStyle};
+pub use color_grid::{ColorGrid, ColorGridParams, ColorGridScene};
 pub use color_hexagon::{ColorHexagon, ColorHexagonParams, ColorHexagonScene};
 pub use color_overlap_squares::{
     ColorOverlapSquares, ColorOverlapSquaresParams, ColorOverlapSquaresScene, OuterSquare,
