@@ -293,8 +293,25 @@ fn slot_cheats(case: &Case, rule: &SlotRule) -> Vec<(&'static str, RgbImage)> {
                 }
             }
         }
-        list.push(("red place", fill(&|_, _| Rgb([255, 0, 0]))));
-        list.push(("black place", fill(&|_, _| Rgb([0, 0, 0]))));
+        if !matches!(
+            slot.expect,
+            Expect::Color {
+                right: [255, 0, 0],
+                ..
+            }
+        ) {
+            list.push(("red place", fill(&|_, _| Rgb([255, 0, 0]))));
+        }
+        // Black may be what belongs there.
+        if !matches!(
+            slot.expect,
+            Expect::Color {
+                right: [0, 0, 0],
+                ..
+            }
+        ) {
+            list.push(("black place", fill(&|_, _| Rgb([0, 0, 0]))));
+        }
         if list.len() > 40 {
             break;
         }

@@ -136,7 +136,9 @@ fn solution_ink_lies_on_route_cells_and_never_on_walls() {
             );
             inked.insert(cell);
         }
-        let between = &path(record)[1..path(record).len() - 1];
+        // The square maze's ends are painted over the route.
+        let ends = usize::from(record.task == "maze_square");
+        let between = &path(record)[ends..path(record).len() - ends];
         assert!(
             between.iter().all(|cell| inked.contains(cell)),
             "{}",

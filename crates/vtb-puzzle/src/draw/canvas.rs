@@ -114,6 +114,9 @@ impl Canvas {
 
     /// The inside of the closed polygon through `points`; a hole is a part walked the other way.
     pub fn polygon(&mut self, points: &[[f64; 2]], color: Rgb) {
+        if !points.iter().flatten().all(|part| part.is_finite()) {
+            return;
+        }
         let mut builder = open_path(points);
         builder.close();
         if let Some(path) = builder.finish() {

@@ -394,7 +394,7 @@ impl Task for Arcagi {
         };
         let frame = Layout::new(params, scene.train.len() + 1).answer();
         let board = Layout::board(frame, grid);
-        let colors = || COLORS.iter().map(|(_, rgb)| *rgb).chain([PAGE]);
+        let colors = || COLORS.iter().map(|(_, rgb)| *rgb);
         let slot = |name: String, area: [u32; 4], right: Rgb| Slot {
             name,
             area: area.into(),

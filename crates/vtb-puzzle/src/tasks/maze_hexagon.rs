@@ -198,11 +198,12 @@ impl Task for MazeHexagon {
         let (comb, size) = (&scene.comb, solved.canvas);
         let mut canvas = Canvas::new(size, WALL)?;
         comb.paint_floor(&mut canvas, size, FLOOR);
-        draw_growing(&mut canvas, &solved.construction, layer.progress());
         let middles = comb.middles();
         for (end, color) in [(scene.ways.start, START), (scene.ways.goal, GOAL)] {
             comb.paint_cell(&mut canvas, size, middles[end as usize], color);
         }
+        // Over the ends' colours: under a wide cell a growing route would seem to stand still.
+        draw_growing(&mut canvas, &solved.construction, layer.progress());
         for wall in comb.walls(&scene.ways) {
             band::draw(&mut canvas, size, wall, f64::from(comb.wall) / 2.0, WALL);
         }

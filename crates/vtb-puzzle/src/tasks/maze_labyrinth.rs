@@ -216,11 +216,12 @@ impl Task for MazeLabyrinth {
         let (rings, size) = (&scene.rings, solved.canvas);
         let mut canvas = Canvas::new(size, WALL)?;
         rings.paint_floor(&mut canvas, size, &scene.ways, FLOOR);
-        draw_growing(&mut canvas, &solved.construction, layer.progress());
         let ends = [scene.ways.start, scene.ways.goal].map(|id| id as usize);
         for (end, color) in ends.into_iter().zip([START, GOAL]) {
             rings.paint_cell(&mut canvas, size, end, color);
         }
+        // Over the ends' colours: under a wide cell a growing route would seem to stand still.
+        draw_growing(&mut canvas, &solved.construction, layer.progress());
         rings.paint_spokes(&mut canvas, size, &scene.ways, WALL);
         if params.common.print_ids {
             let text_size = rings.id_size();
