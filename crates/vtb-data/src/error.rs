@@ -101,6 +101,16 @@ pub enum DataError {
         /// Position of the item in the order asked for, counted from 0.
         item: u64,
     },
+    /// A file is no ARC problem, or one too many.
+    #[error("{}: `{field}` {reason}", file.display())]
+    Arc {
+        /// The file or folder.
+        file: PathBuf,
+        /// The field, with its place in a list.
+        field: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A puzzle could not be made.
     #[error("puzzle {task}: {reason}")]
     Puzzle {

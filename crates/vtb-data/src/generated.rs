@@ -195,6 +195,8 @@ pub fn puzzle_row(record: &Record, picture: ImageRef, mode: RowMode, origin: Ori
     let solution = match &record.answer {
         Answer::Choice(option) => Value::from(option.clone()),
         Answer::Path(cells) => Value::from(cells.clone()),
+        Answer::Sequence(names) => Value::from(names.clone()),
+        Answer::Grid(rows) => rows.iter().map(|row| Value::from(row.clone())).collect(),
     };
     TrainRow {
         messages,

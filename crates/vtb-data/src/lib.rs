@@ -6,6 +6,7 @@
 //! Invariant: what a run sees depends on the data and the seed alone, never on the number of
 //! threads, and every fault names its file, line and field.
 
+mod arc;
 mod dataset;
 mod error;
 mod export;
@@ -19,6 +20,7 @@ mod prefetch;
 mod row;
 mod sampler;
 
+pub use arc::{ArcLimits, ArcProblem, load_arc};
 pub use dataset::{Fingerprint, RowSource};
 pub use error::{DataError, ImageFault, Origin, Result, RowFault};
 pub use export::write_jsonl;

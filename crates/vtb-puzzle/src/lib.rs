@@ -27,19 +27,24 @@ mod hash;
 pub mod judge;
 pub mod maze;
 mod params;
+pub mod pattern;
 mod record;
 mod registry;
 mod task;
 pub mod tasks;
 mod verdict;
+pub mod visual;
 
 pub use dice::Dice;
 pub use draw::{Layer, encode_png};
 pub use error::{PuzzleError, Result};
 pub use graph::{CellId, MazeGraph, PathCheck, PathFault, PathRules, check_path};
 pub use hash::{canonical_json, record_id, record_seed, scene_hash};
+pub use judge::{ClipJudge, ClipVerdict, PictureJudge, PictureRule, PictureVerdict};
 pub use params::{Params, read_params};
 pub use record::{Answer, Prompts, Record, TaskGroup};
 pub use registry::{Instance, find, judge_text, registry, verify};
 pub use task::{Puzzle, Solved, Task, TaskInfo};
-pub use verdict::{Outcome, Verdict, judge_record};
+pub use verdict::{
+    MAX_GRID_SIDE, Outcome, PlaceCheck, Verdict, check_grid, check_sequence, judge_record,
+};

@@ -63,14 +63,21 @@ pub enum Answer {
     Choice(String),
     /// Cells from start to goal (JSON: a list of numbers).
     Path(Vec<CellId>),
+    /// Names in order (JSON: a list of strings).
+    Sequence(Vec<String>),
+    /// Rows of small numbers, top row first (JSON: a list of lists of numbers).
+    Grid(Vec<Vec<u8>>),
 }
 
-/// `B`, `red`, `[10, 11, 12]`: the text that stands between the answer tags.
+/// `B`, `red`, `[10, 11, 12]`, `red, blue, green`, `[[1, 2], [2, 1]]`: the text that stands between
+/// the answer tags.
 impl fmt::Display for Answer {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Choice(option) => out.write_str(option),
             Self::Path(ids) => write!(out, "{ids:?}"),
+            Self::Sequence(names) => out.write_str(&names.join(", ")),
+            Self::Grid(rows) => write!(out, "{rows:?}"),
         }
     }
 }
@@ -104,7 +111,7 @@ pub struct Record {
     pub prompts: Prompts,
     /// The right answer.
     pub answer: Answer,
-    /// What an answer may be; empty when it is not a choice.
+    /// What an answer may be, or each name of a sequence; empty for paths and grids.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub options: Vec<String>,
     /// The text prompt lists the options, in this order.
@@ -135,12 +142,14 @@ impl Record {
         format!("<answer>{}</answer>", self.answer)
     }
 
-    /// Probability that a guess among what the prompt offers is right; 0 for paths.
+    /// Probability that a guess among what the prompt offers is right: one of the options, some
+    /// order of the right names; 0 for paths and grids.
     #[must_use]
     pub fn chance(&self) -> f64 {
-        match self.answer {
+        match &self.answer {
             Answer::Choice(_) => 1.0 / self.options.len().max(1) as f64,
-            Answer::Path(_) => 0.0,
+            Answer::Sequence(names) => (1..=names.len()).map(|count| 1.0 / count as f64).product(),
+            Answer::Path(_) | Answer::Grid(_) => 0.0,
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::draw::{Canvas, Layer, Stroke};
 use crate::error::{PuzzleError, Result};
 use crate::graph::{MazeGraph, PathRules};
 use crate::hash::{record_id, scene_hash};
-use crate::judge::PictureRule;
+use crate::judge::{PictureJudge, PictureRule, PictureVerdict, decode_picture};
 use crate::params::{Params, read_params};
 use crate::record::{Answer, Prompts, Record, TaskGroup};
 use crate::verdict::{Verdict, judge_record};
@@ -93,7 +93,8 @@ pub trait Task: Send + Sync + 'static {
     /// [`PuzzleError::BadScene`] naming the rule that is broken.
     fn solve(&self, params: &Self::Params, scene: &Self::Scene) -> Result<Solved>;
 
-    /// What an answer may be, in the order it is offered; empty when it is not a choice.
+    /// What an answer may be, in the order it is offered, or each name of a sequence; empty for
+    /// paths and grids.
     ///
     /// # Errors
     /// [`PuzzleError::BadScene`].
@@ -203,6 +204,29 @@ pub trait Puzzle: Send + Sync {
     fn judge_text(&self, record: &Record, text: &str, policy: &AnswerPolicy) -> Verdict {
         judge_record(record, text, policy)
     }
+
+    /// What an edited picture of this record must show.
+    ///
+    /// # Errors
+    /// As [`Puzzle::draw`].
+    fn picture_rule(&self, record: &Record) -> Result<PictureRule>;
+
+    /// Judges an edited picture; total. For several pictures of one record, and for clips, a
+    /// [`PictureJudge`] or [`ClipJudge`](crate::judge::ClipJudge) saves preparing it each time.
+    fn judge_image(&self, record: &Record, picture: &RgbImage) -> PictureVerdict {
+        match PictureJudge::new(self, record) {
+            Ok(judge) => judge.judge(picture),
+            Err(fault) => PictureVerdict::invalid(fault.to_string()),
+        }
+    }
+
+    /// Judges the bytes of an edited picture (PNG, JPEG, WebP, BMP or GIF); total.
+    fn judge_image_bytes(&self, record: &Record, bytes: &[u8]) -> PictureVerdict {
+        match decode_picture(bytes) {
+            Ok(picture) => self.judge_image(record, &picture),
+            Err(reason) => PictureVerdict::invalid(reason),
+        }
+    }
 }
 
 impl<T: Task> Puzzle for T {
@@ -249,6 +273,12 @@ impl<T: Task> Puzzle for T {
         let (params, scene) = read_record(self, record)?;
         let solved = self.solve(&params, &scene)?;
         self.paint(&params, &scene, &solved, layer)?.into_rgb()
+    }
+
+    fn picture_rule(&self, record: &Record) -> Result<PictureRule> {
+        let (params, scene) = read_record(self, record)?;
+        let solved = self.solve(&params, &scene)?;
+        Task::picture_rule(self, &params, &scene, &solved, &record.options)
     }
 }
 

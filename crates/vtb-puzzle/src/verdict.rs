@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::answer::{AnswerPolicy, AnswerStatus, parse_choice, parse_path};
+use crate::answer::{
+    AnswerPolicy, AnswerStatus, parse_choice, parse_grid, parse_path, parse_sequence,
+};
 use crate::graph::{MazeGraph, PathCheck, check_path};
 use crate::record::{Answer, Record};
 
@@ -37,10 +39,13 @@ pub struct Verdict {
     pub path: Option<PathCheck>,
 }
 
+/// Most rows and columns that an answer's grid may have.
+pub const MAX_GRID_SIDE: usize = 64;
+
 /// Judges `text` by the record's answer, options and graph; total.
 ///
-/// A choice is right when it is the answer; a path is right when it is a legal route on the graph
-/// under the record's rules, whichever route that is.
+/// A choice is right when it is the answer, a sequence or grid when all its places are; a path is
+/// right when it is a legal route on the graph under the record's rules, whichever route that is.
 #[must_use]
 pub fn judge_record(record: &Record, text: &str, policy: &AnswerPolicy) -> Verdict {
     match &record.answer {
@@ -56,6 +61,119 @@ pub fn judge_record(record: &Record, text: &str, policy: &AnswerPolicy) -> Verdi
                 path: None,
             },
         },
+        Answer::Sequence(gold) => judge_sequence(record, gold, text, policy),
+        Answer::Grid(gold) => judge_grid(gold, text, policy),
+    }
+}
+
+/// How many places of a sequence or grid are right.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlaceCheck {
+    /// Places that hold what belongs there.
+    pub right: usize,
+    /// Places of the answer or of the solution, whichever has more.
+    pub places: usize,
+    /// The first wrong place, in a sentence; `None` when the answer is the solution.
+    pub fault: Option<String>,
+}
+
+impl PlaceCheck {
+    /// Right places among all, 0 to 1.
+    #[must_use]
+    pub fn share(&self) -> f64 {
+        self.right as f64 / self.places.max(1) as f64
+    }
+}
+
+/// Compares names in order with those that belong there.
+#[must_use]
+pub fn check_sequence(gold: &[String], given: &[String]) -> PlaceCheck {
+    let pairs = || gold.iter().zip(given);
+    let wrong = pairs().position(|(wanted, found)| wanted != found);
+    let fault = match wrong {
+        Some(at) => Some(format!(
+            "place {} is `{}`, but `{}` belongs there",
+            at + 1,
+            given[at],
+            gold[at]
+        )),
+        None if gold.len() != given.len() => Some(format!(
+            "{} names are given and {} are asked for",
+            given.len(),
+            gold.len()
+        )),
+        None => None,
+    };
+    PlaceCheck {
+        right: pairs().filter(|(wanted, found)| wanted == found).count(),
+        places: gold.len().max(given.len()),
+        fault,
+    }
+}
+
+/// Compares a grid with the right one, cell by cell.
+#[must_use]
+pub fn check_grid(gold: &[Vec<u8>], given: &[Vec<u8>]) -> PlaceCheck {
+    let cell = |rows: &[Vec<u8>], row: usize, column: usize| {
+        rows.get(row).and_then(|cells| cells.get(column)).copied()
+    };
+    let (mut right, mut places, mut fault) = (0, 0, None);
+    for row in 0..gold.len().max(given.len()) {
+        let width = |rows: &[Vec<u8>]| rows.get(row).map_or(0, Vec::len);
+        for column in 0..width(gold).max(width(given)) {
+            places += 1;
+            let (wanted, found) = (cell(gold, row, column), cell(given, row, column));
+            if wanted == found {
+                right += 1;
+            } else if fault.is_none() {
+                let place = format!("row {}, column {}", row + 1, column + 1);
+                fault = Some(match (wanted, found) {
+                    (Some(wanted), Some(found)) => {
+                        format!("{place} is {found}, but {wanted} belongs there")
+                    }
+                    (Some(_), None) => format!("{place} is not given"),
+                    _ => format!("{place} lies outside the grid"),
+                });
+            }
+        }
+    }
+    PlaceCheck {
+        right,
+        places,
+        fault,
+    }
+}
+
+fn judge_sequence(record: &Record, gold: &[String], text: &str, policy: &AnswerPolicy) -> Verdict {
+    let answer = parse_sequence(text, &record.options, gold.len().saturating_mul(4), policy);
+    let check = check_sequence(gold, &answer.names);
+    let parsed = Answer::Sequence(answer.names);
+    judge_places(answer.status, &parsed, check)
+}
+
+fn judge_grid(gold: &[Vec<u8>], text: &str, policy: &AnswerPolicy) -> Verdict {
+    let answer = parse_grid(text, MAX_GRID_SIDE, policy);
+    let check = check_grid(gold, &answer.rows);
+    judge_places(answer.status, &Answer::Grid(answer.rows), check)
+}
+
+fn judge_places(status: AnswerStatus, parsed: &Answer, check: PlaceCheck) -> Verdict {
+    let read = status == AnswerStatus::Ok;
+    let (outcome, reason) = match check.fault {
+        _ if !read => unread(status),
+        Some(fault) => (Outcome::Wrong, fault),
+        None => (
+            Outcome::Correct,
+            format!("all {} places are right", check.places),
+        ),
+    };
+    Verdict {
+        outcome,
+        correct: outcome == Outcome::Correct,
+        parsed: read.then(|| parsed.to_string()),
+        reason,
+        status,
+        path: None,
     }
 }
 
@@ -120,7 +238,7 @@ fn unread(status: AnswerStatus) -> (Outcome, String) {
     let (outcome, reason) = match status {
         AnswerStatus::Ok => (Outcome::Invalid, "the answer names no option"),
         AnswerStatus::Missing => (Outcome::Invalid, "there is no answer in the text"),
-        AnswerStatus::Malformed => (Outcome::Invalid, "tags or list are malformed"),
+        AnswerStatus::Malformed => (Outcome::Invalid, "tags, list or grid are malformed"),
         AnswerStatus::Multiple => (Outcome::Ambiguous, "several answer tags disagree"),
         AnswerStatus::OutOfSet => (Outcome::Invalid, "the answer is not among the options"),
         AnswerStatus::Ambiguous => (Outcome::Ambiguous, "several options are named"),

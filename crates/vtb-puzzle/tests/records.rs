@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use serde_json::{Value, json};
+use vtb_puzzle::draw::Stroke;
 use vtb_puzzle::{
     Answer, Instance, Layer, Outcome, Puzzle, PuzzleError, Record, encode_png, find, judge_text,
     record_seed, registry, verify,
@@ -12,9 +13,49 @@ use vtb_puzzle::{
 fn variants(task: &str) -> Vec<Value> {
     let mut blocks = vec![Value::Null];
     blocks.extend(match task {
+        "arcagi" => vec![
+            json!({"width": 480, "height": 873, "examples": 4, "side_max": 12}),
+            json!({"show_output_size": true, "source": arc_source()}),
+        ],
+        "circle_count" => vec![
+            json!({"width": 480, "height": 873, "count_min": 3, "count_max": 14}),
+            json!({"width": 160, "height": 160, "count_max": 7}),
+        ],
         "color_grid" => vec![
             json!({"canvas": 96, "prompt_style": "short", "list_options": false}),
             json!({"canvas": 64, "palette": ["red", "orange", "yellow", "blue"], "tints": 1}),
+        ],
+        "maze_hexagon" => vec![
+            json!({"braid": 0.6, "radius": 5, "wall": 4, "shortest_only": true}),
+            json!({"placement": "center", "print_ids": false, "width": 480, "height": 873}),
+        ],
+        "maze_labyrinth" => vec![
+            json!({"braid": 0.6, "rings": 3, "segments": 8, "wall": 5, "shortest_only": true}),
+            json!({"placement": "center", "print_ids": false, "width": 480, "height": 873}),
+        ],
+        "jigsaw" => vec![
+            json!({"width": 480, "height": 873, "rotate": true}),
+            json!({"width": 256, "height": 192, "rows": 2, "cols": 3}),
+        ],
+        "color_hexagon" => vec![
+            json!({"width": 160, "height": 240, "list_options": false}),
+            json!({"palette": ["red", "brown", "cyan", "blue"], "prompt_style": "short"}),
+        ],
+        "color_overlap_squares" => vec![
+            json!({"width": 480, "height": 873, "list_options": false, "tints": 1}),
+            json!({"width": 128, "height": 128, "prompt_style": "short"}),
+        ],
+        "color_size" => vec![
+            json!({"width": 300, "height": 200, "list_options": false}),
+            json!({"hues": ["teal"], "prompt_style": "short", "line_min": 0.012}),
+        ],
+        "polygon_sides_color" | "rectangle_height_color" => vec![
+            json!({"width": 480, "height": 873, "list_options": false, "line_max": 0.02}),
+            json!({"palette": ["red", "brown", "cyan", "blue"], "prompt_style": "short"}),
+        ],
+        "shape_reflect" | "shape_size_grid" | "size_cycle" | "size_grid" => vec![
+            json!({"width": 480, "height": 873, "list_options": false, "offset": 0.0}),
+            json!({"width": 200, "height": 160, "prompt_style": "short", "tints": 16}),
         ],
         "maze_square" => vec![
             json!({"braid": 0.6, "rows": 13, "cols": 17, "shortest_only": true}),
@@ -24,9 +65,77 @@ fn variants(task: &str) -> Vec<Value> {
             json!({"candidates": 8, "labels": "digits", "theme": "dark", "noise": 12}),
             json!({"candidates": 3, "width": 480, "height": 873, "theme": "paper"}),
         ],
+        "angle_bisector"
+        | "parallel"
+        | "perpendicular"
+        | "perpendicular_bisector"
+        | "circle_tangent_line"
+        | "ray_reflect" => vec![
+            json!({"candidates": 8, "labels": "digits", "theme": "dark", "noise": 12}),
+            json!({"candidates": 3, "width": 480, "height": 873, "reach_max": 0.6}),
+        ],
+        "circle_tangent_point" => vec![
+            json!({"candidates": 7, "labels": "digits", "theme": "dark", "noise": 12}),
+            json!({"candidates": 3, "width": 480, "height": 873, "radius_max": 0.35}),
+        ],
+        "arc_connect" | "arc_connect_point_ver" => vec![
+            json!({"candidates": 6, "labels": "digits", "theme": "dark", "noise": 12}),
+            json!({"candidates": 8, "width": 480, "height": 873, "theme": "paper"}),
+        ],
+        "ray" => vec![
+            json!({"candidates": 6, "labels": "digits", "theme": "dark", "noise": 12}),
+            json!({"candidates": 3, "width": 480, "height": 873, "mirrors": 14}),
+        ],
+        "right_triangle" => vec![
+            json!({"candidates": 6, "labels": "digits", "theme": "dark", "noise": 12}),
+            json!({"width": 480, "height": 873, "theme": "paper"}),
+        ],
+        "square_outlier" => vec![
+            json!({"labels": "digits", "theme": "dark", "noise": 12}),
+            json!({"width": 480, "height": 873, "square_max": 0.3}),
+        ],
+        "circle_center"
+        | "isosceles_trapezoid"
+        | "orthocenter"
+        | "parallelogram"
+        | "ray_intersection"
+        | "reflection"
+        | "triangle_center" => vec![
+            json!({"candidates": 8, "labels": "digits", "theme": "dark", "noise": 12}),
+            json!({"candidates": 3, "width": 480, "height": 873, "theme": "paper"}),
+        ],
+        "circumcenter" | "fermat_point" | "incenter" => vec![
+            json!({"candidates": 6, "labels": "digits", "theme": "dark", "noise": 12}),
+            json!({"candidates": 3, "width": 480, "height": 873, "theme": "paper"}),
+        ],
+        "mirror" => vec![
+            json!({"width": 480, "height": 873, "rows": 10, "cols": 6, "colors": 1}),
+            json!({"width": 128, "height": 128, "fill": 1.0, "colors": 8}),
+        ],
+        "rects" => vec![
+            json!({"width": 480, "height": 873, "count": 8}),
+            json!({"width": 160, "height": 128, "count": 2}),
+        ],
+        "sudoku" => vec![
+            json!({"width": 480, "height": 873, "size": 6}),
+            json!({"size": 9, "clues": 45}),
+        ],
         _ => Vec::new(),
     });
     blocks
+}
+
+/// A problem as the loader of ARC files gives it; the rule is a vertical flip.
+fn arc_source() -> Value {
+    let pair = |input: Value, output: Value| json!({"input": input, "output": output});
+    json!({
+        "name": "flip",
+        "train": [
+            pair(json!([[1, 0], [0, 2], [3, 3]]), json!([[3, 3], [0, 2], [1, 0]])),
+            pair(json!([[4, 4, 0], [0, 5, 0]]), json!([[0, 5, 0], [4, 4, 0]])),
+        ],
+        "test": pair(json!([[6, 0, 0], [7, 8, 9]]), json!([[7, 8, 9], [6, 0, 0]])),
+    })
 }
 
 /// Calls `check` with `count` records of every block of every task.
@@ -141,7 +250,15 @@ fn tampered_records_do_not_verify() {
         });
         tampered("canvas", &|copy| copy.canvas[1] += 1);
         tampered("params", &|copy| copy.params["nonsense"] = json!(1));
-        tampered("construction", &|copy| copy.construction.clear());
+        // Where a solution is painted by other means than strokes there are none to take away.
+        tampered("construction", &|copy| match copy.construction.pop() {
+            Some(_) => {}
+            None => copy.construction.push(Stroke::Disc {
+                center: [0.0; 2],
+                radius: 1.0,
+                color: [0; 3],
+            }),
+        });
         tampered("scene", &|copy| copy.scene = json!({}));
         tampered("options", &|copy| copy.options.push("none".to_owned()));
         tampered("answer", &|copy| match &mut copy.answer {
@@ -150,6 +267,8 @@ fn tampered_records_do_not_verify() {
                 copy.answer = Answer::Choice(other.unwrap().clone());
             }
             Answer::Path(ids) => ids.reverse(),
+            Answer::Sequence(names) => names.reverse(),
+            Answer::Grid(rows) => rows[0][0] ^= 1,
         });
         if record.graph.is_some() {
             tampered("graph", &|copy| copy.graph = None);
@@ -282,6 +401,28 @@ fn gold_answers_are_right_and_others_are_not() {
                 let ends = format!("<answer>{:?}</answer>", [ids[0], ids[ids.len() - 1]]);
                 assert_eq!(outcome(&ends), Outcome::Wrong);
             }
+            Answer::Sequence(names) => {
+                let mut other = names.clone();
+                other.swap(0, 1);
+                let verdict = judge_text(&record, &Answer::Sequence(other).to_string());
+                assert_eq!(verdict.outcome, Outcome::Wrong);
+                assert!(verdict.reason.contains("place 1"), "{}", verdict.reason);
+                let short = Answer::Sequence(names[1..].to_vec()).to_string();
+                assert_eq!(outcome(&short), Outcome::Wrong);
+                let doubled = Answer::Sequence([&names[..], &names[..]].concat()).to_string();
+                assert_eq!(outcome(&doubled), Outcome::Wrong);
+            }
+            Answer::Grid(rows) => {
+                let mut other = rows.clone();
+                let last = rows.len() - 1;
+                other[last][0] ^= 1;
+                let verdict = judge_text(&record, &Answer::Grid(other).to_string());
+                assert_eq!(verdict.outcome, Outcome::Wrong);
+                let place = format!("row {}, column 1", last + 1);
+                assert!(verdict.reason.contains(&place), "{}", verdict.reason);
+                let more = Answer::Grid([&rows[..], &rows[..1]].concat()).to_string();
+                assert_eq!(outcome(&more), Outcome::Wrong);
+            }
         }
         assert!(
             task.judge_text(&record, &record.gold_text(), &Default::default())
@@ -315,7 +456,13 @@ fn text_prompts_ask_for_tags_and_list_what_they_say_they_list() {
                 assert!(record.options.contains(gold));
                 assert!((record.chance() - 1.0 / record.options.len() as f64).abs() < 1e-12);
             }
-            Answer::Path(_) => assert!(record.options.is_empty() && record.chance() == 0.0),
+            Answer::Sequence(names) => {
+                assert!(names.iter().all(|name| record.options.contains(name)));
+                assert!(record.chance() > 0.0 && record.chance() <= 0.5);
+            }
+            Answer::Path(_) | Answer::Grid(_) => {
+                assert!(record.options.is_empty() && record.chance() == 0.0);
+            }
         }
     });
 }

@@ -17,13 +17,14 @@ mod weighted;
 
 pub use completion::Completion;
 pub use error::{Result, RewardError};
-pub use reference::{ChoiceTruth, PathTruth, Reference, Truth};
+pub use reference::{ChoiceTruth, PathTruth, Reference, SequenceTruth, Truth};
 pub use registry::{Registry, params};
 pub use rewards::auto::{AutoParams, AutoReward};
 pub use rewards::choice::{ChoiceParams, ChoiceReward};
 pub use rewards::format::{FormatParams, FormatReward};
 pub use rewards::legacy::{LegacyOverlap, legacy_choice, legacy_overlap, legacy_path};
 pub use rewards::path::{PathParams, PathReward};
+pub use rewards::places::{PlacesParams, PlacesReward};
 pub use score::{Score, ScoreStatus};
 pub use weighted::{RewardPart, RewardSpec, Total, WeightedRewards};
 

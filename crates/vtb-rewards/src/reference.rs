@@ -34,6 +34,10 @@ pub enum Truth {
     Choice(ChoiceTruth),
     /// A path in a maze.
     Path(PathTruth),
+    /// Names in order.
+    Sequence(SequenceTruth),
+    /// Rows of small numbers, top row first.
+    Grid(Vec<Vec<u8>>),
     /// The row has no solution; only a user's own reward can judge it.
     Unknown,
 }
@@ -66,11 +70,21 @@ pub struct PathTruth {
     pub from_path_only: bool,
 }
 
+/// Names in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SequenceTruth {
+    /// The right names in the right order.
+    pub names: Vec<String>,
+    /// What an answer may name; the right names if the row does not say.
+    pub options: Vec<String>,
+}
+
 impl Reference {
     /// Reads a row of training data.
     ///
-    /// - `solution`: an option's text (`"B"`, `"light blue"`) or a path, as a list of cell ids or its
-    ///   JSON text; answer tags around it are taken off;
+    /// - `solution`: an option's text (`"B"`, `"light blue"`), or a list or its JSON text: cell ids (a
+    ///   path), texts (a sequence) or lists of numbers from 0 to 255 (a grid); answer tags around it
+    ///   are taken off;
     /// - `task_type`, `task_group`: text;
     /// - `options`: list of texts. Without it, a solution of one letter is taken to be among A to E
     ///   (or as far as that letter), any other text to be one of an unknown set;
@@ -87,9 +101,8 @@ impl Reference {
         let (solution, truth) = match own_or_record(row, "solution", "answer") {
             None => (String::new(), Truth::Unknown),
             Some(Value::Array(items)) => {
-                let path = path_ids(items)?;
-                let text = Value::from(path.clone()).to_string();
-                (text, path_truth(row, path)?)
+                let text = Value::from(items.clone()).to_string();
+                (text, list_truth(row, items)?)
             }
             Some(Value::String(text)) => (text.clone(), text_truth(row, text)?),
             Some(Value::Number(number)) => {
@@ -98,7 +111,7 @@ impl Reference {
                 (text, truth)
             }
             Some(_) => {
-                let reason = "is neither text nor a list of cell ids";
+                let reason = "is neither text nor a list";
                 return Err(RewardError::row("solution", reason));
             }
         };
@@ -175,7 +188,42 @@ fn text_truth(row: &Map<String, Value>, text: &str) -> Result<Truth> {
     }
     let items: Vec<Value> = serde_json::from_str(bare)
         .map_err(|fault| RewardError::row("solution", format!("is not a JSON list: {fault}")))?;
-    path_truth(row, path_ids(&items)?)
+    list_truth(row, &items)
+}
+
+/// The first item says of what kind the list is.
+fn list_truth(row: &Map<String, Value>, items: &[Value]) -> Result<Truth> {
+    match items.first() {
+        Some(Value::String(_)) => sequence_truth(row, items).map(Truth::Sequence),
+        Some(Value::Array(_)) => grid_rows(items).map(Truth::Grid),
+        _ => path_truth(row, path_ids(items)?),
+    }
+}
+
+fn sequence_truth(row: &Map<String, Value>, items: &[Value]) -> Result<SequenceTruth> {
+    let name = |item: &Value| item.as_str().map(str::to_owned);
+    let names: Option<Vec<String>> = items.iter().map(name).collect();
+    let names =
+        names.ok_or_else(|| RewardError::row("solution", "holds texts and other things"))?;
+    let options = match own_or_record(row, "options", "options") {
+        Some(given) => option_texts(given)?,
+        None => names.clone(),
+    };
+    match names.iter().find(|name| !options.contains(name)) {
+        None => Ok(SequenceTruth { names, options }),
+        Some(other) => {
+            let reason = format!("names `{other}`, which is not among the options");
+            Err(RewardError::row("solution", reason))
+        }
+    }
+}
+
+fn grid_rows(items: &[Value]) -> Result<Vec<Vec<u8>>> {
+    let rows = items
+        .iter()
+        .map(|item| serde_json::from_value::<Vec<u8>>(item.clone()));
+    let rows: Result<Vec<_>, _> = rows.collect();
+    rows.map_err(|_| RewardError::row("solution", "is not a list of lists of numbers to 255"))
 }
 
 fn path_ids(items: &[Value]) -> Result<Vec<CellId>> {
@@ -410,6 +458,9 @@ mod tests {
         assert!(fault(json!({"solution": [1.5, 2]})).contains("1.5"));
         assert!(fault(json!({"solution": "[]"})).contains("empty path"));
         assert!(fault(json!({"solution": [1, 1]})).contains("usable path"));
+        assert!(fault(json!({"solution": ["a", 1]})).contains("texts and other"));
+        assert!(fault(json!({"solution": ["a"], "options": ["b"]})).contains("among the options"));
+        assert!(fault(json!({"solution": [[1], [256]]})).contains("list of lists"));
         assert!(fault(json!({"solution": "B", "options": "AB"})).contains("options"));
         assert!(fault(json!({"solution": "B", "violations": [1]})).contains("violations"));
         assert!(fault(json!({"solution": "B", "task_type": 1})).contains("task_type"));

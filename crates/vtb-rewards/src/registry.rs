@@ -12,6 +12,7 @@ use crate::rewards::choice::ChoiceReward;
 use crate::rewards::format::FormatReward;
 use crate::rewards::legacy::LegacyOverlap;
 use crate::rewards::path::PathReward;
+use crate::rewards::places::PlacesReward;
 
 type Maker = Box<dyn Fn(&Value) -> Result<Box<dyn Reward>> + Send + Sync>;
 
@@ -27,7 +28,7 @@ impl Default for Registry {
 }
 
 impl Registry {
-    /// The rewards of this crate: `auto`, `choice`, `format`, `legacy_overlap`, `path`.
+    /// The rewards of this crate: `auto`, `choice`, `format`, `legacy_overlap`, `path`, `places`.
     #[must_use]
     pub fn builtin() -> Self {
         let mut makers: BTreeMap<String, Maker> = BTreeMap::new();
@@ -54,6 +55,10 @@ impl Registry {
         add(
             "path",
             Box::new(|given| Ok(Box::new(PathReward::new(params("path", given)?)?))),
+        );
+        add(
+            "places",
+            Box::new(|given| Ok(Box::new(PlacesReward::new(params("places", given)?)?))),
         );
         Self { makers }
     }
@@ -132,7 +137,7 @@ mod tests {
         for name in registry.names() {
             assert_eq!(registry.build(name, &Value::Null).unwrap().name(), name);
         }
-        assert_eq!(registry.names().count(), 5);
+        assert_eq!(registry.names().count(), 6);
     }
 
     #[test]

@@ -6,7 +6,8 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use serde_json::{Value, json};
 use vtb_puzzle::answer::{
-    AnswerPolicy, MultiplePolicy, TagPolicy, parse_choice, parse_path, text_from_bytes,
+    AnswerPolicy, MultiplePolicy, TagPolicy, parse_choice, parse_grid, parse_path, parse_sequence,
+    text_from_bytes,
 };
 use vtb_puzzle::graph::{CellId, MazeGraph};
 use vtb_rewards::{Completion, Reference, Registry, Reward};
@@ -28,6 +29,8 @@ fn references() -> Vec<Reference> {
         json!({"solution": "light blue"}),
         json!({"solution": "blue", "options": ["blue", "light blue", "red", "-", ""]}),
         json!({"solution": [1, 2, 3]}),
+        json!({"solution": ["A", "B"], "options": ["A", "B", "light blue"]}),
+        json!({"solution": [[1, 2], [3, 1]]}),
     ];
     let read = |row: &Value| Reference::from_row(row.as_object().unwrap()).unwrap();
     rows.iter().map(read).collect()
@@ -135,6 +138,13 @@ proptest! {
                 let choice = parse_choice(text, &options, &policy);
                 prop_assert_eq!(choice.option.is_some(), choice.status.as_str() == "ok");
                 prop_assert!(choice.option.is_none_or(|option| option < options.len()));
+                let sequence = parse_sequence(text, &options, 4, &policy);
+                prop_assert_eq!(!sequence.names.is_empty(), sequence.status.as_str() == "ok");
+                prop_assert!(sequence.names.iter().all(|name| options.contains(name)));
+                prop_assert!(sequence.names.len() <= 4);
+                let grid = parse_grid(text, 4, &policy);
+                prop_assert_eq!(!grid.rows.is_empty(), grid.status.as_str() == "ok");
+                prop_assert!(grid.rows.len() <= 4 && grid.rows.iter().all(|row| row.len() <= 4));
                 let path = parse_path(text, 4, &policy);
                 prop_assert_eq!(!path.ids.is_empty(), path.status.as_str() == "ok");
                 prop_assert!(path.ids.len() <= 4);

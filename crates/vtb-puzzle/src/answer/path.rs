@@ -57,7 +57,7 @@ pub fn parse_path(text: &str, max_len: usize, policy: &AnswerPolicy) -> PathAnsw
 }
 
 /// What stands inside the last top-level pair of brackets.
-fn last_list(text: &str) -> Result<&str, AnswerStatus> {
+pub(super) fn last_list(text: &str) -> Result<&str, AnswerStatus> {
     let (mut depth, mut start, mut found) = (0_usize, 0, None);
     for (at, byte) in text.bytes().enumerate() {
         match byte {

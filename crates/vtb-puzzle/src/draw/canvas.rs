@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use image::RgbImage;
-use tiny_skia::{Color, LineCap, LineJoin, Paint, PathBuilder, Pixmap, Transform};
+use tiny_skia::{Color, FillRule, LineCap, LineJoin, Paint, PathBuilder, Pixmap, Transform};
 
 use crate::dice::Dice;
 use crate::error::{PuzzleError, Result};
@@ -89,15 +89,46 @@ impl Canvas {
         }
     }
 
-    /// A line through `points` with round ends and corners.
-    pub fn polyline(&mut self, points: &[[f64; 2]], width: f64, color: Rgb) {
-        let mut builder = PathBuilder::new();
-        for (at, &[x, y]) in points.iter().enumerate() {
-            match at {
-                0 => builder.move_to(x as f32, y as f32),
-                _ => builder.line_to(x as f32, y as f32),
+    /// What lies between two circles, with smooth edges.
+    pub fn annulus(&mut self, [x, y]: [f64; 2], inner: f64, outer: f64, color: Rgb) {
+        let reach = outer + 0.708;
+        if !(outer > inner.max(0.0) && reach.is_finite()) {
+            return;
+        }
+        let (width, height) = (self.pixels.width() as i32, self.pixels.height() as i32);
+        for row in ((y - reach).floor() as i32).max(0)..((y + reach).ceil() as i32).min(height) {
+            let down = f64::from(row) + 0.5 - y;
+            let chord = half_chord(reach, down);
+            let first = ((x - chord).floor() as i32).max(0);
+            let last = ((x + chord).ceil() as i32).min(width);
+            for column in first..last {
+                let across = f64::from(column) + 0.5 - x;
+                let distance = (across * across + down * down).sqrt();
+                // A ring thinner than a pixel covers at most its thickness.
+                let within = (outer + 0.5 - distance).clamp(0.0, 1.0);
+                let hole = (inner + 0.5 - distance).clamp(0.0, 1.0);
+                self.blend(column, row, (within - hole) as f32, color);
             }
         }
+    }
+
+    /// The inside of the closed polygon through `points`; a hole is a part walked the other way.
+    pub fn polygon(&mut self, points: &[[f64; 2]], color: Rgb) {
+        if !points.iter().flatten().all(|part| part.is_finite()) {
+            return;
+        }
+        let mut builder = open_path(points);
+        builder.close();
+        if let Some(path) = builder.finish() {
+            let whole = Transform::identity();
+            self.pixels
+                .fill_path(&path, &solid(color), FillRule::Winding, whole, None);
+        }
+    }
+
+    /// A line through `points` with round ends and corners.
+    pub fn polyline(&mut self, points: &[[f64; 2]], width: f64, color: Rgb) {
+        let builder = open_path(points);
         let stroke = tiny_skia::Stroke {
             width: width as f32,
             line_cap: LineCap::Round,
@@ -171,6 +202,17 @@ impl Canvas {
     }
 }
 
+fn open_path(points: &[[f64; 2]]) -> PathBuilder {
+    let mut builder = PathBuilder::new();
+    for (at, &[x, y]) in points.iter().enumerate() {
+        match at {
+            0 => builder.move_to(x as f32, y as f32),
+            _ => builder.line_to(x as f32, y as f32),
+        }
+    }
+    builder
+}
+
 /// Half the length of the chord at `distance` from the centre; nil outside.
 fn half_chord(radius: f64, distance: f64) -> f64 {
     match radius > distance.abs() {
@@ -233,6 +275,33 @@ mod tests {
     }
 
     #[test]
+    fn polygons_and_rings_cover_their_areas() {
+        let area = |draw: &dyn Fn(&mut Canvas)| {
+            let mut canvas = Canvas::new([60, 60], [0; 3]).unwrap();
+            draw(&mut canvas);
+            let picture = canvas.into_rgb().unwrap();
+            let grays = picture.pixels().map(|pixel| f64::from(pixel.0[0]) / 255.0);
+            grays.sum::<f64>()
+        };
+        let square = [[10.5, 10.5], [40.5, 10.5], [40.5, 40.5], [10.5, 40.5]];
+        assert!((area(&|canvas| canvas.polygon(&square, [255; 3])) - 900.0).abs() < 2.0);
+        // The same with a hole of 10 by 10.
+        let hole = [[20.0, 20.0], [20.0, 30.0], [30.0, 30.0], [30.0, 20.0]];
+        let mut holed = [square.to_vec(), vec![square[0]]].concat();
+        holed.extend(hole);
+        holed.push(hole[0]);
+        assert!((area(&|canvas| canvas.polygon(&holed, [255; 3])) - 800.0).abs() < 2.0);
+        for (inner, outer) in [(10.0, 20.0), (0.0, 7.0), (12.0, 12.5)] {
+            let exact = std::f64::consts::PI * (outer * outer - inner * inner);
+            let drawn = area(&|canvas| canvas.annulus([30.2, 29.9], inner, outer, [255; 3]));
+            assert!(
+                (drawn - exact).abs() < 0.02 * exact + 0.2,
+                "{drawn} {exact}"
+            );
+        }
+    }
+
+    #[test]
     fn impossible_sizes_are_refused() {
         for size in [[0, 5], [5, 0], [MAX_SIDE + 1, 5], [u32::MAX, u32::MAX]] {
             assert!(matches!(
@@ -253,6 +322,10 @@ mod tests {
         canvas.rect([9, 9, 20, 20], [0; 3]);
         canvas.rect([3, 3, 1, 1], [0; 3]);
         canvas.polyline(&[], 1.0, [0; 3]);
+        canvas.polygon(&[], [0; 3]);
+        canvas.polygon(&[[f64::NAN, 1.0], [2.0, 3.0], [0.0, 3.0]], [0; 3]);
+        canvas.annulus([2.0, 2.0], 3.0, f64::NAN, [0; 3]);
+        canvas.annulus([2.0, 2.0], 3.0, 2.0, [0; 3]);
         canvas.blend(-1, 9, 1.0, [0; 3]);
         assert!(
             canvas

@@ -26,6 +26,26 @@ pub enum Stroke {
         /// Colour.
         color: Rgb,
     },
+    /// A filled polygon, each corner on its way from one place to another.
+    Polygon {
+        /// Corners at the start.
+        from: Vec<[f64; 2]>,
+        /// Corners at the end, as many.
+        to: Vec<[f64; 2]>,
+        /// Colour.
+        color: Rgb,
+    },
+    /// What lies between two circles, growing outwards.
+    Ring {
+        /// Centre.
+        center: [f64; 2],
+        /// Radius of the hole.
+        inner: f64,
+        /// Final outer radius.
+        outer: f64,
+        /// Colour.
+        color: Rgb,
+    },
 }
 
 impl Stroke {
@@ -38,6 +58,12 @@ impl Stroke {
                 .map(|pair| distance(pair[0], pair[1]))
                 .sum(),
             Self::Disc { radius, .. } => *radius,
+            Self::Polygon { from, to, .. } => from
+                .iter()
+                .zip(to)
+                .map(|(from, to)| distance(*from, *to))
+                .fold(0.0, f64::max),
+            Self::Ring { inner, outer, .. } => outer - inner,
         }
     }
 
@@ -60,6 +86,22 @@ impl Stroke {
                 color,
             } => {
                 canvas.disc(*center, radius.min(length), *color);
+            }
+            Self::Polygon { from, to, color } => {
+                let share = (length / self.length()).min(1.0);
+                let corners = from.iter().zip(to);
+                let corners: Vec<_> = corners
+                    .map(|(from, to)| [0, 1].map(|at| from[at] + (to[at] - from[at]) * share))
+                    .collect();
+                canvas.polygon(&corners, *color);
+            }
+            Self::Ring {
+                center,
+                inner,
+                outer,
+                color,
+            } => {
+                canvas.annulus(*center, *inner, outer.min(inner + length), *color);
             }
         }
     }
@@ -126,6 +168,17 @@ mod tests {
             Stroke::Disc {
                 center: [16.0, 20.0],
                 radius: 8.0,
+                color,
+            },
+            Stroke::Polygon {
+                from: vec![[4.0, 28.0]; 3],
+                to: vec![[1.0, 31.0], [1.0, 25.0], [7.0, 31.0]],
+                color,
+            },
+            Stroke::Ring {
+                center: [16.0, 20.0],
+                inner: 9.0,
+                outer: 11.0,
                 color,
             },
         ];

@@ -82,6 +82,43 @@ pub fn draw_markers(
     }
 }
 
+/// Radius of the dots of [`draw_callouts`], pixels.
+#[must_use]
+pub fn dot_radius(params: &EyeballingParams) -> f64 {
+    0.7 * params.marker_radius
+}
+
+/// From the middle of a dot of [`draw_callouts`] to the middle of its letter, pixels.
+#[must_use]
+pub fn callout_reach(params: &EyeballingParams) -> f64 {
+    2.3 * params.marker_radius
+}
+
+/// Draws all candidates as small dots with their letters beside them, to the right, at the end of
+/// a thin line; the one with index `answer` (if any) in red. Call it last.
+pub fn draw_callouts(
+    canvas: &mut Canvas,
+    params: &EyeballingParams,
+    candidates: &[Candidate],
+    answer: Option<usize>,
+) {
+    let radius = dot_radius(params);
+    let (width, size) = (0.3 * radius, 1.35 * params.marker_radius);
+    let ink = params.theme.ink();
+    for (at, candidate) in candidates.iter().enumerate() {
+        let (outline, fill) = match answer == Some(at) {
+            true => (ANSWER_OUTLINE, ANSWER_FILL),
+            false => (ink, params.theme.fill()),
+        };
+        let [x, y] = candidate.at();
+        let reach = callout_reach(params);
+        let line = [[x, y], [x + reach - 0.75 * size, y]];
+        canvas.polyline(&line, 0.15 * params.marker_radius, ink);
+        canvas.ring([x, y], radius - width / 2.0, width, outline, fill);
+        canvas.label([x + reach, y], &candidate.label, size, ink);
+    }
+}
+
 /// Draws a hollow ring: a point that belongs to the figure.
 pub fn draw_anchor(canvas: &mut Canvas, params: &EyeballingParams, at: [f64; 2], radius: f64) {
     let width = (radius / 3.0).max(3.0);

@@ -4,19 +4,35 @@
 //! without looking at it, and a figure is rejected only for reasons that treat all candidates
 //! alike. So neither a label nor a position within the set says anything about the answer.
 
+pub mod arcs;
 mod candidates;
+mod fair;
+pub mod fan;
+pub mod figure;
+pub mod figure_task;
 mod markers;
 mod params;
 pub mod plane;
+pub mod sheet;
+pub mod triangle;
 
 pub use candidates::{Candidate, Cluster, draw_candidates, index_of_answer, require_legible};
-pub use markers::{Theme, draw_anchor, draw_markers};
+pub use fair::{draw_fair_set, draw_place};
+pub use markers::{Theme, callout_reach, dot_radius, draw_anchor, draw_callouts, draw_markers};
 pub use params::{EyeballingParams, LabelStyle};
 
 /// Rounds to 1/16 pixel: exact in binary and in four decimals, so JSON keeps it.
 #[must_use]
 pub fn snap([x, y]: [f64; 2]) -> [f64; 2] {
     [x, y].map(|value| (value * 16.0).round() / 16.0)
+}
+
+/// Rounds to 1/256 pixel: exact in binary and in eight decimals, so JSON keeps it.
+///
+/// For figures from which a far candidate's place is derived: there 1/16 would be felt.
+#[must_use]
+pub fn snap_fine([x, y]: [f64; 2]) -> [f64; 2] {
+    [x, y].map(|value| (value * 256.0).round() / 256.0)
 }
 
 /// Distance of two points.

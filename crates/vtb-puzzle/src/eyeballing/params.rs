@@ -112,6 +112,24 @@ impl EyeballingParams {
         self.spread * self.tolerance() * (0.9 + 0.62 * (self.candidates as f64).sqrt())
     }
 
+    /// Least distance between a candidate and the middle of a figure line, pixels.
+    #[must_use]
+    pub fn stroke_clearance(&self) -> f64 {
+        self.marker_radius + self.line_width / 2.0 + 4.0
+    }
+
+    /// Outer radius of the small hollow rings that mark points of a figure, pixels.
+    #[must_use]
+    pub fn ring_radius(&self) -> f64 {
+        (0.8 * self.marker_radius).max(7.0)
+    }
+
+    /// Thickness of construction lines, pixels.
+    #[must_use]
+    pub fn construction_width(&self) -> f64 {
+        (self.line_width / 2.0).max(2.0)
+    }
+
     /// Middle of the picture.
     #[must_use]
     pub fn middle(&self) -> [f64; 2] {

@@ -57,6 +57,26 @@ pub fn normal(a: Vec2) -> Vec2 {
     [-a[1], a[0]]
 }
 
+/// `a` turned clockwise on the screen by twice the angle whose tangent is `slope`.
+///
+/// Sums, products and quotients only: sines differ between machines.
+#[must_use]
+pub fn turn(a: Vec2, slope: f64) -> Vec2 {
+    let square = slope * slope;
+    let [cosine, sine] = [
+        (1.0 - square) / (1.0 + square),
+        2.0 * slope / (1.0 + square),
+    ];
+    [a[0] * cosine - a[1] * sine, a[0] * sine + a[1] * cosine]
+}
+
+/// The slope by which [`turn`] takes the direction of `a` to that of `b`; both of length 1, not
+/// opposite.
+#[must_use]
+pub fn slope_between(a: Vec2, b: Vec2) -> f64 {
+    cross(a, b) / (1.0 + dot(a, b))
+}
+
 /// Foot of the perpendicular from `point` onto the line through `a` and `b`.
 #[must_use]
 pub fn foot(point: Vec2, a: Vec2, b: Vec2) -> Vec2 {
@@ -111,5 +131,7 @@ mod tests {
         assert_eq!(meet([a, b], [c, [2.0, 3.0]]), None);
         assert_eq!(unit(sub(c, a)), [0.0, 1.0]);
         assert!(cross([1.0, 0.0], normal([1.0, 0.0])) > 0.0);
+        assert_eq!(turn([2.0, 0.0], 1.0), [0.0, 2.0]);
+        assert_eq!(slope_between([1.0, 0.0], [0.0, -1.0]), -1.0);
     }
 }

@@ -1,7 +1,24 @@
-//! What the maze tasks share: carving a graph of rooms, placing start and goal.
+//! What the maze tasks share: carving a graph of rooms, placing start and goal, geometry of
+//! cells, colours and words.
 
+mod annulus;
+pub(crate) mod band;
 mod carve;
+mod circle;
+mod comb;
+mod look;
+mod params;
 mod place;
+mod rings;
+mod rooms;
 
 pub use carve::{braid, carve};
+pub use circle::on_circle;
+pub use comb::Comb;
+pub use look::{FLOOR, GOAL, ID_SIZE_MIN, ROUTE, START, WALL, Words};
+pub use params::{MazeParams, RimPlacement};
 pub use place::{distant_pair, steps_from};
+pub use rings::Rings;
+pub use rooms::{Rooms, Ways};
+
+pub(crate) use rooms::require;

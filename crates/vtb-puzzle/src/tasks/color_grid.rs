@@ -10,7 +10,9 @@ use serde::{Deserialize, Serialize};
 use crate::dice::Dice;
 use crate::draw::{Canvas, Layer, Rgb, Stroke, draw_growing};
 use crate::error::{PuzzleError, Result};
+use crate::judge::{Area, PictureRule};
 use crate::params::{Params, nearest, within};
+use crate::pattern::{PromptStyle, colors_rule};
 use crate::record::{Answer, Prompts, TaskGroup};
 use crate::task::{Solved, Task, TaskInfo};
 
@@ -35,16 +37,6 @@ const PLACEHOLDER: Rgb = [205, 205, 205];
 const CORNERS: [usize; 4] = [0, 2, 6, 8];
 const EDGES: [usize; 4] = [1, 3, 5, 7];
 const CENTER: usize = 4;
-
-/// How much the text prompt says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PromptStyle {
-    /// Describes the picture and the task.
-    Full,
-    /// One line, for models that learn from scratch.
-    Short,
-}
 
 /// Parameters. Shares are of the canvas side, and become whole pixels.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -433,6 +425,27 @@ impl Task for ColorGrid {
         }
         draw_growing(&mut canvas, &solved.construction, layer.progress());
         Ok(canvas)
+    }
+
+    fn picture_rule(
+        &self,
+        params: &ColorGridParams,
+        scene: &ColorGridScene,
+        _: &Solved,
+        _: &[String],
+    ) -> Result<PictureRule> {
+        let (hidden, name) = scene.apply_rule()?;
+        let Some(right) = color(name) else {
+            let fault = format!("`{name}` is not a color");
+            return Err(PuzzleError::BadScene(fault));
+        };
+        let area = Area::Disc {
+            center: scene.place(hidden),
+            radius: f64::from(scene.radius) - scene.line() - 1.0,
+        };
+        let what = format!("row {}, column {}", hidden / 3 + 1, hidden % 3 + 1);
+        let seen = params.palette.iter().filter_map(|name| color(name));
+        Ok(colors_rule(&what, area, right, seen))
     }
 }
 

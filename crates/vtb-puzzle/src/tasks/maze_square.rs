@@ -7,25 +7,19 @@
 use serde::{Deserialize, Serialize};
 
 use crate::dice::Dice;
-use crate::draw::{Canvas, Layer, MAX_SIDE, Rgb, Stroke, draw_growing, text_width};
+use crate::draw::{Canvas, Layer, MAX_SIDE, Stroke, draw_growing, text_width};
 use crate::error::{PuzzleError, Result};
 use crate::graph::{CellId, MazeGraph, PathRules};
-use crate::maze::{braid, carve, distant_pair};
+use crate::judge::{PictureRule, RouteRule};
+use crate::maze::{
+    FLOOR, GOAL, ID_SIZE_MIN, ROUTE, START, WALL, Words, braid, carve, distant_pair, require,
+};
 use crate::params::{Params, within};
 use crate::record::{Answer, Prompts, TaskGroup};
 use crate::task::{Solved, Task, TaskInfo};
 
 /// The task.
 pub struct MazeSquare;
-
-const WALL: Rgb = [0, 0, 0];
-const FLOOR: Rgb = [255, 255, 255];
-const START: Rgb = [30, 140, 60];
-const GOAL: Rgb = [40, 80, 200];
-const ROUTE: Rgb = [220, 30, 30];
-
-/// Smallest size of printed ids, pixels.
-const ID_SIZE_MIN: f64 = 8.0;
 
 /// Where start and goal lie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -207,10 +201,6 @@ impl MazeSquareScene {
 
     /// Checks shape and border; everything else is the graph's affair.
     fn require_shape(&self, params: &MazeSquareParams) -> Result<()> {
-        let require = |holds: bool, fault: &str| match holds {
-            true => Ok(()),
-            false => Err(PuzzleError::BadScene(fault.to_owned())),
-        };
         let [rows, cols] = [params.rows, params.cols];
         let shaped = self.grid.len() == rows as usize
             && self.grid.iter().all(|line| {
@@ -374,11 +364,6 @@ impl Task for MazeSquare {
                       green cell is the start, the blue cell the goal. A path goes from cell to \
                       cell, up, down, left or right, over open cells only, and enters no cell \
                       twice.";
-        let which = if params.shortest_only {
-            "a shortest path"
-        } else {
-            "a path"
-        };
         let naming = match params.print_ids {
             true => "Every open cell bears its number.".to_owned(),
             false => format!(
@@ -387,25 +372,12 @@ impl Task for MazeSquare {
                 params.rows, params.cols
             ),
         };
-        let list = "as a list of cell numbers in square brackets, start and goal included, inside \
-                    <answer> and </answer>";
-        let edit = "as one red line through the middles of its cells, without touching a wall, \
-                    and leave the rest of the picture as it is.";
-        Prompts {
-            text: format!(
-                "{figure} {naming} Find {which} from start to goal and give it {list} at the end \
-                 of your reply."
-            ),
-            image: format!("{figure} Draw {which} from start to goal {edit}"),
-            text_image: format!(
-                "{figure} {naming} Draw {which} from start to goal {edit} Also give it {list}."
-            ),
-            video: format!(
-                "{figure} The camera does not move. A red line grows from the start along {which} \
-                 through the middles of its cells until it reaches the goal, without touching a \
-                 wall. Nothing else changes."
-            ),
-        }
+        let words = Words {
+            figure,
+            naming: &naming,
+            shortest_only: params.shortest_only,
+        };
+        words.prompts()
     }
 
     fn paint(
@@ -433,5 +405,27 @@ impl Task for MazeSquare {
             }
         }
         Ok(canvas)
+    }
+
+    fn picture_rule(
+        &self,
+        _: &MazeSquareParams,
+        scene: &MazeSquareScene,
+        solved: &Solved,
+        _: &[String],
+    ) -> Result<PictureRule> {
+        let [width, height] = solved.canvas.map(|side| side as usize);
+        let mut cells = vec![None; width * height];
+        for (row, column) in scene.open_cells() {
+            let [left, top, right, bottom] = scene.bbox(row, column).map(|edge| edge as usize);
+            for line in top..bottom {
+                cells[line * width + left..line * width + right].fill(Some(scene.id(row, column)));
+            }
+        }
+        let middle = |(row, column)| (scene.id(row, column), scene.middle(row, column));
+        Ok(PictureRule::Route(RouteRule {
+            cells,
+            centers: scene.open_cells().map(middle).collect(),
+        }))
     }
 }

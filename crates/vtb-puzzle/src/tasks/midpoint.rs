@@ -13,6 +13,7 @@ use crate::eyeballing::{
     Candidate, Cluster, EyeballingParams, distance, draw_anchor, draw_candidates, draw_markers,
     index_of_answer, require_legible, snap,
 };
+use crate::judge::{MarkerRule, PictureRule};
 use crate::params::{Params, within};
 use crate::record::{Answer, Prompts, TaskGroup};
 use crate::task::{Solved, Task, TaskInfo};
@@ -239,6 +240,19 @@ impl Task for Midpoint {
         draw_markers(&mut canvas, common, &scene.candidates, marked);
         canvas.noise(common.noise, u64::from(scene.noise_seed));
         Ok(canvas)
+    }
+
+    fn picture_rule(
+        &self,
+        params: &MidpointParams,
+        scene: &MidpointScene,
+        _: &Solved,
+        _: &[String],
+    ) -> Result<PictureRule> {
+        Ok(PictureRule::Marker(MarkerRule {
+            points: scene.candidates.iter().map(Candidate::at).collect(),
+            radius: params.common.marker_radius,
+        }))
     }
 }
 

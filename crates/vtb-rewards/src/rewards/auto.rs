@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::choice::{ChoiceParams, ChoiceReward};
 use super::path::{PathParams, PathReward};
+use super::places::{PlacesParams, PlacesReward};
 use crate::error::Result;
 use crate::reference::Truth;
 use crate::{Completion, Reference, Reward, Score};
@@ -16,23 +17,28 @@ pub struct AutoParams {
     pub choice: ChoiceParams,
     /// For rows with a path.
     pub path: PathParams,
+    /// For rows with a sequence or a grid.
+    pub places: PlacesParams,
 }
 
-/// [`ChoiceReward`] for rows with options, [`PathReward`] for rows with a path.
+/// [`ChoiceReward`] for rows with options, [`PathReward`] for rows with a path, [`PlacesReward`] for
+/// rows with a sequence or a grid.
 pub struct AutoReward {
     choice: ChoiceReward,
     path: PathReward,
+    places: PlacesReward,
 }
 
 impl AutoReward {
     /// A reward with these parameters.
     ///
     /// # Errors
-    /// As [`ChoiceReward::new`] and [`PathReward::new`].
+    /// As [`ChoiceReward::new`], [`PathReward::new`] and [`PlacesReward::new`].
     pub fn new(params: AutoParams) -> Result<Self> {
         Ok(Self {
             choice: ChoiceReward::new(params.choice)?,
             path: PathReward::new(params.path)?,
+            places: PlacesReward::new(params.places)?,
         })
     }
 }
@@ -50,6 +56,7 @@ impl Reward for AutoReward {
         match reference.truth {
             Truth::Choice(_) => self.choice.score(completion, reference),
             Truth::Path(_) => self.path.score(completion, reference),
+            Truth::Sequence(_) | Truth::Grid(_) => self.places.score(completion, reference),
             Truth::Unknown => Score::not_applicable(),
         }
     }

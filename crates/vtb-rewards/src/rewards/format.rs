@@ -7,6 +7,7 @@ use vtb_puzzle::answer::{
 
 use super::check_order;
 use super::choice::read_choice;
+use super::places::places_status;
 use crate::error::Result;
 use crate::reference::Truth;
 use crate::{Completion, Reference, Reward, Score};
@@ -125,6 +126,9 @@ fn answer_status(
         Truth::Path(truth) => {
             let max_len = truth.graph.cells().len().saturating_mul(4);
             parse_path(completion.text(), max_len, parser).status
+        }
+        truth @ (Truth::Sequence(_) | Truth::Grid(_)) => {
+            places_status(completion.text(), truth, parser).unwrap_or(span.status)
         }
         _ if span.status == AnswerStatus::Ok && span.text.trim().is_empty() => AnswerStatus::Empty,
         _ => span.status,

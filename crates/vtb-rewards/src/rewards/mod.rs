@@ -5,6 +5,7 @@ pub(crate) mod choice;
 pub(crate) mod format;
 pub(crate) mod legacy;
 pub(crate) mod path;
+pub(crate) mod places;
 mod python;
 
 use crate::error::{Result, RewardError};

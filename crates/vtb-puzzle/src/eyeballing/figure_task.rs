@@ -1,0 +1,344 @@
+//! Tasks of one kind: a figure is given, one point follows from it, candidates stand about it.
+//!
+//! A task's author says what is given and what follows; this file makes a [`Task`] of it.
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::fair::{draw_fair_set, draw_place};
+use super::figure::{Figure, require};
+use super::plane::{Vec2, add, scale};
+use super::{
+    Candidate, EyeballingParams, distance, draw_markers, index_of_answer, require_legible, snap,
+};
+use crate::dice::Dice;
+use crate::draw::{Canvas, Layer, Stroke, draw_growing};
+use crate::error::{PuzzleError, Result};
+use crate::judge::{MarkerRule, PictureRule};
+use crate::params::{Params, within};
+use crate::record::{Answer, Prompts};
+use crate::task::{Solved, Task, TaskInfo};
+
+/// Parameters.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FigureParams {
+    /// What all eyeballing tasks have.
+    #[serde(flatten)]
+    pub common: EyeballingParams,
+    /// Largest figure, as a share of the room that the candidates leave (default 1).
+    pub figure_size: f64,
+}
+
+impl Default for FigureParams {
+    fn default() -> Self {
+        Self {
+            common: EyeballingParams::default(),
+            figure_size: 1.0,
+        }
+    }
+}
+
+impl Params for FigureParams {
+    fn validate(&self) -> Result<(), String> {
+        self.common.validate()?;
+        within("figure_size", self.figure_size, 0.6, 1.0)
+    }
+}
+
+impl FigureParams {
+    /// Side of the square that a figure may fill, pixels.
+    ///
+    /// The figure moves with the answer, so the candidates take their spread from the free room.
+    #[must_use]
+    pub fn frame(&self) -> f64 {
+        let free = self.common.side() - 2.0 * self.common.margin() - self.common.line_width;
+        let spread = 1.25 * self.common.cluster_radius();
+        self.figure_size * (free - spread).max(0.0)
+    }
+
+    /// Outer radius of a ring that marks a point of the figure, pixels.
+    #[must_use]
+    pub fn ring_radius(&self) -> f64 {
+        (self.common.marker_radius + 6.0).max(0.028 * self.common.side())
+    }
+}
+
+/// Geometry. Pixels, y down.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FigureScene<G> {
+    /// What is drawn besides the candidates.
+    pub given: G,
+    /// Points to choose from.
+    pub candidates: Vec<Candidate>,
+    /// Seed of the noise; 0 without noise.
+    pub noise_seed: u32,
+}
+
+/// What the prompts say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Words {
+    /// What is seen besides the discs, to follow "The picture shows ".
+    pub shown: &'static str,
+    /// Sentences that say which point is asked for, up to "Exactly one disc ...".
+    pub asked: &'static str,
+    /// The construction an edited picture shows, to follow "Draw ".
+    pub drawn: &'static str,
+    /// What happens in the video, whole sentences.
+    pub moving: &'static str,
+}
+
+/// A task that asks for the one point that follows from a figure.
+pub trait FigureTask: Send + Sync + 'static {
+    /// What is given; numbers snapped.
+    type Given: Serialize + DeserializeOwned + Clone;
+
+    /// Name and place.
+    fn info(&self) -> TaskInfo;
+
+    /// What the prompts say.
+    fn words(&self) -> Words;
+
+    /// How many kinds of figure there are, all equally likely.
+    fn kinds(&self) -> usize {
+        1
+    }
+
+    /// Draws what is given, anywhere; `None` when the lots did not fit.
+    fn sample(&self, params: &FigureParams, kind: usize, dice: &mut Dice) -> Option<Self::Given>;
+
+    /// The same, elsewhere.
+    fn shift(&self, given: &Self::Given, by: Vec2) -> Self::Given;
+
+    /// Checks what is given and derives the rest.
+    ///
+    /// # Errors
+    /// [`PuzzleError::BadScene`] naming the rule that is broken.
+    fn derive(&self, params: &FigureParams, given: &Self::Given) -> Result<Figure>;
+
+    /// Draws what is given, below the construction.
+    fn draw(&self, canvas: &mut Canvas, params: &FigureParams, given: &Self::Given);
+
+    /// Draws what the construction must not cover.
+    fn draw_over(&self, _canvas: &mut Canvas, _params: &FigureParams, _given: &Self::Given) {}
+}
+
+const FIGURES: u32 = 1_500;
+const SETS_PER_FIGURE: u32 = 3;
+
+impl<T: FigureTask> Task for T {
+    type Params = FigureParams;
+    type Scene = FigureScene<T::Given>;
+
+    fn info(&self) -> TaskInfo {
+        FigureTask::info(self)
+    }
+
+    fn build(&self, params: &FigureParams, dice: &mut Dice) -> Result<Self::Scene> {
+        let answer = dice.below(params.common.candidates);
+        let noise_seed = match params.common.noise {
+            0 => 0,
+            _ => (dice.bits() >> 32) as u32,
+        };
+        let kind = dice.below(self.kinds());
+        for tried in 0..FIGURES {
+            // With many candidates one kind may have no room for them.
+            let kind = match tried < FIGURES / 2 {
+                true => kind,
+                false => dice.below(self.kinds()),
+            };
+            let Some((given, figure)) = centered(self, params, kind, dice) else {
+                continue;
+            };
+            let Some(points) = place_set(params, &figure, dice) else {
+                continue;
+            };
+            let scene = FigureScene {
+                given: self.shift(&given, points[answer]),
+                candidates: named(params, points),
+                noise_seed,
+            };
+            if self.solve(params, &scene).is_ok() {
+                return Ok(scene);
+            }
+        }
+        Err(PuzzleError::NoScene {
+            task: FigureTask::info(self).name.to_owned(),
+            tries: FIGURES * SETS_PER_FIGURE,
+            hint: "fewer candidates, smaller markers, less spread or a larger picture would help"
+                .to_owned(),
+        })
+    }
+
+    fn solve(&self, params: &FigureParams, scene: &Self::Scene) -> Result<Solved> {
+        let common = &params.common;
+        require_legible(common, &scene.candidates)?;
+        let figure = self.derive(params, &scene.given)?;
+        figure.require_room(common, &scene.candidates)?;
+        let violations: Vec<_> = scene
+            .candidates
+            .iter()
+            .map(|point| distance(point.at(), figure.target))
+            .collect();
+        let (answer, min_violation) = index_of_answer(common, &violations)?;
+        let label = scene.candidates[answer].label.clone();
+        let mut solved = Solved::new(Answer::Choice(label), common.canvas());
+        solved.construction = construction(common, &figure.construction);
+        let mut measure = |name: &str, value| solved.measures.insert(name.to_owned(), value);
+        measure("min_violation", min_violation);
+        // Half at the point where the runner-up is off by a fifth of the figure's size.
+        let ease = min_violation / (0.2 * figure.size());
+        measure("difficulty", 1.0 / (1.0 + ease));
+        Ok(solved)
+    }
+
+    fn options(
+        &self,
+        params: &FigureParams,
+        _: &Self::Scene,
+        _: &Solved,
+        _: &mut Dice,
+    ) -> Result<Vec<String>> {
+        Ok(params.common.labels.labels(params.common.candidates))
+    }
+
+    fn prompts(&self, _: &FigureParams, _: &Solved, options: &[String]) -> Prompts {
+        figure_prompts(&self.words(), options)
+    }
+
+    fn paint(
+        &self,
+        params: &FigureParams,
+        scene: &Self::Scene,
+        solved: &Solved,
+        layer: Layer,
+    ) -> Result<Canvas> {
+        let common = &params.common;
+        let mut canvas = Canvas::new(common.canvas(), common.theme.page())?;
+        self.draw(&mut canvas, params, &scene.given);
+        draw_growing(&mut canvas, &solved.construction, layer.progress());
+        self.draw_over(&mut canvas, params, &scene.given);
+        draw_choices(&mut canvas, common, &scene.candidates, solved, layer);
+        canvas.noise(common.noise, u64::from(scene.noise_seed));
+        Ok(canvas)
+    }
+
+    fn picture_rule(
+        &self,
+        params: &FigureParams,
+        scene: &Self::Scene,
+        _: &Solved,
+        _: &[String],
+    ) -> Result<PictureRule> {
+        Ok(marker_rule(&params.common, &scene.candidates))
+    }
+}
+
+/// What is given and what follows, with the answer within half a snap of the origin.
+fn centered<T: FigureTask>(
+    task: &T,
+    params: &FigureParams,
+    kind: usize,
+    dice: &mut Dice,
+) -> Option<(T::Given, Figure)> {
+    let given = task.sample(params, kind, dice)?;
+    let figure = task.derive(params, &given).ok()?;
+    let given = task.shift(&given, scale(snap(figure.target), -1.0));
+    let figure = task.derive(params, &given).ok()?;
+    let clear = figure.admits(&params.common, figure.target);
+    clear.then_some((given, figure))
+}
+
+/// A fair set of candidates in a place where each could be the answer.
+fn place_set(params: &FigureParams, figure: &Figure, dice: &mut Dice) -> Option<Vec<Vec2>> {
+    let common = &params.common;
+    (0..SETS_PER_FIGURE).find_map(|_| {
+        let points = draw_fair_set(common, figure, dice)?;
+        let place = draw_place(common, figure, &points, dice)?;
+        Some(points.into_iter().map(|point| add(point, place)).collect())
+    })
+}
+
+fn named(params: &FigureParams, points: Vec<Vec2>) -> Vec<Candidate> {
+    let labels = params.common.labels.labels(points.len());
+    let named = points.into_iter().zip(labels);
+    named
+        .map(|([x, y], label)| Candidate { x, y, label })
+        .collect()
+}
+
+/// Lines of a solution in the look of construction lines.
+#[must_use]
+pub fn construction(params: &EyeballingParams, lines: &[Vec<Vec2>]) -> Vec<Stroke> {
+    let stroke = |points: &Vec<Vec2>| Stroke::Line {
+        points: points.iter().copied().map(snap).collect(),
+        width: (params.line_width / 2.0).max(2.0),
+        color: params.theme.construction(),
+    };
+    lines.iter().map(stroke).collect()
+}
+
+/// Draws the markers; in the solution the answer's is red.
+pub fn draw_choices(
+    canvas: &mut Canvas,
+    params: &EyeballingParams,
+    candidates: &[Candidate],
+    solved: &Solved,
+    layer: Layer,
+) {
+    let is_answer = |one: &Candidate| Answer::Choice(one.label.clone()) == solved.answer;
+    let marked = match layer {
+        Layer::Solution => candidates.iter().position(is_answer),
+        Layer::Puzzle | Layer::Growing(_) => None,
+    };
+    draw_markers(canvas, params, candidates, marked);
+}
+
+/// The answer's marker must be made red, and no other.
+#[must_use]
+pub fn marker_rule(params: &EyeballingParams, candidates: &[Candidate]) -> PictureRule {
+    PictureRule::Marker(MarkerRule {
+        points: candidates.iter().map(Candidate::at).collect(),
+        radius: params.marker_radius,
+    })
+}
+
+/// The four prompts.
+#[must_use]
+pub fn figure_prompts(words: &Words, options: &[String]) -> Prompts {
+    let Words {
+        shown,
+        asked,
+        drawn,
+        moving,
+    } = words;
+    let names = options.join(", ");
+    let figure = format!("The picture shows {shown} discs marked {names}. {asked}");
+    let edit = format!(
+        "Draw {drawn}, outline the disc you were asked for in red, and leave the rest of the \
+         picture as it is."
+    );
+    Prompts {
+        text: format!(
+            "{figure} Which one? Put only its mark inside <answer> and </answer> at the end of \
+             your reply."
+        ),
+        image: format!("{figure} {edit}"),
+        text_image: format!(
+            "{figure} {edit} Name the mark of that disc inside <answer> and </answer> as well."
+        ),
+        video: format!(
+            "{figure} The camera does not move. {moving} At the end the disc that was asked for \
+             gets a red outline. Nothing else changes."
+        ),
+    }
+}
+
+/// Every number is finite and none is out of all proportion.
+///
+/// # Errors
+/// [`PuzzleError::BadScene`].
+pub fn require_finite(points: &[Vec2]) -> Result<()> {
+    let sound = points.iter().flatten().all(|part| part.abs() < 1e5);
+    require(sound, "a coordinate is not a number of pixels")
+}

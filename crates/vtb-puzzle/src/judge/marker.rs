@@ -1,0 +1,242 @@
+//! Which marker is red?
+
+use super::compare::{Changes, Reference};
+use super::picture::Reading;
+use super::rule::MarkerRule;
+use super::verdict::PictureVerdict;
+use crate::error::{PuzzleError, Result};
+use crate::verdict::Outcome;
+
+/// What counts as a marker's, in radii.
+const REACH: f64 = 1.6;
+/// Outlines begin here, in radii.
+const INNER: f64 = 0.45;
+const SECTORS: usize = 16;
+/// Redness below which is nothing, and what counts as full on top of it.
+const PALE: u8 = 32;
+const FULL: u8 = 96;
+/// Least share of the outline's area, and of its sectors, that is red on a marked marker.
+const MARKED_AREA: f64 = 0.25;
+const MARKED_SECTORS: f64 = 0.6;
+/// How much of the winner's strength another marker may have.
+const RIVAL: f64 = 0.25;
+/// Most red beside the markers, as a share of the picture.
+const RED_ELSEWHERE: f64 = 0.01;
+/// Least that must stay as it was.
+const PRESERVED: f64 = 0.85;
+
+/// A [`MarkerRule`] laid out on the pixels.
+pub(super) struct Markers {
+    options: Vec<String>,
+    answer: usize,
+    /// Pixels of every marker, each with its sector; [`SECTORS`] inside of the outline.
+    pixels: Vec<Vec<(u32, u8)>>,
+    ring: f64,
+}
+
+/// How red one marker is.
+#[derive(Debug, Clone, Copy, Default)]
+struct Mark {
+    /// Red area over that of an outline.
+    area: f64,
+    /// Share of the way round that is red.
+    round: f64,
+}
+
+impl Mark {
+    fn strength(self) -> f64 {
+        self.area.min(1.5) * self.round
+    }
+
+    fn is_clear(self) -> bool {
+        self.area >= MARKED_AREA && self.round >= MARKED_SECTORS
+    }
+}
+
+impl Markers {
+    /// Lays out the rule; also returns the region of every pixel: marker `k` is region `k + 1`.
+    pub(super) fn new(
+        rule: &MarkerRule,
+        options: &[String],
+        answer: &str,
+        [width, height]: [u32; 2],
+    ) -> Result<(Self, Vec<u8>)> {
+        let fault = |text: &str| PuzzleError::Picture(text.to_owned());
+        let Some(answer) = options.iter().position(|option| option == answer) else {
+            return Err(fault("the answer is not among the options"));
+        };
+        let count = rule.points.len();
+        if count != options.len() || count > 250 {
+            return Err(fault("there must be one marker for every option"));
+        }
+        let finite = rule.points.iter().flatten().all(|part| part.is_finite());
+        if !finite || !(1.0..=1e4).contains(&rule.radius) {
+            return Err(fault("a marker has no place or no size"));
+        }
+        let reach = REACH * rule.radius;
+        let mut region = vec![0; width as usize * height as usize];
+        let mut pixels = vec![Vec::new(); count];
+        for (at, center) in rule.points.iter().enumerate() {
+            for (x, y, away) in disc(*center, reach, [width, height]) {
+                let nearer = |other: &[f64; 2]| distance(*other, [x, y]) < away;
+                if rule.points.iter().any(nearer) {
+                    continue;
+                }
+                let index = y as usize * width as usize + x as usize;
+                region[index] = at as u8 + 1;
+                let turn = (y - center[1]).atan2(x - center[0]) / std::f64::consts::TAU + 0.5;
+                let sector = match away >= INNER * rule.radius {
+                    true => (turn * SECTORS as f64) as usize % SECTORS,
+                    false => SECTORS,
+                };
+                pixels[at].push((index as u32, sector as u8));
+            }
+        }
+        // An outline of three tenths of the radius, as drawn by our own solutions.
+        let ring = std::f64::consts::PI * rule.radius * rule.radius * 0.51;
+        let markers = Self {
+            options: options.to_vec(),
+            answer,
+            pixels,
+            ring,
+        };
+        Ok((markers, region))
+    }
+
+    fn mark(&self, marker: usize, red: &[u8]) -> Mark {
+        let mut sums = [0u32; SECTORS + 1];
+        for &(index, sector) in &self.pixels[marker] {
+            sums[usize::from(sector)] += weight(red[index as usize]);
+        }
+        let area = |sum: u32| f64::from(sum) / f64::from(FULL) / self.ring;
+        let least = 0.25 / SECTORS as f64;
+        let round = sums[..SECTORS]
+            .iter()
+            .filter(|sum| area(**sum) >= least)
+            .count();
+        Mark {
+            area: area(sums.iter().sum()),
+            round: round as f64 / SECTORS as f64,
+        }
+    }
+
+    pub(super) fn judge(&self, reference: &Reference, picture: &image::RgbImage) -> Reading {
+        let red = reference.new_red(picture);
+        let marks: Vec<_> = (0..self.pixels.len())
+            .map(|at| self.mark(at, &red))
+            .collect();
+        let mut order: Vec<_> = (0..marks.len()).collect();
+        order.sort_by(|a, b| marks[*b].strength().total_cmp(&marks[*a].strength()));
+        let best = order.first().copied().unwrap_or(0);
+        let strength = |rank: usize| order.get(rank).map_or(0.0, |at| marks[*at].strength());
+        let all: u64 = red.iter().map(|value| u64::from(weight(*value))).sum();
+        let own: u64 = self
+            .pixels
+            .iter()
+            .flatten()
+            .map(|&(at, _)| u64::from(weight(red[at as usize])))
+            .sum();
+        let elsewhere = (all - own) as f64 / f64::from(FULL) / red.len().max(1) as f64;
+        let marked = marks.get(best).is_some_and(|mark| mark.is_clear());
+        let winner = marked.then_some(best as u8 + 1);
+        let changes = reference.changes(picture, winner, None);
+
+        let mut verdict = self.decide(&marks, &order, elsewhere, changes);
+        let rivals = (0..marks.len()).filter(|at| *at != self.answer);
+        let rival = rivals.map(|at| marks[at].strength()).fold(0.0, f64::max);
+        let own = marks.get(self.answer).map_or(0.0, |mark| mark.strength());
+        verdict.grade((own - rival) * changes.preservation());
+        for (name, value) in [
+            ("mark", strength(0)),
+            ("runner_up", strength(1)),
+            ("margin", strength(0) - strength(1)),
+            ("round", marks.get(best).map_or(0.0, |mark| mark.round)),
+            ("red_elsewhere", elsewhere),
+        ] {
+            verdict.note(name, value);
+        }
+        changes.note(&mut verdict);
+        Reading::of_answer(verdict, changes)
+    }
+
+    fn decide(
+        &self,
+        marks: &[Mark],
+        order: &[usize],
+        elsewhere: f64,
+        changes: Changes,
+    ) -> PictureVerdict {
+        let clear: Vec<_> = order
+            .iter()
+            .copied()
+            .filter(|at| marks[*at].is_clear())
+            .collect();
+        let Some(&best) = clear.first() else {
+            return PictureVerdict::invalid("no marker is marked");
+        };
+        let name = |at: usize| format!("`{}`", self.options[at]);
+        let rivals: Vec<_> = order
+            .iter()
+            .copied()
+            .filter(|at| marks[*at].strength() >= RIVAL * marks[best].strength())
+            .map(name)
+            .collect();
+        if rivals.len() > 1 {
+            let reason = format!("several markers are red: {}", rivals.join(", "));
+            return PictureVerdict::new(Outcome::Ambiguous, None, reason);
+        }
+        let parsed = Some(self.options[best].clone());
+        let wrong = |reason: String| PictureVerdict::new(Outcome::Wrong, parsed.clone(), reason);
+        if best != self.answer {
+            return wrong(format!("{} is marked and is not the answer", name(best)));
+        }
+        if elsewhere > RED_ELSEWHERE {
+            let share = 100.0 * elsewhere;
+            return wrong(format!(
+                "{} is marked, but {share:.1} % of the picture is red beside the markers",
+                name(best)
+            ));
+        }
+        if changes.preservation() < PRESERVED {
+            return wrong(format!(
+                "{} is marked, but the rest of the picture was changed",
+                name(best)
+            ));
+        }
+        let reason = format!("{} is marked and is the answer", name(best));
+        PictureVerdict::new(Outcome::Correct, parsed, reason)
+    }
+}
+
+fn weight(red: u8) -> u32 {
+    u32::from(red.saturating_sub(PALE).min(FULL))
+}
+
+fn distance(a: [f64; 2], b: [f64; 2]) -> f64 {
+    let [x, y] = [a[0] - b[0], a[1] - b[1]];
+    (x * x + y * y).sqrt()
+}
+
+/// Middles and distances of the pixels within `reach` of `center`.
+fn disc(center: [f64; 2], reach: f64, size: [u32; 2]) -> Vec<(f64, f64, f64)> {
+    let range = |axis: usize| {
+        let low = (center[axis] - reach)
+            .floor()
+            .clamp(0.0, f64::from(size[axis])) as u32;
+        let high = (center[axis] + reach)
+            .ceil()
+            .clamp(0.0, f64::from(size[axis])) as u32;
+        low..high
+    };
+    let mut found = Vec::new();
+    for y in range(1) {
+        for x in range(0) {
+            let [x, y] = [f64::from(x) + 0.5, f64::from(y) + 0.5];
+            let away = distance(center, [x, y]);
+            if away <= reach {
+                found.push((x, y, away));
+            }
+        }
+    }
+    found
+}

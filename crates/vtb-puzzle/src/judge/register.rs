@@ -1,0 +1,377 @@
+//! Where the puzzle lies in an edited picture: scale and shift, from coarse to fine.
+//!
+//! Editors return pictures at sizes of their own, padded or a few pixels off. Several simple
+//! explanations of the size are tried; the best is refined by descent on the mean difference at
+//! some hundred places that a good edit leaves alone.
+
+use std::borrow::Cow;
+
+use image::RgbImage;
+
+use super::gray::{Gray, Place, places, pyramid};
+use super::pixels::shrink;
+
+/// Pixel of the picture = `scale` * pixel of the puzzle + `shift`, axis by axis; edges of the first
+/// pixel lie at 0.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Map {
+    pub(super) scale: [f64; 2],
+    pub(super) shift: [f64; 2],
+}
+
+impl Map {
+    const IDENTITY: Self = Self {
+        scale: [1.0; 2],
+        shift: [0.0; 2],
+    };
+
+    /// Takes the puzzle's rectangle `from` to the picture's rectangle `to`.
+    fn between(from: [f64; 4], to: [f64; 4]) -> Self {
+        let scale = [0, 1].map(|axis| (to[axis + 2] - to[axis]) / (from[axis + 2] - from[axis]));
+        let shift = [0, 1].map(|axis| to[axis] - scale[axis] * from[axis]);
+        Self { scale, shift }
+    }
+
+    fn is_sane(&self) -> bool {
+        let [x, y] = self.scale;
+        let sized = (0.2..=6.0).contains(&x) && (0.2..=6.0).contains(&y);
+        sized && (1.0 / MAX_STRETCH..=MAX_STRETCH).contains(&(x / y))
+    }
+
+    /// Greatest distance between where two maps put a corner of the puzzle, in its pixels.
+    pub(super) fn distance(&self, other: &Self, size: [f64; 2]) -> f64 {
+        let apart = [0, 1].map(|axis| {
+            let start = (self.shift[axis] - other.shift[axis]).abs();
+            let turn = (self.scale[axis] - other.scale[axis]) * size[axis];
+            let end = (self.shift[axis] - other.shift[axis] + turn).abs();
+            start.max(end) / other.scale[axis]
+        });
+        apart[0].hypot(apart[1])
+    }
+
+    /// Translations and stretches about the middle by `step` pixels of the puzzle.
+    fn moved(&self, size: [f64; 2], step: f64) -> impl Iterator<Item = Self> {
+        const MOVES: [[f64; 4]; 10] = [
+            [1.0, 0.0, 0.0, 0.0],
+            [-1.0, 0.0, 0.0, 0.0],
+            [0.0, 1.0, 0.0, 0.0],
+            [0.0, -1.0, 0.0, 0.0],
+            [0.0, 0.0, 1.0, 1.0],
+            [0.0, 0.0, -1.0, -1.0],
+            [0.0, 0.0, 1.0, 0.0],
+            [0.0, 0.0, -1.0, 0.0],
+            [0.0, 0.0, 0.0, 1.0],
+            [0.0, 0.0, 0.0, -1.0],
+        ];
+        let start = *self;
+        MOVES.into_iter().map(move |by| {
+            let mut map = start;
+            for axis in [0, 1] {
+                let unit = step * start.scale[axis];
+                // Both edges move outwards by one step.
+                map.scale[axis] += 2.0 * unit * by[axis + 2] / size[axis];
+                map.shift[axis] += unit * (by[axis] - by[axis + 2]);
+            }
+            map
+        })
+    }
+}
+
+/// Most that one axis may be stretched against the other.
+const MAX_STRETCH: f64 = 1.4;
+/// A mean difference at which a picture of the puzzle's size needs no search.
+const EXACT: f64 = 2.5;
+/// One at which a likely explanation is taken at once.
+const FAIR: f64 = 20.0;
+/// The difference of one place is cut here, so that edits do not pull the picture about.
+const CAP: f32 = 96.0;
+const OUTSIDE: f32 = 64.0;
+
+/// The puzzle, ready to be found in pictures.
+pub(super) struct Anchors {
+    size: [u32; 2],
+    places: Vec<Vec<Place>>,
+    /// Rectangle inside the page-coloured border.
+    content: [f64; 4],
+}
+
+/// An edited picture on the puzzle's own grid.
+pub(super) struct Aligned<'a> {
+    pub(super) picture: Cow<'a, RgbImage>,
+    /// From the puzzle to the picture as it was given.
+    pub(super) map: Map,
+    /// Mean grey difference that is left, 0 to 96.
+    pub(super) residual: f64,
+}
+
+impl Anchors {
+    pub(super) fn new(puzzle: &RgbImage, solution: &RgbImage) -> Self {
+        Self {
+            size: [puzzle.width(), puzzle.height()],
+            places: places(&pyramid(puzzle), &pyramid(solution)),
+            content: trim(puzzle),
+        }
+    }
+
+    pub(super) fn size(&self) -> [f64; 2] {
+        self.size.map(f64::from)
+    }
+
+    /// Finds the puzzle and brings it to its own size; `None` when no size would explain it.
+    ///
+    /// `hint` is where the frame before had it.
+    pub(super) fn align<'a>(
+        &self,
+        picture: &'a RgbImage,
+        hint: Option<Map>,
+    ) -> Option<Aligned<'a>> {
+        let given = [picture.width(), picture.height()];
+        if given.contains(&0) {
+            return None;
+        }
+        let fit = [0, 1].map(|axis| f64::from(given[axis]) / f64::from(self.size[axis]));
+        let by = (fit[0].min(fit[1]) + 0.05).floor().clamp(1.0, 64.0);
+        let small = match by > 1.0 {
+            true => Cow::Owned(shrink(picture, by as u32)),
+            false => Cow::Borrowed(picture),
+        };
+        let search = Search {
+            anchors: self,
+            levels: pyramid(&small),
+        };
+        let whole = [small.width(), small.height()].map(f64::from);
+        let hint = hint.map(|map| map_times(map, 1.0 / by));
+        let (map, residual) = self.find(&search, &small, whole, hint)?;
+        let straight = small.width() == self.size[0]
+            && small.height() == self.size[1]
+            && map.distance(&Map::IDENTITY, self.size()) < 0.2;
+        let map = if straight { Map::IDENTITY } else { map };
+        let picture = match straight {
+            true => small,
+            false => Cow::Owned(resample(&small, &map, self.size)),
+        };
+        Some(Aligned {
+            picture,
+            map: map_times(map, by),
+            residual,
+        })
+    }
+
+    fn find(
+        &self,
+        search: &Search<'_>,
+        picture: &RgbImage,
+        whole: [f64; 2],
+        hint: Option<Map>,
+    ) -> Option<(Map, f64)> {
+        if [picture.width(), picture.height()] == self.size {
+            let residual = search.score(&Map::IDENTITY, 0);
+            if residual <= EXACT {
+                return Some((Map::IDENTITY, residual));
+            }
+        }
+        let full = [0.0, 0.0, self.size()[0], self.size()[1]];
+        let stretched = Map::between(full, [0.0, 0.0, whole[0], whole[1]]);
+        let middle = search.top().saturating_sub(1);
+        let mut rough = Vec::new();
+        for start in hint.into_iter().chain([stretched]).filter(Map::is_sane) {
+            let found = search.descend(start, search.top(), middle);
+            if found.1 <= FAIR && found.0.distance(&start, self.size()) <= 4.0 {
+                return Some(search.descend(found.0, middle, 0));
+            }
+            rough.push(found);
+        }
+        let mut starts: Vec<Map> = Vec::new();
+        for start in self.explanations(picture, full, whole) {
+            let known = |other: &Map| start.distance(other, self.size()) < 1.0;
+            if start.is_sane() && !starts.iter().any(known) {
+                starts.push(start);
+            }
+        }
+        let mut others: Vec<_> = starts
+            .into_iter()
+            .map(|start| search.descend(start, search.top(), search.top()))
+            .collect();
+        others.sort_by(|a, b| a.1.total_cmp(&b.1));
+        others.truncate(2);
+        rough.extend(
+            others
+                .iter()
+                .map(|(map, _)| search.descend(*map, search.top(), middle)),
+        );
+        let best = rough.into_iter().min_by(|a, b| a.1.total_cmp(&b.1))?;
+        Some(search.descend(best.0, middle, 0)).filter(|(map, _)| map.is_sane())
+    }
+
+    /// Ways in which a picture of this size may hold the puzzle.
+    fn explanations(&self, picture: &RgbImage, full: [f64; 4], whole: [f64; 2]) -> Vec<Map> {
+        let size = self.size();
+        let ratio = [whole[0] / size[0], whole[1] / size[1]];
+        let even = |scale: f64, share: f64| Map {
+            scale: [scale; 2],
+            shift: [0, 1].map(|axis| (whole[axis] - scale * size[axis]) * share),
+        };
+        let inside = trim(picture);
+        let mut maps = vec![
+            Map::between(full, inside),
+            Map::between(self.content, inside),
+            even(ratio[0].min(ratio[1]), 0.5),
+            even(ratio[0].min(ratio[1]), 0.0),
+            even(ratio[0].max(ratio[1]), 0.5),
+        ];
+        if [0, 1]
+            .iter()
+            .all(|axis| (whole[*axis] - size[*axis]).abs() <= 64.0)
+        {
+            maps.extend([even(1.0, 0.5), even(1.0, 0.0)]);
+        }
+        maps
+    }
+}
+
+fn map_times(map: Map, by: f64) -> Map {
+    Map {
+        scale: map.scale.map(|part| part * by),
+        shift: map.shift.map(|part| part * by),
+    }
+}
+
+struct Search<'a> {
+    anchors: &'a Anchors,
+    levels: Vec<Gray>,
+}
+
+impl Search<'_> {
+    fn top(&self) -> usize {
+        self.anchors.places.len().saturating_sub(1)
+    }
+
+    /// Mean difference at the places of a level.
+    fn score(&self, map: &Map, level: usize) -> f64 {
+        let Some(places) = self
+            .anchors
+            .places
+            .get(level)
+            .filter(|list| !list.is_empty())
+        else {
+            return 0.0;
+        };
+        // The level of the picture that is about as sharp.
+        let finer = f64::midpoint(map.scale[0], map.scale[1]).log2().round() as i32;
+        let other = (level as i32 + finer).clamp(0, self.levels.len() as i32 - 1) as usize;
+        let Some(gray) = self.levels.get(other) else {
+            return 0.0;
+        };
+        let unit = f64::from(1u32 << level) / f64::from(1u32 << other);
+        let scale = map.scale.map(|part| (part * unit) as f32);
+        let shift = map
+            .shift
+            .map(|part| (part / f64::from(1u32 << other)) as f32);
+        let difference = |place: &Place| {
+            let x = scale[0] * (place.x + 0.5) + shift[0] - 0.5;
+            let y = scale[1] * (place.y + 0.5) + shift[1] - 0.5;
+            gray.at(x, y)
+                .map_or(OUTSIDE, |value| (value - place.value).abs().min(CAP))
+        };
+        let sum: f32 = places.iter().map(difference).sum();
+        f64::from(sum) / places.len() as f64
+    }
+
+    /// Steepest descent, level by level, from level `from` down to level `to`.
+    fn descend(&self, start: Map, from: usize, to: usize) -> (Map, f64) {
+        // A picture of half the size has nothing to say about single pixels of the puzzle.
+        let coarse = f64::midpoint(start.scale[0], start.scale[1]) < 0.7;
+        let to = to.max(usize::from(coarse)).min(from);
+        let mut best = (start, f64::INFINITY);
+        for level in (to..=from).rev() {
+            best.1 = self.score(&best.0, level);
+            let step = f64::from(1u32 << level) / 2.0;
+            best = self.walk(best, level, step);
+            if level == to {
+                best = self.walk(best, level, step / 2.0);
+            }
+        }
+        best
+    }
+
+    fn walk(&self, mut best: (Map, f64), level: usize, step: f64) -> (Map, f64) {
+        const ROUNDS: usize = 8;
+        for _ in 0..ROUNDS {
+            let moves = best.0.moved(self.anchors.size(), step);
+            let next = moves
+                .map(|map| (map, self.score(&map, level)))
+                .min_by(|a, b| a.1.total_cmp(&b.1));
+            // What hardly helps is noise, and would drift.
+            match next {
+                Some(next) if next.1 < 0.99 * best.1 - 0.01 => best = next,
+                _ => break,
+            }
+        }
+        best
+    }
+}
+
+/// Left, top, right, bottom of what remains without the rows and columns that have the colour of
+/// their corner throughout.
+fn trim(picture: &RgbImage) -> [f64; 4] {
+    const SAME: u8 = 24;
+    let (width, height) = picture.dimensions();
+    let near = |a: (u32, u32), b: (u32, u32)| {
+        let (a, b) = (picture.get_pixel(a.0, a.1).0, picture.get_pixel(b.0, b.1).0);
+        (0..3).all(|at| a[at].abs_diff(b[at]) <= SAME)
+    };
+    let row = |y: u32, corner: (u32, u32)| (0..width).all(|x| near((x, y), corner));
+    let top = (0..height).take_while(|y| row(*y, (0, 0))).count() as u32;
+    let last = (width - 1, height - 1);
+    let bottom = height - (top..height).rev().take_while(|y| row(*y, last)).count() as u32;
+    if top >= bottom {
+        return [0.0, 0.0, f64::from(width), f64::from(height)];
+    }
+    let column = |x: u32, corner: (u32, u32)| (top..bottom).all(|y| near((x, y), corner));
+    let left = (0..width).take_while(|x| column(*x, (0, top))).count() as u32;
+    let corner = (width - 1, bottom - 1);
+    let right = width
+        - (left..width)
+            .rev()
+            .take_while(|x| column(*x, corner))
+            .count() as u32;
+    match left < right {
+        true => [left, top, right, bottom].map(f64::from),
+        false => [0.0, 0.0, f64::from(width), f64::from(height)],
+    }
+}
+
+/// Where to mix a row or column of the result from: two indices and 256ths of the second.
+fn taps(scale: f64, shift: f64, count: u32, end: u32) -> Vec<(usize, usize, u32)> {
+    let last = f64::from(end - 1);
+    let tap = |at: u32| {
+        let at = (scale * (f64::from(at) + 0.5) + shift - 0.5).clamp(0.0, last);
+        let low = at as usize;
+        let share = ((at - low as f64) * 256.0) as u32;
+        (low, (low + 1).min(end as usize - 1), share)
+    };
+    (0..count).map(tap).collect()
+}
+
+fn resample(picture: &RgbImage, map: &Map, [width, height]: [u32; 2]) -> RgbImage {
+    let row = picture.width() as usize * 3;
+    let source = picture.as_raw();
+    let columns = taps(map.scale[0], map.shift[0], width, picture.width());
+    let rows = taps(map.scale[1], map.shift[1], height, picture.height());
+    let mut mixed = vec![0u16; row];
+    let mut bytes = Vec::with_capacity(width as usize * height as usize * 3);
+    for (y0, y1, down) in rows {
+        let (above, below) = (&source[y0 * row..][..row], &source[y1 * row..][..row]);
+        for (to, (a, b)) in mixed.iter_mut().zip(above.iter().zip(below)) {
+            *to = (u32::from(*a) * (256 - down) + u32::from(*b) * down) as u16;
+        }
+        for &(x0, x1, right) in &columns {
+            for channel in 0..3 {
+                let (a, b) = (mixed[3 * x0 + channel], mixed[3 * x1 + channel]);
+                let sum = u32::from(a) * (256 - right) + u32::from(b) * right;
+                bytes.push(((sum + 32768) >> 16) as u8);
+            }
+        }
+    }
+    RgbImage::from_raw(width, height, bytes).unwrap_or_default()
+}

@@ -1,0 +1,225 @@
+//! Geometry of a honeycomb: hexagonal cells about a centre.
+
+use serde::{Deserialize, Serialize};
+
+use super::band::{each_pixel, whole};
+use super::{Rooms, Ways};
+use crate::draw::{Canvas, Rgb, text_width};
+use crate::graph::CellId;
+
+/// Column and slanted row of a cell, both 0 in the centre.
+type Axial = [i32; 2];
+
+/// Neighbours in the order of the edges: the first lies beyond the edge from 0 to 60 degrees.
+const AROUND: [Axial; 6] = [[1, 0], [0, 1], [-1, 1], [-1, 0], [0, -1], [1, -1]];
+
+/// Hexagonal cells with flat tops; walls run along their edges. Pixels, y down.
+///
+/// Ids go column by column from the left, in each column from the top.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Comb {
+    /// Rings of cells about the one in the centre.
+    pub radius: u32,
+    /// Side of a cell, which is also the distance of its corners from its middle.
+    pub cell_size: u32,
+    /// Thickness of walls.
+    pub wall: u32,
+    /// Middle of the maze.
+    pub center: [f64; 2],
+}
+
+impl Comb {
+    /// Width and height of the maze, outer walls included.
+    #[must_use]
+    pub fn size(radius: u32, cell_size: u32, wall: u32) -> [u32; 2] {
+        let height = f64::from((2 * radius + 1) * cell_size) * root3() + f64::from(wall);
+        [(3 * radius + 2) * cell_size + wall, height.ceil() as u32]
+    }
+
+    /// Every cell in the order of ids.
+    fn cells(&self) -> Vec<Axial> {
+        let reach = self.radius as i32;
+        let column = |q: i32| (-reach..=reach).map(move |r| [q, r]);
+        let inside = |&cell: &Axial| steps_out(cell) <= reach;
+        (-reach..=reach).flat_map(column).filter(inside).collect()
+    }
+
+    /// Ids of the six neighbours of every cell, in the order of its edges.
+    fn around(&self, cells: &[Axial]) -> Vec<[Option<usize>; 6]> {
+        let reach = self.radius as i32;
+        let side = 2 * self.radius as usize + 1;
+        let slot = |[q, r]: Axial| (q + reach) as usize * side + (r + reach) as usize;
+        let mut ids = vec![None; side * side];
+        for (id, &cell) in cells.iter().enumerate() {
+            ids[slot(cell)] = Some(id);
+        }
+        let beside = |&[q, r]: &Axial| {
+            AROUND.map(|[dq, dr]| {
+                let next = [q + dq, r + dr];
+                (steps_out(next) <= reach)
+                    .then(|| ids[slot(next)])
+                    .flatten()
+            })
+        };
+        cells.iter().map(beside).collect()
+    }
+
+    /// The cells as a graph without walls.
+    #[must_use]
+    pub fn rooms(&self) -> Rooms {
+        let cells = self.cells();
+        let doors = |beside: &[Option<usize>; 6]| beside.iter().flatten().copied().collect();
+        let on_rim = |id: &usize| steps_out(cells[*id]) == self.radius as i32;
+        Rooms {
+            doors: self.around(&cells).iter().map(doors).collect(),
+            center: cells.len() / 2,
+            rim: (0..cells.len()).filter(on_rim).collect(),
+        }
+    }
+
+    /// Middles of all cells in the order of ids.
+    #[must_use]
+    pub fn middles(&self) -> Vec<[f64; 2]> {
+        let side = f64::from(self.cell_size);
+        let middle = |[q, r]: Axial| {
+            let down = root3() * (f64::from(r) + f64::from(q) / 2.0);
+            [
+                self.center[0] + 1.5 * f64::from(q) * side,
+                self.center[1] + down * side,
+            ]
+        };
+        self.cells().into_iter().map(middle).collect()
+    }
+
+    /// Every wall of the maze once, as a segment.
+    #[must_use]
+    pub fn walls(&self, ways: &Ways) -> Vec<[[f64; 2]; 2]> {
+        let side = f64::from(self.cell_size);
+        let (near, high) = (0.5 * side, root3() / 2.0 * side);
+        let corners = [
+            [side, 0.0],
+            [near, high],
+            [-near, high],
+            [-side, 0.0],
+            [-near, -high],
+            [near, -high],
+        ];
+        let mut walls = Vec::new();
+        let middles = self.middles();
+        for (id, beside) in self.around(&self.cells()).into_iter().enumerate() {
+            for (edge, other) in beside.into_iter().enumerate() {
+                // Seen from both sides; taken from the smaller id.
+                if other.is_some_and(|other| other < id || ways.joins(id, other)) {
+                    continue;
+                }
+                let corner = |at: usize| {
+                    let [x, y] = corners[at % 6];
+                    [middles[id][0] + x, middles[id][1] + y]
+                };
+                walls.push([corner(edge), corner(edge + 1)]);
+            }
+        }
+        walls
+    }
+
+    /// Calls `visit(row, left, right)` for the rows of pixels of the cell about `middle`.
+    ///
+    /// Ends are rounded outwards, so cells next door leave no gap; walls hide what juts out.
+    fn each_row(
+        &self,
+        middle: [f64; 2],
+        [width, height]: [u32; 2],
+        mut visit: impl FnMut(u32, u32, u32),
+    ) {
+        let side = f64::from(self.cell_size);
+        let high = root3() / 2.0 * side;
+        for row in whole(middle[1] - high, middle[1] + high, height) {
+            let off = (f64::from(row) + 0.5 - middle[1]).abs();
+            let reach = side - off / root3();
+            let columns = whole(middle[0] - reach, middle[0] + reach, width);
+            visit(row, columns.start, columns.end);
+        }
+    }
+
+    /// Paints every cell.
+    pub(crate) fn paint_floor(&self, canvas: &mut Canvas, size: [u32; 2], color: Rgb) {
+        for middle in self.middles() {
+            self.each_row(middle, size, |row, left, right| {
+                canvas.rect([left, row, right, row + 1], color);
+            });
+        }
+    }
+
+    /// Paints one cell, with smooth edges where it is open.
+    pub(crate) fn paint_cell(
+        &self,
+        canvas: &mut Canvas,
+        size: [u32; 2],
+        middle: [f64; 2],
+        color: Rgb,
+    ) {
+        let high = root3() / 2.0 * f64::from(self.cell_size);
+        self.each_row(middle, size, |row, left, right| {
+            let off = (f64::from(row) + 0.5 - middle[1]).abs();
+            for column in left..right {
+                let across = (f64::from(column) + 0.5 - middle[0]).abs();
+                let slanted = high - (root3() * across + off) / 2.0;
+                let inset = slanted.min(high - off);
+                canvas.blend(column as i32, row as i32, (inset + 0.5) as f32, color);
+            }
+        });
+    }
+
+    /// The cell of every pixel, row by row; none on walls and beside the maze.
+    #[must_use]
+    pub fn cell_map(&self, ways: &Ways, [width, height]: [u32; 2]) -> Vec<Option<CellId>> {
+        let mut map = vec![None; width as usize * height as usize];
+        let place = |column: u32, row: u32| row as usize * width as usize + column as usize;
+        for (id, middle) in self.middles().into_iter().enumerate() {
+            self.each_row(middle, [width, height], |row, left, right| {
+                if left < right {
+                    map[place(left, row)..place(right, row)].fill(Some(id as CellId));
+                }
+            });
+        }
+        for wall in self.walls(ways) {
+            each_pixel(
+                [width, height],
+                wall,
+                f64::from(self.wall) / 2.0,
+                |column, row, inset| {
+                    if inset >= 0.0 {
+                        map[place(column, row)] = None;
+                    }
+                },
+            );
+        }
+        map
+    }
+
+    /// Size at which the longest id fits into a cell clear of its walls, pixels.
+    #[must_use]
+    pub fn id_size(&self) -> f64 {
+        let count = 3 * self.radius * (self.radius + 1) + 1;
+        let [width, height] = [text_width(&(count - 1).to_string()), DIGIT_HEIGHT];
+        let high = (root3() * f64::from(self.cell_size) - f64::from(self.wall)) / 2.0 - 1.0;
+        // A corner of the text touches a slanted wall, or the text's top a level one.
+        let slanted = 4.0 * high / (root3() * width + height);
+        slanted
+            .min(2.0 * high / height)
+            .min(0.62 * f64::from(self.cell_size))
+    }
+}
+
+/// Height of digits, in units of their size.
+pub(crate) const DIGIT_HEIGHT: f64 = 0.76;
+
+fn root3() -> f64 {
+    3.0_f64.sqrt()
+}
+
+/// Steps from the centre.
+fn steps_out([q, r]: Axial) -> i32 {
+    q.abs().max(r.abs()).max((q + r).abs())
+}
