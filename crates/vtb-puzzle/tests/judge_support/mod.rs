@@ -243,7 +243,7 @@ pub fn scribbled(picture: &RgbImage, color: [u8; 3]) -> RgbImage {
     let mut out = picture.clone();
     let [width, height] = [picture.width(), picture.height()].map(f64::from);
     let at = |step: u32| {
-        let x = if step % 2 == 0 { 0.08 } else { 0.92 };
+        let x = if step.is_multiple_of(2) { 0.08 } else { 0.92 };
         [x * width, (0.1 + 0.16 * f64::from(step)) * height]
     };
     for step in 0..5 {
