@@ -103,9 +103,9 @@ fn score<S: Simd>(simd: S, q: &[f32], keys: &Strided<'_>, scale: f32, scores: &m
             // The last key of an odd number is read twice.
             let next = (at + 1).min(n - 1);
             let [one, two] = matmul::dots(simd, [keys.row(at), keys.row(next)], heads);
-            for h in 0..HEADS {
-                scores[h * n + at] = one[h] * scale;
-                scores[h * n + next] = two[h] * scale;
+            for (h, (one, two)) in one.into_iter().zip(two).enumerate() {
+                scores[h * n + at] = one * scale;
+                scores[h * n + next] = two * scale;
             }
             at += 2;
         }
