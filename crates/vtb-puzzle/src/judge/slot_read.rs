@@ -128,11 +128,6 @@ impl Place {
         matches!(self.content, Content::Drawing { .. })
     }
 
-    /// Whether the puzzle already shows here what is right.
-    pub(super) fn is_given(&self, puzzle: &RgbImage, soft_puzzle: &[u8]) -> bool {
-        self.read(puzzle, soft_puzzle).seen == Seen::Choice(self.right)
-    }
-
     pub(super) fn read(&self, picture: &RgbImage, soft: &[u8]) -> Found {
         match &self.content {
             Content::Color { core, colors } => self.read_color(picture.as_raw(), core, colors),

@@ -17,8 +17,8 @@ const PRESERVED: f64 = 0.95;
 /// A [`SlotRule`] laid out on the pixels.
 pub(super) struct Slots {
     places: Vec<Place>,
-    /// Places that the puzzle shows right already.
-    given: Vec<bool>,
+    /// What the puzzle itself shows in the places.
+    before: Vec<Seen>,
 }
 
 impl Slots {
@@ -35,9 +35,9 @@ impl Slots {
             .iter()
             .map(|slot| Place::new(slot, puzzle, &soft))
             .collect::<Result<Vec<_>>>()?;
-        let given = places
+        let before = places
             .iter()
-            .map(|place| place.is_given(puzzle, &soft))
+            .map(|place| place.read(puzzle, &soft).seen)
             .collect();
         let count = puzzle.width() as usize * puzzle.height() as usize;
         // A rest that may change is as free as the places: nothing is then counted.
@@ -49,7 +49,7 @@ impl Slots {
         // The edge of a place belongs to what is drawn in it.
         let row = puzzle.width() as usize;
         let region = most3(&most3(&region, row, 1), row, 1);
-        Ok((Self { places, given }, region))
+        Ok((Self { places, before }, region))
     }
 
     pub(super) fn judge(&self, reference: &Reference, picture: &RgbImage) -> Reading {
@@ -109,10 +109,14 @@ impl Slots {
             };
             return (Outcome::Correct, reason);
         }
-        let idle = |(given, (place, found)): (&bool, (&Place, &Found))| {
-            found.seen == Seen::Untouched || *given && is_right(&(place, found))
+        // What is strange is read a little differently each time.
+        let idle = |(before, found): (&Seen, &Found)| {
+            let strange = |seen: &Seen| matches!(seen, Seen::Strange(_) | Seen::Between(..));
+            found.seen == Seen::Untouched
+                || found.seen == *before
+                || strange(before) && strange(&found.seen)
         };
-        if self.given.iter().zip(all()).all(idle) {
+        if self.before.iter().zip(found).all(idle) {
             return (Outcome::Invalid, "nothing was drawn".to_owned());
         }
         let mut worst: Option<(Outcome, String)> = None;
@@ -157,8 +161,12 @@ impl Slots {
 
     /// Share of the places that are right, among those that had to be filled.
     fn right_share(&self, found: &[Found]) -> f64 {
-        let to_fill = self.given.iter().filter(|given| !**given).count();
-        let all = self.places.iter().zip(found).zip(&self.given);
+        let shown = self.before.iter().zip(&self.places);
+        let given: Vec<_> = shown
+            .map(|(before, place)| *before == Seen::Choice(place.right))
+            .collect();
+        let to_fill = given.iter().filter(|given| !**given).count();
+        let all = self.places.iter().zip(found).zip(&given);
         let right = |((place, found), _): &((&Place, &Found), &bool)| {
             found.seen == Seen::Choice(place.right)
         };

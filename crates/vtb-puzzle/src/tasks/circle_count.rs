@@ -301,7 +301,7 @@ impl Task for CircleCount {
         solved: &Solved,
         _: &[String],
     ) -> Result<PictureRule> {
-        let mut choices = vec![("?".to_owned(), page(params, scene, None)?.into_rgb()?)];
+        let mut choices = Vec::new();
         let mut right = 0;
         for count in params.count_min..=params.count_max {
             if solved.answer == Answer::Choice(count.to_string()) {
