@@ -293,10 +293,11 @@ fn slot_cheats(case: &Case, rule: &SlotRule) -> Vec<(&'static str, RgbImage)> {
                 }
             }
         }
+        // A shade of red may be what belongs there.
         if !matches!(
             slot.expect,
             Expect::Color {
-                right: [255, 0, 0],
+                right: [200.., ..=90, ..=90],
                 ..
             }
         ) {
@@ -338,10 +339,6 @@ fn holds(area: &Area, x: f64, y: f64) -> bool {
 #[test]
 fn no_trick_passes() {
     each_case(2, |case| {
-        // Known limit: a cell of arcagi's palette may be as good as red, and a red cell is then right.
-        if case.record.task == "arcagi" {
-            return;
-        }
         for (how, picture) in adversarial(case) {
             let verdict = case.judge.judge(&picture);
             assert!(!verdict.correct, "{}, {how}: {verdict:#?}", case.name());
@@ -458,10 +455,6 @@ fn clip(case: &Case, frames: impl IntoIterator<Item = RgbImage>) -> vtb_puzzle::
 #[test]
 fn own_clips_are_right_and_still_after_compression() {
     each_case(2, |case| {
-        // Known limit: a number that is being written looks like other numbers on the way.
-        if case.record.task == "circle_count" {
-            return;
-        }
         let frames = case.task.frames(&case.record, 17).unwrap();
         let verdict = clip(case, frames.clone());
         assert!(

@@ -225,7 +225,6 @@ fn the_distance_from_the_center_tells_nothing() {
 }
 
 #[test]
-#[ignore = "known fault: with some seeds the outline of the gap touches a neighbour's edge"]
 fn circles_of_a_cycle_keep_apart() {
     for params in [json!({}), json!({"width": 160, "height": 300})] {
         for record in records("size_cycle", params, 400) {
@@ -245,7 +244,7 @@ fn circles_of_a_cycle_keep_apart() {
                 let distance = dx.hypot(dy);
                 if (radius - 0.5..radius + 0.5).contains(&distance) {
                     assert_eq!(pixel, puzzle.get_pixel(x, y));
-                    assert!(pixel.0.iter().all(|channel| *channel > 120), "{pixel:?}");
+                    assert!(pixel.0.iter().all(|channel| *channel > 128), "{pixel:?}");
                 }
             }
         }

@@ -262,8 +262,8 @@ impl Task for CircleCount {
             ),
             video: format!(
                 "{figure} The camera does not move. One circle after another is traced in red from \
-                 top to bottom and turns black again, while the box counts along; in the end it \
-                 holds the number of all circles. Nothing else changes."
+                 top to bottom and turns black again. When all are counted, their number takes the \
+                 place of the question mark in the box. Nothing else changes."
             ),
         }
     }
@@ -281,10 +281,7 @@ impl Task for CircleCount {
     ) -> Result<Canvas> {
         let progress = layer.progress() * scene.circles.len() as f64;
         let done = progress.floor() as usize;
-        let number = match (layer, done) {
-            (Layer::Puzzle, _) | (_, 0) => None,
-            (Layer::Growing(_) | Layer::Solution, done) => Some(done),
-        };
+        let number = (done > 0 && done == scene.circles.len()).then_some(done);
         let mut canvas = page(params, scene, number)?;
         let part = progress - progress.floor();
         if let (Some(circle), true) = (scene.circles.get(done), part > 0.0) {

@@ -26,8 +26,9 @@ pub struct SizeCycle;
 /// Circles of an arm.
 const RINGS: usize = 4;
 
-/// Distances of an arm's circles from the centre, shares of the last.
-const DISTANCES: [f64; RINGS] = [0.3, 0.57, 0.8, 1.0];
+/// Distances of an arm's circles from the centre, shares of the last. With the least twist the
+/// first two of large size are a twentieth of the figure's half size apart.
+const DISTANCES: [f64; RINGS] = [0.28, 0.58, 0.8, 1.0];
 
 /// Room for a circle, a share of the figure's half size.
 const ROOM: f64 = 0.14;
