@@ -57,6 +57,14 @@ pub enum DataError {
         /// What is wrong with it.
         fault: ImageFault,
     },
+    /// A video cannot be read or written.
+    #[error("{video}: {fault}")]
+    Video {
+        /// The video's file or folder, or what it is instead.
+        video: String,
+        /// What is wrong with it.
+        fault: VideoFault,
+    },
     /// More rows are unusable than the caller allows.
     #[error(
         "{}: {bad} of {rows} rows are unusable and {allowed} are allowed; the first: {first}",
@@ -218,5 +226,64 @@ pub enum ImageFault {
     Outside {
         /// That directory.
         root: PathBuf,
+    },
+}
+
+/// Why a video cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum VideoFault {
+    /// The file cannot be read.
+    #[error("cannot be read: {0}")]
+    Unreadable(#[from] io::Error),
+    /// The file, its frames or their number exceed a limit.
+    #[error("{0}")]
+    TooLarge(String),
+    /// The bytes are in no form that is read here.
+    #[error("{found}; MP4 with H.264, GIF, Y4M and folders of PNG frames are read here")]
+    Format {
+        /// What the bytes are.
+        found: String,
+    },
+    /// The video is coded in a way that the built-in decoder does not know.
+    #[error(
+        "{found}, which is not decoded here; make it a folder of PNG frames (frame_00000.png, ... \
+         with timing.json), a GIF or a Y4M file"
+    )]
+    Codec {
+        /// The codec or the feature.
+        found: String,
+    },
+    /// The file contradicts itself or ends early.
+    #[error("is damaged: {0}")]
+    Damaged(String),
+    /// A coded frame does not decode.
+    #[error("frame {frame} of {frames} (in the order of the file) does not decode: {reason}")]
+    Decode {
+        /// The frame, counted from 0.
+        frame: usize,
+        /// Frames there are.
+        frames: usize,
+        /// What the decoder says, and what the stream uses.
+        reason: String,
+    },
+    /// A picture of a frame folder cannot be used.
+    #[error("{name}: {fault}")]
+    Frame {
+        /// The file's name.
+        name: String,
+        /// What is wrong with it.
+        fault: ImageFault,
+    },
+    /// The frames to write do not make a video.
+    #[error("{0}")]
+    Frames(String),
+    /// The encoder refused a frame.
+    #[error("frame {frame} cannot be encoded: {reason}")]
+    Encode {
+        /// The frame, counted from 0.
+        frame: usize,
+        /// What the encoder says.
+        reason: String,
     },
 }

@@ -18,9 +18,10 @@ mod message;
 mod prefetch;
 mod row;
 mod sampler;
+pub mod video;
 
 pub use dataset::{Fingerprint, RowSource};
-pub use error::{DataError, ImageFault, Origin, Result, RowFault};
+pub use error::{DataError, ImageFault, Origin, Result, RowFault, VideoFault};
 pub use export::write_jsonl;
 pub use generated::{GeneratedDataset, PuzzleSpec, puzzle_row};
 pub use image_io::{ImageCheck, ImageOptions};
