@@ -5,6 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::generate::GenerateFault;
+
 /// Shorthand for this crate's results.
 pub type Result<T> = std::result::Result<T, DataError>;
 
@@ -132,6 +134,35 @@ pub enum DataError {
         /// Puzzles made in the search.
         tries: usize,
     },
+    /// A data set cannot be generated as asked.
+    #[error(transparent)]
+    Generate(#[from] GenerateFault),
+    /// A record of a task's `data.json` is not what it has to be.
+    #[error("{}: record {number} ({id}): {fault}", file.display())]
+    Record {
+        /// The file.
+        file: PathBuf,
+        /// Which of its records, counted from 1.
+        number: usize,
+        /// The record's id, or what stands in its place.
+        id: String,
+        /// What is wrong with it.
+        fault: RowFault,
+    },
+    /// A file is not the one that its manifest names.
+    #[error(
+        "{}: its SHA-256 is {found} and the manifest names {expected}; the file was changed or \
+         damaged, make the data set again",
+        path.display()
+    )]
+    Changed {
+        /// The file.
+        path: PathBuf,
+        /// Hash in the manifest.
+        expected: String,
+        /// Hash of the file.
+        found: String,
+    },
 }
 
 impl DataError {
@@ -169,6 +200,25 @@ pub enum RowFault {
         expected: &'static str,
         /// What it is.
         found: String,
+    },
+    /// A field holds something that cannot be used.
+    #[error("field `{field}`: {reason}")]
+    Invalid {
+        /// The field.
+        field: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A field that nothing reads, which may be a misspelt one.
+    #[error("there is no field `{0}` in this kind of row")]
+    Unknown(String),
+    /// Two rows have one id.
+    #[error("field `id`: {id} is the id of row {first} already")]
+    Repeated {
+        /// The id.
+        id: String,
+        /// Line or number of the row that has it first.
+        first: u64,
     },
     /// The conversation does not end as the kind of training needs it to.
     #[error("field `messages`: {0}")]
