@@ -113,9 +113,12 @@ fn has(tasks: &[String]) -> String {
 /// A hint for a name that is not known: the nearest one, or all when none is near.
 pub(super) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
     let known: Vec<&str> = known.collect();
-    let scored = known
-        .iter()
-        .map(|other| (strsim::damerau_levenshtein(&name.to_lowercase(), other), other));
+    let scored = known.iter().map(|other| {
+        (
+            strsim::damerau_levenshtein(&name.to_lowercase(), other),
+            other,
+        )
+    });
     match scored.min() {
         Some((distance, other)) if distance <= (name.len() / 2).max(2) => {
             format!("did you mean `{other}`?")

@@ -93,7 +93,10 @@ impl Plan {
             let plan = plan_task(task, &params, count)?;
             plans.insert(plan.name, plan);
         }
-        if let Some(name) = params.keys().find(|name| !plans.contains_key(name.as_str())) {
+        if let Some(name) = params
+            .keys()
+            .find(|name| !plans.contains_key(name.as_str()))
+        {
             let (option, task) = ("parameters".to_owned(), name.clone());
             return Err(GenerateFault::NotSelected { option, task }.into());
         }

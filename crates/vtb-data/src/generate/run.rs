@@ -12,7 +12,7 @@ use vtb_puzzle::{Record, TaskGroup};
 
 use super::pick::{Picker, Tally};
 use super::plan::{Plan, Settings, TaskPlan};
-use super::progress::{OnProgress, Watch};
+use super::progress::{OnProgress, Progress, Watch};
 use super::row::upstream_row;
 use super::store::{Growing, Journal, Store};
 use super::work::{Maker, folders};
@@ -95,7 +95,7 @@ pub fn generate(
     })?;
     let total = plan.records();
     // A shorter life for the reference, as the watch wants it.
-    let mut tell = |progress: &_| on_progress(progress);
+    let mut tell = |progress: &Progress<'_>| on_progress(progress);
     let watch = Watch::new(total, &mut tell);
     pool.install(|| run(plan, dir, watch))
 }
@@ -223,12 +223,7 @@ struct Ledger<'a> {
 
 impl Ledger<'_> {
     /// The files of a record, made now or found finished; `None` once the run is to stop.
-    fn make(
-        &self,
-        maker: &Maker<'_>,
-        store: &Store,
-        record: &Record,
-    ) -> Result<Option<AssetRefs>> {
+    fn make(&self, maker: &Maker<'_>, store: &Store, record: &Record) -> Result<Option<AssetRefs>> {
         if self.stop.load(Ordering::Relaxed) {
             return Ok(None);
         }

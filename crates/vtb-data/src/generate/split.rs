@@ -35,7 +35,9 @@ impl Splits {
                 return refuse(format!("`{name}` stands twice"));
             }
             if !(share.is_finite() && *share > 0.0) {
-                return refuse(format!("the share of `{name}` is {share} and must be positive"));
+                return refuse(format!(
+                    "the share of `{name}` is {share} and must be positive"
+                ));
             }
         }
         let sum: f64 = parts.iter().map(|(_, share)| share).sum();
@@ -98,7 +100,7 @@ mod tests {
     #[test]
     fn shares_are_kept_and_places_do_not_move() {
         let splits = Splits::parse("train=0.8, validation=0.1,test=0.1").unwrap();
-        let mut counts = [0; 3];
+        let mut counts = [0u32; 3];
         for i in 0..10_000 {
             let name = splits.of(&format!("{i:032x}"));
             let at = splits.parts().iter().position(|(n, _)| n == name).unwrap();

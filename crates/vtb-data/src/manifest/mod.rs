@@ -20,8 +20,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::error::{DataError, Origin, Result, RowFault};
 use crate::lines::{Line, Lines};
 
-pub use entry::{Asset, ManifestEntry, VideoAsset};
 pub(crate) use entry::hash_file;
+pub use entry::{Asset, ManifestEntry, VideoAsset};
 pub(crate) use line::{AssetRefs, FileRef, VideoRef, manifest_line};
 
 /// Name of the manifest in the folder of a data set.

@@ -64,7 +64,10 @@ fn data_files(dir: &Path) -> Result<Vec<(String, PathBuf)>> {
     };
     let folders = list().map_err(|e| DataError::io(root, "list", e))?;
     let files: Vec<_> = folders.iter().map(|folder| named(folder)).collect();
-    let files: Vec<_> = files.into_iter().filter(|(_, path)| path.is_file()).collect();
+    let files: Vec<_> = files
+        .into_iter()
+        .filter(|(_, path)| path.is_file())
+        .collect();
     if files.is_empty() {
         let file = root.to_path_buf();
         let why = "none of its folders has a data.json";
@@ -138,7 +141,11 @@ fn understand(fields: &Fields, id: &str, folder: &str, base: &Path) -> Found<Man
         Ok(Some(Asset { path, sha256: None }))
     };
     let puzzle = asset("image")?.ok_or_else(|| RowFault::Missing("image".to_owned()))?;
-    let video = asset("solution_video_path")?.map(|file| VideoAsset {
+    let solution = asset("solution_image_path")?;
+    // Older records do not name their clip.
+    let beside = || solution.as_ref().and_then(clip_beside);
+    let video = asset("solution_video_path")?.or_else(beside);
+    let video = video.map(|file| VideoAsset {
         file,
         fps: fields.get("video_fps").and_then(Value::as_f64),
         frames: fields.get("video_num_frames").and_then(Value::as_u64),
@@ -153,10 +160,18 @@ fn understand(fields: &Fields, id: &str, folder: &str, base: &Path) -> Found<Man
         options,
         reasoning: asset("reasoning_image")?.filter(|other| *other != puzzle),
         puzzle,
-        solution: asset("solution_image_path")?,
+        solution,
         video,
         record: None,
     })
+}
+
+/// The clip that lies beside the solution and has its name.
+fn clip_beside(solution: &Asset) -> Option<Asset> {
+    let named = |end| solution.path.with_extension(end);
+    let mut places = ["mp4", "webm"].into_iter().map(named);
+    let path = places.find(|path| path.is_file())?;
+    Some(Asset { path, sha256: None })
 }
 
 /// Text, where there is any.
