@@ -15,7 +15,7 @@ use vtb_data::generate::{
     ClipSettings, ClipSize, Ended, GenerateFault, Plan, Splits, choose_tasks, generate,
 };
 use vtb_data::manifest::Manifest;
-use vtb_data::video::{ReadOptions, SizeFit, VideoReader};
+use vtb_data::video::{SizeFit, VideoReader};
 use vtb_puzzle::{record_seed, verify};
 
 /// Runs until `records` are finished. True if the run was interrupted.
@@ -69,7 +69,7 @@ fn a_record_depends_on_seed_task_and_number_alone() {
     alone.tasks.retain(|task| task.info().name == "midpoint");
     alone.params.retain(|task, _| task == "midpoint");
     let alone = read_all(&data_set(&alone, &dir.path().join("alone")));
-    let of = |task: &str| all.iter().filter(move |entry| entry.task == task);
+    let of = |task: &'static str| all.iter().filter(move |entry| entry.task == task);
     for task in ["color_grid", "maze_square", "midpoint"] {
         assert_eq!(of(task).count(), 9);
         let mut number = 0;
@@ -131,7 +131,7 @@ fn clips_have_the_frames_and_the_size_asked_for() {
     for entry in read_all(&data_set(&request, dir.path())) {
         let video = entry.video.clone().unwrap();
         assert_eq!((video.fps, video.frames), (Some(8.0), Some(9)));
-        let reader = VideoReader::open(&video.file.path, &ReadOptions::default()).unwrap();
+        let reader = VideoReader::open(&video.file.path).unwrap();
         let info = reader.info();
         assert_eq!((info.width, info.height, info.fps), (96, 128, 8.0));
         assert_eq!(info.frame_count, 9);
