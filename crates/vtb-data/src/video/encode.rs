@@ -37,7 +37,8 @@ impl H264Encoder {
             .num_threads(1)
             .usage_type(UsageType::CameraVideoRealTime)
             .complexity(Complexity::Low)
-            .rate_control_mode(RateControlMode::Quality)
+            // Moves the quantizer within its bounds, here one value. Other modes warn on stderr.
+            .rate_control_mode(RateControlMode::Bufferbased)
             .qp(QpRange::new(quantizer, quantizer))
             .skip_frames(false)
             .scene_change_detect(false)

@@ -80,7 +80,8 @@ fn covering((w, h): (u32, u32), (width, height): (u32, u32)) -> (u32, u32) {
     }
 }
 
-fn pad(frame: &RgbImage, width: u32, height: u32) -> RgbImage {
+/// The frame in the top left corner of a larger one, its last column and row repeated.
+pub(super) fn pad(frame: &RgbImage, width: u32, height: u32) -> RgbImage {
     let (right, bottom) = (frame.width() - 1, frame.height() - 1);
     RgbImage::from_fn(width, height, |x, y| {
         *frame.get_pixel(x.min(right), y.min(bottom))

@@ -204,13 +204,19 @@ fn frame(decoded: &DecodedYUV<'_>, track: &Track, colors: Colors) -> Found<RgbIm
         ));
     }
     let strides = decoded.strides();
+    // The decoder leaves the chroma of grey streams as it found it.
+    let grey = vec![128; width.div_ceil(2)];
+    let (u, v, stride) = match track.sequence.monochrome {
+        true => (&grey[..], &grey[..], 0),
+        false => (decoded.u(), decoded.v(), strides.1),
+    };
     let view = View {
         width,
         height,
         y: decoded.y(),
-        u: decoded.u(),
-        v: decoded.v(),
-        strides: (strides.0, strides.1),
+        u,
+        v,
+        strides: (strides.0, stride),
         halved: (1, 1),
     };
     let Some(frame) = view.to_rgb(colors) else {

@@ -9,6 +9,7 @@
 
 mod bits;
 mod boxes;
+mod chroma;
 mod color;
 mod encode;
 mod fit;

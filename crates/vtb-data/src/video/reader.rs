@@ -17,7 +17,7 @@ use crate::error::{Result, VideoFault};
 /// Something that hands out frames in display order.
 pub(super) trait Source {
     /// The next frame, `None` after the last. Without `want` it may be left empty, which saves the
-    /// conversion of its colours.
+    /// conversion of its colours; it need not be.
     fn next(&mut self, want: bool) -> Found<Option<Option<RgbImage>>>;
 }
 
@@ -144,12 +144,13 @@ impl VideoReader {
         // The count that the file claims is checked where frames are decoded.
         let from = self.info.frame_count - count;
         loop {
-            let next = self.source.next(self.seen >= from);
+            let want = self.seen >= from;
+            let next = self.source.next(want);
             let Some(frame) = next.map_err(of_video(self.name.as_str()))? else {
                 return Ok(last.into());
             };
             self.seen += 1;
-            last.extend(frame);
+            last.extend(frame.filter(|_| want));
         }
     }
 

@@ -6,6 +6,7 @@ use image::RgbImage;
 
 use super::color::{Colors, Planes};
 use super::encode::{COLORS, H264Encoder};
+use super::fit::pad;
 use super::mp4_write::{Coded, Movie, mux};
 use super::{Found, of_video};
 use crate::error::{Result, VideoFault};
@@ -21,7 +22,8 @@ const MIN_SIDE: u32 = 16;
 pub struct VideoSettings {
     /// Frames per second, 0.01 to 1000, at most three decimals. Every frame lasts equally long.
     pub fps: f64,
-    /// Quantizer of every frame, from 12, the finest that the encoder has, to 51.
+    /// Quantizer of every frame, from 12, the finest that the encoder has, to 51. From 16 on H.264
+    /// smooths the edges of its blocks, which blurs drawings.
     pub quantizer: u8,
 }
 
@@ -50,7 +52,7 @@ impl VideoSettings {
         if !(10.0..=1_000_000.0).contains(&scale) {
             return frames(format!("fps is {} and must be 0.01 to 1000", self.fps));
         }
-        if (scale - self.fps * 1000.0).abs() > 1e-6 * scale {
+        if (scale - self.fps * 1000.0).abs() > 1e-9 * scale {
             return frames(format!(
                 "fps is {} and may have three decimals at most",
                 self.fps
@@ -119,7 +121,11 @@ impl VideoWriter {
             }
             Some(_) => {}
         }
-        self.planes.fill(frame, Colors::USUAL);
+        let size = (self.planes.width as u32, self.planes.height as u32);
+        match frame.dimensions() == size {
+            true => self.planes.fill(frame, Colors::USUAL),
+            false => self.planes.fill(&pad(frame, size.0, size.1), Colors::USUAL),
+        }
         let coded = self.encoder.encode(&self.planes);
         let coded = coded.map_err(|reason| VideoFault::Encode {
             frame: number,
