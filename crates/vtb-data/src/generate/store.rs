@@ -11,7 +11,6 @@ use serde_json::Value;
 use super::fault::GenerateFault;
 use super::work::UNFINISHED;
 use crate::error::{DataError, Result};
-use crate::image_io::write_whole;
 use crate::lines::Lines;
 use crate::manifest::{AssetRefs, MANIFEST, MAX_LINE};
 
@@ -42,7 +41,9 @@ impl Store {
     pub(super) fn open(root: &Path, generation: &Value, text: &str) -> Result<Self> {
         std::fs::create_dir_all(root).map_err(|e| DataError::io(root, "create", e))?;
         let begun = root.join(GENERATION).exists();
-        if !begun && let Some(found) = foreign(root)? {
+        if begun {
+            compare(root, generation)?;
+        } else if let Some(found) = foreign(root)? {
             let dir = root.to_owned();
             return Err(GenerateFault::NotOurs { dir, found }.into());
         }
@@ -53,7 +54,6 @@ impl Store {
             known: HashMap::new(),
         };
         if begun {
-            compare(root, generation)?;
             store.read_manifest()?;
             store.read_journal()?;
         } else {
@@ -76,9 +76,9 @@ impl Store {
     }
 
     pub(super) fn write_generation(&self, text: &str) -> Result<()> {
-        write_whole(&self.root.join(GENERATION), true, |file| {
-            file.write_all(text.as_bytes())
-        })
+        let mut file = Growing::create(self.root.join(GENERATION))?;
+        file.add(text)?;
+        file.finish()
     }
 
     /// Everything is in its place: the notes are no longer needed.
@@ -135,8 +135,7 @@ fn foreign(root: &Path) -> Result<Option<String>> {
     for entry in root.read_dir().map_err(fail)? {
         let name = entry.map_err(fail)?.file_name();
         let name = name.to_string_lossy();
-        let ours = name == JOURNAL || (name.starts_with(GENERATION) && name.ends_with(UNFINISHED));
-        if !ours {
+        if name != JOURNAL && name != format!("{GENERATION}{UNFINISHED}") {
             return Ok(Some(name.into_owned()));
         }
     }
@@ -203,7 +202,7 @@ fn differ(place: &str, there: &Value, here: &Value, found: &mut Vec<String>) {
     } else if there != here {
         let show = |value: &Value| match value {
             Value::Null => "nothing".to_owned(),
-            Value::Object(map) if map.len() > 3 => "set".to_owned(),
+            Value::Object(_) => "set".to_owned(),
             other => other.to_string(),
         };
         found.push(format!(

@@ -229,8 +229,8 @@ fn answer(fields: &Fields) -> Found<(TaskGroup, Answer, Vec<String>)> {
     } else if let Some(sentence) = text(fields, "ti2t_answer")? {
         (TaskGroup::VisualPuzzle, bare(sentence)?, Vec::new())
     } else {
-        let wanted = "correct_option` (or `solution_path_cell_ids`, `answer`, `ti2t_answer";
-        return Err(RowFault::Missing(wanted.to_owned()));
+        let reason = "is missing, and so are `solution_path_cell_ids`, `answer` and `ti2t_answer`";
+        return Err(invalid("correct_option", reason.to_owned()));
     };
     let group = match given("task_group") {
         None => group,
@@ -240,10 +240,10 @@ fn answer(fields: &Fields) -> Found<(TaskGroup, Answer, Vec<String>)> {
     Ok((group, answer, options))
 }
 
-/// The options of an eyeballing record: the labels of its candidates, sorted.
+/// The options of an eyeballing record: the labels of its candidates, sorted, or `options`.
 fn labels(fields: &Fields) -> Found<Vec<String>> {
     let Some(Value::Array(candidates)) = fields.get("candidates") else {
-        return Ok(Vec::new());
+        return list("options", fields.get("options"));
     };
     let label = |candidate: &Value| Some(candidate.get("label")?.as_str()?.to_owned());
     let labels: Option<Vec<String>> = candidates.iter().map(label).collect();
