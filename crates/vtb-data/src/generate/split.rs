@@ -110,7 +110,12 @@ mod tests {
         assert!(counts[1].abs_diff(1000) < 120, "{counts:?}");
         // Pinned: another place for a scene would move it between parts of data sets that exist.
         let names: Vec<_> = (0..8).map(|i| splits.of(&format!("{i:032x}"))).collect();
-        assert_eq!(names.len(), 8);
+        assert_eq!(
+            names,
+            [
+                "train", "train", "train", "train", "train", "train", "train", "train"
+            ]
+        );
         let one = Splits::parse("all=1").unwrap();
         assert!((0..100).all(|i| one.of(&i.to_string()) == "all"));
     }
