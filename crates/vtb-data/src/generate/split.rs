@@ -109,13 +109,11 @@ mod tests {
         assert!(counts[0].abs_diff(8000) < 150, "{counts:?}");
         assert!(counts[1].abs_diff(1000) < 120, "{counts:?}");
         // Pinned: another place for a scene would move it between parts of data sets that exist.
-        let names: Vec<_> = (0..8).map(|i| splits.of(&format!("{i:032x}"))).collect();
-        assert_eq!(
-            names,
-            [
-                "train", "train", "train", "train", "train", "train", "train", "train"
-            ]
-        );
+        let pinned = Splits::parse("a=0.5,b=0.25,c=0.25").unwrap();
+        let names: String = (0..12)
+            .map(|i| pinned.of(&format!("{i:032x}")).to_owned())
+            .collect();
+        assert_eq!(names, "abbbabcaaabc");
         let one = Splits::parse("all=1").unwrap();
         assert!((0..100).all(|i| one.of(&i.to_string()) == "all"));
     }
