@@ -5,6 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::generate::GenerateFault;
+
 /// Shorthand for this crate's results.
 pub type Result<T> = std::result::Result<T, DataError>;
 
@@ -56,6 +58,14 @@ pub enum DataError {
         image: String,
         /// What is wrong with it.
         fault: ImageFault,
+    },
+    /// A video cannot be read or written.
+    #[error("{video}: {fault}")]
+    Video {
+        /// The video's file or folder, or what it is instead.
+        video: String,
+        /// What is wrong with it.
+        fault: VideoFault,
     },
     /// More rows are unusable than the caller allows.
     #[error(
@@ -134,6 +144,35 @@ pub enum DataError {
         /// Puzzles made in the search.
         tries: usize,
     },
+    /// A data set cannot be generated as asked.
+    #[error(transparent)]
+    Generate(#[from] GenerateFault),
+    /// A record of a task's `data.json` is not what it has to be.
+    #[error("{}: record {number} ({id}): {fault}", file.display())]
+    Record {
+        /// The file.
+        file: PathBuf,
+        /// Which of its records, counted from 1.
+        number: usize,
+        /// The record's id, or what stands in its place.
+        id: String,
+        /// What is wrong with it.
+        fault: RowFault,
+    },
+    /// A file is not the one that its manifest names.
+    #[error(
+        "{}: its SHA-256 is {found} and the manifest names {expected}; the file was changed or \
+         damaged, make the data set again",
+        path.display()
+    )]
+    Changed {
+        /// The file.
+        path: PathBuf,
+        /// Hash in the manifest.
+        expected: String,
+        /// Hash of the file.
+        found: String,
+    },
 }
 
 impl DataError {
@@ -171,6 +210,25 @@ pub enum RowFault {
         expected: &'static str,
         /// What it is.
         found: String,
+    },
+    /// A field holds something that cannot be used.
+    #[error("field `{field}`: {reason}")]
+    Invalid {
+        /// The field.
+        field: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A field that nothing reads, which may be a misspelt one.
+    #[error("there is no field `{0}` in this kind of row")]
+    Unknown(String),
+    /// Two rows have one id.
+    #[error("field `id`: {id} is the id of row {first} already")]
+    Repeated {
+        /// The id.
+        id: String,
+        /// Line or number of the row that has it first.
+        first: u64,
     },
     /// The conversation does not end as the kind of training needs it to.
     #[error("field `messages`: {0}")]
@@ -228,5 +286,64 @@ pub enum ImageFault {
     Outside {
         /// That directory.
         root: PathBuf,
+    },
+}
+
+/// Why a video cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum VideoFault {
+    /// The file cannot be read.
+    #[error("cannot be read: {0}")]
+    Unreadable(#[from] io::Error),
+    /// The file, its frames or their number exceed a limit.
+    #[error("{0}")]
+    TooLarge(String),
+    /// The bytes are in no form that is read here.
+    #[error("{found}; MP4 with H.264, GIF, Y4M and folders of PNG frames are read here")]
+    Format {
+        /// What the bytes are.
+        found: String,
+    },
+    /// The video is coded in a way that the built-in decoder does not know.
+    #[error(
+        "{found}, which is not decoded here; make it a folder of PNG frames (frame_00000.png, ... \
+         with timing.json), a GIF or a Y4M file"
+    )]
+    Codec {
+        /// The codec or the feature.
+        found: String,
+    },
+    /// The file contradicts itself or ends early.
+    #[error("is damaged: {0}")]
+    Damaged(String),
+    /// A coded frame does not decode.
+    #[error("frame {frame} of {frames} (in the order of the file) does not decode: {reason}")]
+    Decode {
+        /// The frame, counted from 0.
+        frame: usize,
+        /// Frames there are.
+        frames: usize,
+        /// What the decoder says, and what the stream uses.
+        reason: String,
+    },
+    /// A picture of a frame folder cannot be used.
+    #[error("{name}: {fault}")]
+    Frame {
+        /// The file's name.
+        name: String,
+        /// What is wrong with it.
+        fault: ImageFault,
+    },
+    /// The frames to write do not make a video.
+    #[error("{0}")]
+    Frames(String),
+    /// The encoder refused a frame.
+    #[error("frame {frame} cannot be encoded: {reason}")]
+    Encode {
+        /// The frame, counted from 0.
+        frame: usize,
+        /// What the encoder says.
+        reason: String,
     },
 }

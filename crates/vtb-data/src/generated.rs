@@ -108,7 +108,7 @@ impl GeneratedDataset {
         (0..self.records.len()).into_par_iter().try_for_each(|i| {
             let picture = self.draw(i)?;
             self.pictures[i].get_or_init(|| picture);
-            Ok(())
+            Ok::<(), DataError>(())
         })?;
         Ok(self)
     }

@@ -1,7 +1,8 @@
 //! Training data: files read strictly, pictures within limits, an order that resumes exactly.
 //!
-//! No tensors. Rows follow the ms-swift JSONL schema ([`TrainRow`]); a [`RowSource`] hands them
-//! out by number, a [`Sampler`] says which comes next, and [`Prefetch`] prepares them ahead.
+//! No tensors. [`generate`] makes data sets of puzzles and [`manifest`] reads them. Rows follow the
+//! ms-swift JSONL schema ([`TrainRow`]); a [`RowSource`] hands them out by number, a [`Sampler`]
+//! says which comes next, and [`Prefetch`] prepares them ahead.
 //!
 //! Invariant: what a run sees depends on the data and the seed alone, never on the number of
 //! threads, and every fault names its file, line and field.
@@ -10,19 +11,22 @@ mod arc;
 mod dataset;
 mod error;
 mod export;
+pub mod generate;
 mod generated;
 pub mod image_io;
 mod image_ref;
 mod jsonl;
 mod lines;
+pub mod manifest;
 mod message;
 mod prefetch;
 mod row;
 mod sampler;
+pub mod video;
 
 pub use arc::{ArcLimits, ArcProblem, load_arc};
 pub use dataset::{Fingerprint, RowSource};
-pub use error::{DataError, ImageFault, Origin, Result, RowFault};
+pub use error::{DataError, ImageFault, Origin, Result, RowFault, VideoFault};
 pub use export::write_jsonl;
 pub use generated::{GeneratedDataset, PuzzleSpec, puzzle_row};
 pub use image_io::{ImageCheck, ImageOptions};

@@ -144,8 +144,7 @@ fn parse(
             limit: rules.max_line_bytes,
         });
     }
-    let object: UniqueKeys = serde_json::from_slice(line).map_err(json_fault)?;
-    let mut columns = object.0;
+    let mut columns = unique_object(line)?;
     let raw_messages = take_list(&mut columns, "messages")?
         .ok_or_else(|| RowFault::Missing("messages".to_owned()))?;
     let mut inside = Vec::new();
@@ -177,6 +176,12 @@ fn parse(
         extra: columns,
         origin: origin.clone(),
     })
+}
+
+/// One JSON object in which no key stands twice.
+pub(crate) fn unique_object(line: &[u8]) -> std::result::Result<Map<String, Value>, RowFault> {
+    let object: UniqueKeys = serde_json::from_slice(line).map_err(json_fault)?;
+    Ok(object.0)
 }
 
 /// The parser's words without its line number, which is always 1 here.

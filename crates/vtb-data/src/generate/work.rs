@@ -1,0 +1,98 @@
+//! The files of one record.
+
+use std::path::Path;
+
+use image::RgbImage;
+use sha2::{Digest, Sha256};
+use vtb_puzzle::{Layer, Puzzle, PuzzleError, Record, encode_png};
+
+use super::clip::{ClipSettings, make_clip};
+use crate::error::{DataError, Result};
+use crate::lines::hex;
+use crate::manifest::{AssetRefs, FileRef, VideoRef, hash_file};
+
+/// Added to the name of a file while it is written.
+pub(super) const UNFINISHED: &str = ".tmp";
+
+/// Folders of a task, from the folder of the data set.
+pub(super) fn folders(task: &str) -> [String; 2] {
+    [format!("{task}/puzzles"), format!("{task}/solutions")]
+}
+
+/// Makes the files of records.
+pub(super) struct Maker<'a> {
+    pub(super) root: &'a Path,
+    pub(super) task: &'static dyn Puzzle,
+    pub(super) video: Option<&'a ClipSettings>,
+}
+
+impl Maker<'_> {
+    /// Draws and writes every file of a record.
+    ///
+    /// Each is complete or absent: it is written beside its place and renamed.
+    pub(super) fn make(&self, record: &Record) -> Result<AssetRefs> {
+        let [puzzle, solution, clip] = places(record);
+        Ok(AssetRefs {
+            puzzle: self.picture(record, Layer::Puzzle, puzzle)?,
+            solution: self.picture(record, Layer::Solution, solution)?,
+            video: self
+                .video
+                .map(|how| self.clip(record, how, clip))
+                .transpose()?,
+        })
+    }
+
+    /// Whether `assets` are the files that [`Maker::make`] would write, whole and unchanged.
+    pub(super) fn is_made(&self, record: &Record, assets: &AssetRefs) -> bool {
+        let wanted = places(record);
+        let wanted = &wanted[..2 + usize::from(self.video.is_some())];
+        let same = |path: &str, sha256: &str| {
+            hash_file(&self.root.join(path)).is_ok_and(|found| found == sha256)
+        };
+        assets.files().map(|(path, _)| path).eq(wanted)
+            && assets.files().all(|(path, sha256)| same(path, sha256))
+    }
+
+    fn picture(&self, record: &Record, layer: Layer, path: String) -> Result<FileRef> {
+        let fail = |fault: PuzzleError| DataError::Puzzle {
+            task: record.task.clone(),
+            reason: format!("{}: {fault}", record.id),
+        };
+        let picture: RgbImage = self.task.draw(record, layer).map_err(fail)?;
+        let bytes = encode_png(&picture).map_err(fail)?;
+        let sha256 = self.write(&path, &bytes)?;
+        Ok(FileRef { path, sha256 })
+    }
+
+    fn clip(&self, record: &Record, how: &ClipSettings, path: String) -> Result<VideoRef> {
+        let clip = make_clip(self.task, record, how)?;
+        let sha256 = self.write(&path, &clip.bytes)?;
+        Ok(VideoRef {
+            path,
+            sha256,
+            fps: how.fps,
+            frames: how.frames as u64,
+            width: clip.width,
+            height: clip.height,
+        })
+    }
+
+    fn write(&self, path: &str, bytes: &[u8]) -> Result<String> {
+        let whole = self.root.join(path);
+        let beside = self.root.join(format!("{path}{UNFINISHED}"));
+        std::fs::write(&beside, bytes)
+            .and_then(|()| std::fs::rename(&beside, &whole))
+            .map_err(|e| DataError::io(&whole, "write", e))?;
+        Ok(hex(&Sha256::digest(bytes)))
+    }
+}
+
+/// Picture, solution and clip of a record, from the folder of the data set. Ids are hexadecimal.
+fn places(record: &Record) -> [String; 3] {
+    let (task, id) = (&record.task, &record.id);
+    [
+        format!("{task}/puzzles/{id}_puzzle.png"),
+        format!("{task}/solutions/{id}_solution.png"),
+        format!("{task}/solutions/{id}_solution.mp4"),
+    ]
+}
