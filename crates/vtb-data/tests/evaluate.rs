@@ -260,10 +260,10 @@ fn untouched_foreign_and_broken_files_get_a_verdict() {
         (2, 1)
     );
 
-    for at in 0..4 {
+    for (at, entry) in entries.iter().enumerate().take(4) {
         fs::remove_file(path(at)).unwrap();
         fs::write(
-            folder.join(format!("{}.mp4", entries[at].id)),
+            folder.join(format!("{}.mp4", entry.id)),
             b"\0\0\0\x18ftypisom no video",
         )
         .unwrap();

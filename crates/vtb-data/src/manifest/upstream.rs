@@ -107,7 +107,7 @@ fn read_record(
         file: path.to_owned(),
         number,
         id: id.to_owned(),
-        fault,
+        fault: Box::new(fault),
     };
     let base = path.parent().unwrap_or(Path::new(""));
     let Value::Object(fields) = value else {
