@@ -16,8 +16,8 @@ use super::rule::RouteRule;
 use super::verdict::PictureVerdict;
 use crate::error::{PuzzleError, Result};
 use crate::graph::{CellId, MazeGraph, PathFault, PathRules, check_path};
-use crate::record::{Answer, Record};
-use crate::verdict::Outcome;
+use crate::record::Answer;
+use crate::verdict::{Outcome, Question};
 
 /// Redness that may be red at all.
 const TINGE: u8 = 40;
@@ -104,12 +104,12 @@ impl Line {
 }
 
 impl Routes {
-    pub(super) fn new(rule: &RouteRule, record: &Record, puzzle: &RgbImage) -> Result<Self> {
+    pub(super) fn new(rule: &RouteRule, question: &Question<'_>, puzzle: &RgbImage) -> Result<Self> {
         let fault = |text: &str| PuzzleError::Picture(text.to_owned());
-        let Some(graph) = record.graph.clone() else {
+        let Some(graph) = question.graph.cloned() else {
             return Err(fault("the record has no maze graph to judge a route by"));
         };
-        let Answer::Path(answer) = &record.answer else {
+        let Answer::Path(answer) = question.answer else {
             return Err(fault("the answer is not a path"));
         };
         let (width, height) = (puzzle.width() as usize, puzzle.height() as usize);
@@ -153,7 +153,7 @@ impl Routes {
             goal,
             start_pixels,
             graph,
-            rules: record.path_rules,
+            rules: question.path_rules,
             answer: answer.clone(),
         })
     }
