@@ -105,18 +105,49 @@ fn dark_share(puzzle: &RgbImage, door: &Door) -> Option<f64> {
 }
 
 /// The cell of every pixel: `spot` says whose it would be without walls, dark pixels are walls.
+///
+/// A mark over a border hides what lies beside it: its pixels go with the nearest that tell.
 pub(super) fn cell_map(
     puzzle: &RgbImage,
     spot: impl Fn([f64; 2]) -> Option<Spot>,
 ) -> Vec<Option<CellId>> {
-    let pixels = puzzle.enumerate_pixels();
-    let cell = |(x, y, color): (u32, u32, &image::Rgb<u8>)| {
-        let spot = spot([f64::from(x) + 0.5, f64::from(y) + 0.5])?;
-        match tone_of(color.0) {
-            Tone::Dark => None,
-            Tone::Light => Some(spot.cell),
-            Tone::Neither => spot.is_inside.then_some(spot.cell),
+    let spots: Vec<Option<Spot>> = puzzle
+        .enumerate_pixels()
+        .map(|(x, y, _)| spot([f64::from(x) + 0.5, f64::from(y) + 0.5]))
+        .collect();
+    let mut tones: Vec<Tone> = puzzle.pixels().map(|color| tone_of(color.0)).collect();
+    for (tone, spot) in tones.iter_mut().zip(&spots) {
+        if *tone == Tone::Neither && spot.as_ref().is_some_and(|spot| spot.is_inside) {
+            *tone = Tone::Light;
         }
-    };
-    pixels.map(cell).collect()
+    }
+    spread(&mut tones, puzzle.width() as usize);
+    let cell = |(spot, tone): (Option<Spot>, Tone)| spot.filter(|_| tone == Tone::Light);
+    let pairs = spots.into_iter().zip(tones);
+    pairs.map(|pair| cell(pair).map(|spot| spot.cell)).collect()
+}
+
+/// Gives every pixel that says nothing the tone of the nearest one that does.
+fn spread(tones: &mut [Tone], width: usize) {
+    let told = |at: &usize| tones[*at] != Tone::Neither;
+    let mut front: Vec<usize> = (0..tones.len()).filter(told).collect();
+    while !front.is_empty() {
+        let mut next = Vec::new();
+        for at in front {
+            let column = at % width.max(1);
+            let around = [
+                (column > 0).then(|| at - 1),
+                (column + 1 < width).then_some(at + 1),
+                at.checked_sub(width),
+                Some(at + width).filter(|below| *below < tones.len()),
+            ];
+            for to in around.into_iter().flatten() {
+                if tones[to] == Tone::Neither {
+                    tones[to] = tones[at];
+                    next.push(to);
+                }
+            }
+        }
+        front = next;
+    }
 }
