@@ -1,6 +1,7 @@
 //! Training data: files read strictly, pictures within limits, an order that resumes exactly.
 //!
-//! No tensors. [`generate`] makes data sets of puzzles and [`manifest`] reads them. Rows follow the
+//! No tensors. [`generate`] makes data sets of puzzles, [`manifest`] reads them and [`evaluate`]
+//! judges what was predicted for them. Rows follow the
 //! ms-swift JSONL schema ([`TrainRow`]); a [`RowSource`] hands them out by number, a [`Sampler`]
 //! says which comes next, and [`Prefetch`] prepares them ahead.
 //!
@@ -10,6 +11,7 @@
 mod arc;
 mod dataset;
 mod error;
+pub mod evaluate;
 mod export;
 pub mod generate;
 mod generated;
@@ -22,6 +24,7 @@ mod message;
 mod prefetch;
 mod row;
 mod sampler;
+pub mod stats;
 pub mod video;
 
 pub use arc::{ArcLimits, ArcProblem, load_arc};

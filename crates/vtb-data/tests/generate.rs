@@ -450,7 +450,11 @@ fn two_runs_do_not_work_in_one_folder() {
     let plan = plan(&small(2, false));
     let mut second = Vec::new();
     let ended = generate(&plan, dir.path(), 1, &mut |_| {
-        let run = generate(&plan, dir.path(), 1, &mut |_| ControlFlow::Continue(()));
+        // On a thread of its own, as another program would be.
+        let run = std::thread::scope(|scope| {
+            let other = || generate(&plan, dir.path(), 1, &mut |_| ControlFlow::Continue(()));
+            scope.spawn(other).join().unwrap()
+        });
         second.push(fault(run));
         ControlFlow::Continue(())
     });

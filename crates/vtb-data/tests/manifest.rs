@@ -107,7 +107,7 @@ fn what_is_generated_also_reads_as_a_foreign_tree() {
     let rows: Vec<Value> = serde_json::from_str(&text).unwrap();
     assert_eq!(rows[0]["candidates"].as_array().unwrap().len(), 5);
     assert_eq!(rows[0]["point_radius"], 10);
-    assert_eq!(rows[0]["canvas_dimensions"], json!([256, 240]));
+    assert_eq!(rows[0]["canvas_dimensions"], json!([400, 380]));
     assert_eq!(rows[0]["video_num_frames"], 5);
     assert!(rows[0].get("solution_path_cell_ids").is_none());
 }

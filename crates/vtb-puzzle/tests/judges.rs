@@ -123,7 +123,6 @@ fn adversarial(case: &Case) -> Vec<(String, RgbImage)> {
             "blank page",
             RgbImage::from_pixel(width, height, *puzzle.get_pixel(0, 0)),
         ),
-        ("erased but for the answer", erased_but_answer(case)),
         ("noise", noise(width, height, 7)),
         ("another's solution", other(0)),
         ("yet another's solution", other(1)),
@@ -146,6 +145,10 @@ fn adversarial(case: &Case) -> Vec<(String, RgbImage)> {
         .count();
     if wet > (width * height) as usize / 20 {
         list.push(("flooded solution", flood));
+    }
+    // A jigsaw may leave anything where its pieces lay.
+    if !matches!(&case.rule, PictureRule::Slots(rule) if !rule.keeps_rest) {
+        list.push(("erased but for the answer", erased_but_answer(case)));
     }
     if !matches!(case.rule, PictureRule::Slots(_)) {
         // Filled places may stand symmetrically; markers and mazes do not.

@@ -244,7 +244,11 @@ fn circles_of_a_cycle_keep_apart() {
                 let distance = dx.hypot(dy);
                 if (radius - 0.5..radius + 0.5).contains(&distance) {
                     assert_eq!(pixel, puzzle.get_pixel(x, y));
-                    assert!(pixel.0.iter().all(|channel| *channel > 128), "{pixel:?}");
+                    assert!(
+                        pixel.0.iter().all(|channel| *channel > 128),
+                        "{pixel:?} at {x}, {y} of {}",
+                        record.scene
+                    );
                 }
             }
         }

@@ -73,8 +73,8 @@ struct Generation<'a> {
 /// Makes the data set of `plan` in `dir`, which must not exist, be empty, or hold a run of the
 /// same plan; that is then taken up, and files that were changed are made again.
 ///
-/// `on_progress` is called after each record, from any worker. When it asks to stop, what is
-/// finished stays.
+/// `on_progress` is called after each record, from any worker, one call at a time; it must not wait
+/// for parallel work of its own. When it asks to stop, what is finished stays.
 ///
 /// # Errors
 /// [`GenerateFault::OtherSettings`](super::GenerateFault::OtherSettings), `NotOurs`, `Busy`,

@@ -223,7 +223,11 @@ fn fault_at(path: &Arc<Path>, line: u64, fault: RowFault) -> DataError {
 }
 
 /// The place of an asset, which must be a plain path downward.
-fn below(base: &Path, path: &str, field: &str) -> std::result::Result<PathBuf, RowFault> {
+pub(crate) fn below(
+    base: &Path,
+    path: &str,
+    field: &str,
+) -> std::result::Result<PathBuf, RowFault> {
     let relative = Path::new(path);
     let plain = |part| matches!(part, std::path::Component::Normal(_));
     match !path.is_empty() && relative.components().all(plain) {

@@ -33,7 +33,7 @@ pub(crate) fn small(count: u64, video: bool) -> Request {
     let params = [
         ("color_grid", json!({"canvas": 96})),
         ("maze_square", json!({"rows": 7, "cols": 7, "cell": 20})),
-        ("midpoint", json!({"width": 256, "height": 240})),
+        ("midpoint", json!({"width": 400, "height": 380})),
     ];
     let clip = ClipSettings {
         frames: 5,

@@ -130,7 +130,8 @@ impl ClipJudge {
             .held
             .iter()
             .zip(names)
-            .all(|(held, name)| held.is_none() || held == name);
+            // A piece on its way may cover another for a moment.
+            .all(|(held, name)| held.is_none() || name.is_none() || held == name);
         let counts = self.answers.entry(names.to_vec()).or_default();
         counts[0] += 1;
         counts[1] += usize::from(keeps);

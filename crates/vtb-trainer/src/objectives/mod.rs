@@ -13,10 +13,9 @@ mod error;
 pub mod grpo;
 pub mod scores;
 pub mod sft;
-pub mod stats;
 
 pub use error::{ConfigFault, ObjectiveError};
-pub use stats::{Accuracy, wilson_interval};
+pub use vtb_data::stats::{Accuracy, wilson_interval};
 
 /// Named numbers of a step, under the names TRL and ms-swift users search for.
 pub type Metrics = BTreeMap<String, f64>;

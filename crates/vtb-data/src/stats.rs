@@ -1,4 +1,4 @@
-//! Accuracy with an interval, for evaluations.
+//! Accuracy with an interval, and what several attempts give.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,8 +12,12 @@ pub fn wilson_interval(successes: usize, n: usize, z: f64) -> (f64, f64) {
     if n == 0 {
         return (0.0, 1.0);
     }
+    wilson_of_share(successes.min(n) as f64 / n as f64, n, z)
+}
+
+/// As [`wilson_interval`], for a share `p` in `[0, 1]` that need not be a whole number of `n`.
+fn wilson_of_share(p: f64, n: usize, z: f64) -> (f64, f64) {
     let count = n as f64;
-    let p = successes.min(n) as f64 / count;
     let z2 = z * z;
     let centre = p + z2 / (2.0 * count);
     let spread = z * (p * (1.0 - p) / count + z2 / (4.0 * count * count)).sqrt();
@@ -53,15 +57,64 @@ impl Accuracy {
         }
     }
 
+    /// From a mean of `n` independent shares in `[0, 1]`; 0 when `n` is 0.
+    ///
+    /// A share varies no more than a single success, so the interval is rather too wide.
+    pub fn from_mean(mean: f64, n: usize) -> Self {
+        let accuracy = if n == 0 { 0.0 } else { mean.clamp(0.0, 1.0) };
+        let (low, high) = match n {
+            0 => (0.0, 1.0),
+            _ => wilson_of_share(accuracy, n, Z95),
+        };
+        Self {
+            accuracy,
+            low,
+            high,
+            n,
+        }
+    }
+
     /// Whether every value of this interval lies above every value of `other`.
     pub fn clearly_above(&self, other: &Self) -> bool {
         self.low > other.high
     }
 }
 
+/// Probability that at least one of `k` attempts is right, drawn without replacement from `n`
+/// attempts of which `c` are: `1 - C(n - c, k) / C(n, k)` (Chen et al. 2021). `None` when `k` is 0 or above `n`.
+pub fn pass_at_k(n: usize, c: usize, k: usize) -> Option<f64> {
+    if k == 0 || k > n {
+        return None;
+    }
+    let wrong = n - c.min(n);
+    if wrong < k {
+        return Some(1.0);
+    }
+    let all_wrong: f64 = (0..k)
+        .map(|i| (wrong - i) as f64 / (n - i) as f64)
+        .product();
+    Some(1.0 - all_wrong)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pass_at_k_counts_the_draws() {
+        assert_eq!(pass_at_k(4, 1, 1), Some(0.25));
+        // Of the six pairs among four attempts, three hold the right one.
+        assert_eq!(pass_at_k(4, 1, 2), Some(0.5));
+        assert_eq!(pass_at_k(4, 3, 2), Some(1.0));
+        assert_eq!(pass_at_k(4, 0, 4), Some(0.0));
+        assert_eq!((pass_at_k(2, 1, 3), pass_at_k(2, 1, 0)), (None, None));
+    }
+
+    #[test]
+    fn means_of_whole_successes_are_counts() {
+        assert_eq!(Accuracy::from_mean(0.25, 8), Accuracy::from_counts(2, 8));
+        assert_eq!(Accuracy::from_mean(0.7, 0), Accuracy::from_counts(0, 0));
+    }
 
     #[test]
     fn known_values() {
