@@ -181,7 +181,12 @@ pub fn check_grid(gold: &[Vec<u8>], given: &[Vec<u8>]) -> PlaceCheck {
     }
 }
 
-fn judge_sequence(question: &Question<'_>, gold: &[String], text: &str, policy: &AnswerPolicy) -> Verdict {
+fn judge_sequence(
+    question: &Question<'_>,
+    gold: &[String],
+    text: &str,
+    policy: &AnswerPolicy,
+) -> Verdict {
     let answer = parse_sequence(text, question.options, gold.len().saturating_mul(4), policy);
     let check = check_sequence(gold, &answer.names);
     let parsed = Answer::Sequence(answer.names);
@@ -222,7 +227,10 @@ fn judge_choice(question: &Question<'_>, gold: &str, text: &str, policy: &Answer
         ..policy.clone()
     };
     let answer = parse_choice(text, question.options, &policy);
-    let parsed = answer.option.and_then(|at| question.options.get(at)).cloned();
+    let parsed = answer
+        .option
+        .and_then(|at| question.options.get(at))
+        .cloned();
     let (outcome, reason) = match &parsed {
         Some(option) if option == gold => (Outcome::Correct, format!("`{option}` is right")),
         Some(option) => (Outcome::Wrong, format!("`{option}` is not the answer")),
@@ -239,7 +247,12 @@ fn judge_choice(question: &Question<'_>, gold: &str, text: &str, policy: &Answer
     }
 }
 
-fn judge_path(question: &Question<'_>, graph: &MazeGraph, text: &str, policy: &AnswerPolicy) -> Verdict {
+fn judge_path(
+    question: &Question<'_>,
+    graph: &MazeGraph,
+    text: &str,
+    policy: &AnswerPolicy,
+) -> Verdict {
     let answer = parse_path(text, graph.cells().len().saturating_mul(4), policy);
     if answer.status != AnswerStatus::Ok {
         let (outcome, reason) = unread(answer.status);

@@ -2,8 +2,8 @@
 //!
 //! [`Manifest::open`] reads `manifest.jsonl`, which [`generate`](crate::generate) writes;
 //! [`Manifest::open_upstream`] a tree of `<task>/data.json` files that the Python projects write.
-//! Both give [`ManifestEntry`]s, and both kinds can be judged: [`ManifestEntry::judge_text`],
-//! [`ManifestEntry::picture_judge`].
+//! Both give [`ManifestEntry`]s, and answers to both can be judged
+//! ([`ManifestEntry::picture_judge`]).
 //!
 //! Invariant: every asset lies below the manifest's folder, and every fault names file, line or
 //! record, and field.

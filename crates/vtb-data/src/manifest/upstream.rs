@@ -142,8 +142,7 @@ fn read_record(
         Some(Value::Number(id)) => id.to_string(),
         _ => return Err(record.fault("without id", RowFault::Missing("id".to_owned()))),
     };
-    let entry =
-        understand(&fields, &id, folder, base).map_err(|fault| record.fault(&id, fault))?;
+    let entry = understand(&fields, &id, folder, base).map_err(|fault| record.fault(&id, fault))?;
     if let Some(first) = ids.insert(id.clone(), record.number) {
         let first = first as u64;
         let fault = RowFault::Repeated {

@@ -143,7 +143,11 @@ fn mean(colors: impl Iterator<Item = Rgb>) -> Rgb {
 }
 
 impl Routes {
-    pub(super) fn new(rule: &RouteRule, question: &Question<'_>, puzzle: &RgbImage) -> Result<Self> {
+    pub(super) fn new(
+        rule: &RouteRule,
+        question: &Question<'_>,
+        puzzle: &RgbImage,
+    ) -> Result<Self> {
         let fault = |text: &str| PuzzleError::Picture(text.to_owned());
         let Some(graph) = question.graph.cloned() else {
             return Err(fault("the record has no maze graph to judge a route by"));

@@ -136,8 +136,8 @@ impl Board {
             return wrong("cell_width", reason);
         }
         let colors = self.colors();
-        let places = (0..self.rows)
-            .flat_map(|row| (self.cols / 2..self.cols).map(move |col| (row, col)));
+        let places =
+            (0..self.rows).flat_map(|row| (self.cols / 2..self.cols).map(move |col| (row, col)));
         let slots = places.map(|(row, col)| {
             let right = self.mirrored(row, col).unwrap_or(EMPTY);
             let rivals = colors.iter().copied().chain([EMPTY]);
@@ -159,10 +159,7 @@ impl Board {
     }
 
     fn place(&self, row: u32, col: u32) -> Area {
-        let corner = [
-            f64::from(col) * self.size[0],
-            f64::from(row) * self.size[1],
-        ];
+        let corner = [f64::from(col) * self.size[0], f64::from(row) * self.size[1]];
         let [left, top, right, bottom] = self.inner;
         Area::Rect([
             corner[0] + left + INSET,

@@ -29,7 +29,10 @@ struct Rings {
 /// Reads the maze of a record.
 pub(super) fn read(fields: &Fields, puzzle: &RgbImage) -> Found<Layout> {
     let rings = Rings::read(fields)?;
-    let ends = [rings.end(fields, "start_cell")?, rings.end(fields, "goal_cell")?];
+    let ends = [
+        rings.end(fields, "start_cell")?,
+        rings.end(fields, "goal_cell")?,
+    ];
     let places = || rings.places();
     Ok(Layout {
         centers: places()
@@ -124,7 +127,11 @@ impl Rings {
         for [ring, segment] in self.places().skip(1) {
             let here = self.id([ring, segment]);
             let out = self.direction(f64::from(segment) + 0.5);
-            let below = if ring == 1 { [0, 0] } else { [ring - 1, segment] };
+            let below = if ring == 1 {
+                [0, 0]
+            } else {
+                [ring - 1, segment]
+            };
             doors.push(Door {
                 cells: [self.id(below), here],
                 at: self.at(out, self.inner(ring) - self.wall),

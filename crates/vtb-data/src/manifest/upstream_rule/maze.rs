@@ -51,7 +51,8 @@ pub(super) fn read(fields: &Fields, path: &[CellId], puzzle: &RgbImage) -> Found
     let named = [path.first(), path.last()].map(|end| end.copied());
     if named != layout.ends.map(Some) {
         let [start, goal] = layout.ends;
-        let reason = format!("does not lead from the start, cell {start}, to the goal, cell {goal}");
+        let reason =
+            format!("does not lead from the start, cell {start}, to the goal, cell {goal}");
         return wrong(field, reason);
     }
     let cells = layout.centers.keys().copied().collect();

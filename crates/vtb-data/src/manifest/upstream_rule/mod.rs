@@ -20,7 +20,7 @@ mod walls;
 
 use image::RgbImage;
 use vtb_puzzle::judge::decode_picture;
-use vtb_puzzle::{Answer, MazeGraph, PathRules, PictureJudge, PictureRule, Question};
+use vtb_puzzle::{Answer, CellId, MazeGraph, PathRules, PictureJudge, PictureRule, Question};
 
 use super::line::invalid;
 use super::{Asset, ForeignRecord, ManifestEntry};
@@ -60,16 +60,16 @@ pub(super) fn picture_judge(
         .map_err(|fault| fail(invalid("image", fault.to_string())))
 }
 
-/// The maze of a record.
-pub(super) fn maze_graph(entry: &ManifestEntry, foreign: &ForeignRecord) -> Result<MazeGraph> {
-    let fail = |fault| foreign.fault(&entry.id, fault);
+/// The maze of a record whose solution is `path`.
+pub(super) fn maze_graph(
+    entry: &ManifestEntry,
+    foreign: &ForeignRecord,
+    path: &[CellId],
+) -> Result<MazeGraph> {
     let fields = foreign.fields()?;
     let puzzle = picture(entry, foreign, &entry.puzzle, "image")?;
-    let Answer::Path(path) = &entry.answer else {
-        let reason = "the answer is no path".to_owned();
-        return Err(fail(invalid("solution_path_cell_ids", reason)));
-    };
-    let maze = maze::read(&fields, path, &puzzle).map_err(fail)?;
+    let maze =
+        maze::read(&fields, path, &puzzle).map_err(|fault| foreign.fault(&entry.id, fault))?;
     Ok(maze.graph)
 }
 

@@ -34,7 +34,10 @@ pub(super) fn read(fields: &Fields, puzzle: &RgbImage) -> Found<Layout> {
         centers: [].into(),
         passages: Vec::new(),
         cells: vec![None; puzzle.width() as usize * puzzle.height() as usize],
-        ends: [end(fields, "start", columns)?, end(fields, "goal", columns)?],
+        ends: [
+            end(fields, "start", columns)?,
+            end(fields, "goal", columns)?,
+        ],
     };
     // A box that holds the whole picture, thousands of times, would keep us busy for long.
     let mut room = 4 * layout.cells.len();
@@ -48,7 +51,9 @@ pub(super) fn read(fields: &Fields, puzzle: &RgbImage) -> Found<Layout> {
         layout.centers.insert(here, middle);
         let beside = [(row, column + 1), (row + 1, column)];
         let open = beside.into_iter().filter(|&(row, at)| is_open(row, at));
-        layout.passages.extend(open.map(|(row, at)| (here, id(row, at))));
+        layout
+            .passages
+            .extend(open.map(|(row, at)| (here, id(row, at))));
 
         let columns = clip(left, right, puzzle.width());
         let rows = clip(top, bottom, puzzle.height());
@@ -69,7 +74,10 @@ fn end(fields: &Fields, field: &str, columns: usize) -> Found<CellId> {
     let id = u64::from(row) * columns as u64 + u64::from(column);
     match CellId::try_from(id) {
         Ok(id) if (column as usize) < columns => Ok(id),
-        _ => wrong(field, format!("row {row}, column {column} is outside the grid")),
+        _ => wrong(
+            field,
+            format!("row {row}, column {column} is outside the grid"),
+        ),
     }
 }
 
