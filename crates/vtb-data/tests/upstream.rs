@@ -523,6 +523,8 @@ fn tricks_that_passed_there_fail_here() {
             );
         }
     }
+    let illegible = of_group(&cases, TaskGroup::Eyeballing).filter(|case| !is_legible(case));
+    assert_eq!(illegible.count(), 0, "docs/upstream.md names this number");
     for case in of_group(&cases, TaskGroup::Eyeballing) {
         let verdict = case.judge.judge(&ringed(&case.puzzle, &case.markers()));
         assert_eq!(

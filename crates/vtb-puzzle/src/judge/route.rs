@@ -37,7 +37,7 @@ const FAINT_SHARE: f64 = 0.2;
 /// share of what red is above the lower of them.
 const DARKEST: f64 = 144.0;
 const PALEST: f64 = 0.28;
-const OFF_HUE: f64 = 0.55;
+const OFF_HUE: f64 = 0.48;
 /// Most red of all cells, and of the cells of the way.
 const FLOOD: f64 = 0.6;
 const THICK: f64 = 0.85;

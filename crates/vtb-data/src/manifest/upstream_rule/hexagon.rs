@@ -107,10 +107,7 @@ impl Comb {
         let off = (point[0] - middle[0]).hypot(point[1] - middle[1]);
         match off <= self.side / 4.0 {
             true => Ok(id),
-            false => wrong(
-                &field,
-                format!("is {off:.0} pixels off the middle of its cell"),
-            ),
+            false => wrong(&field, "does not lie in the middle of its cell"),
         }
     }
 
