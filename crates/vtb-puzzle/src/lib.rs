@@ -46,5 +46,6 @@ pub use record::{Answer, Prompts, Record, TaskGroup};
 pub use registry::{Instance, find, judge_text, registry, verify};
 pub use task::{Puzzle, Solved, Task, TaskInfo};
 pub use verdict::{
-    MAX_GRID_SIDE, Outcome, PlaceCheck, Verdict, check_grid, check_sequence, judge_record,
+    MAX_GRID_SIDE, Outcome, PlaceCheck, Question, Verdict, check_grid, check_sequence,
+    judge_question, judge_record,
 };

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::answer::{
     AnswerPolicy, AnswerStatus, parse_choice, parse_grid, parse_path, parse_sequence,
 };
-use crate::graph::{MazeGraph, PathCheck, check_path};
+use crate::graph::{MazeGraph, PathCheck, PathRules, check_path};
 use crate::record::{Answer, Record};
 
 /// How an answer came out.
@@ -39,19 +39,56 @@ pub struct Verdict {
     pub path: Option<PathCheck>,
 }
 
+/// What an answer is judged by: the part of a [`Record`] that judges look at.
+///
+/// Puzzles that were made elsewhere have no record, but this much is known of them.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Question<'a> {
+    /// The right answer.
+    pub answer: &'a Answer,
+    /// What an answer may be, or each name of a sequence; empty for paths and grids.
+    pub options: &'a [String],
+    /// The text prompt lists the options, in this order.
+    pub options_listed: bool,
+    /// Mazes: cells, open passages, start, goal.
+    pub graph: Option<&'a MazeGraph>,
+    /// Mazes: what a path may do.
+    pub path_rules: PathRules,
+}
+
+impl Record {
+    /// What an answer to this record is judged by.
+    #[must_use]
+    pub fn question(&self) -> Question<'_> {
+        Question {
+            answer: &self.answer,
+            options: &self.options,
+            options_listed: self.options_listed,
+            graph: self.graph.as_ref(),
+            path_rules: self.path_rules,
+        }
+    }
+}
+
 /// Most rows and columns that an answer's grid may have.
 pub const MAX_GRID_SIDE: usize = 64;
 
-/// Judges `text` by the record's answer, options and graph; total.
-///
-/// A choice is right when it is the answer, a sequence or grid when all its places are; a path is
-/// right when it is a legal route on the graph under the record's rules, whichever route that is.
+/// Judges `text` by the record's answer, options and graph; total. See [`judge_question`].
 #[must_use]
 pub fn judge_record(record: &Record, text: &str, policy: &AnswerPolicy) -> Verdict {
-    match &record.answer {
-        Answer::Choice(gold) => judge_choice(record, gold, text, policy),
-        Answer::Path(_) => match &record.graph {
-            Some(graph) => judge_path(record, graph, text, policy),
+    judge_question(&record.question(), text, policy)
+}
+
+/// Judges `text`; total.
+///
+/// A choice is right when it is the answer, a sequence or grid when all its places are; a path is
+/// right when it is a legal route on the graph under the path rules, whichever route that is.
+#[must_use]
+pub fn judge_question(question: &Question<'_>, text: &str, policy: &AnswerPolicy) -> Verdict {
+    match question.answer {
+        Answer::Choice(gold) => judge_choice(question, gold, text, policy),
+        Answer::Path(_) => match question.graph {
+            Some(graph) => judge_path(question, graph, text, policy),
             None => Verdict {
                 outcome: Outcome::Invalid,
                 correct: false,
@@ -61,7 +98,7 @@ pub fn judge_record(record: &Record, text: &str, policy: &AnswerPolicy) -> Verdi
                 path: None,
             },
         },
-        Answer::Sequence(gold) => judge_sequence(record, gold, text, policy),
+        Answer::Sequence(gold) => judge_sequence(question, gold, text, policy),
         Answer::Grid(gold) => judge_grid(gold, text, policy),
     }
 }
@@ -144,8 +181,13 @@ pub fn check_grid(gold: &[Vec<u8>], given: &[Vec<u8>]) -> PlaceCheck {
     }
 }
 
-fn judge_sequence(record: &Record, gold: &[String], text: &str, policy: &AnswerPolicy) -> Verdict {
-    let answer = parse_sequence(text, &record.options, gold.len().saturating_mul(4), policy);
+fn judge_sequence(
+    question: &Question<'_>,
+    gold: &[String],
+    text: &str,
+    policy: &AnswerPolicy,
+) -> Verdict {
+    let answer = parse_sequence(text, question.options, gold.len().saturating_mul(4), policy);
     let check = check_sequence(gold, &answer.names);
     let parsed = Answer::Sequence(answer.names);
     judge_places(answer.status, &parsed, check)
@@ -177,15 +219,18 @@ fn judge_places(status: AnswerStatus, parsed: &Answer, check: PlaceCheck) -> Ver
     }
 }
 
-fn judge_choice(record: &Record, gold: &str, text: &str, policy: &AnswerPolicy) -> Verdict {
+fn judge_choice(question: &Question<'_>, gold: &str, text: &str, policy: &AnswerPolicy) -> Verdict {
     // A lone letter names an option by its place only if the solver was shown the list.
-    let option_letters = policy.option_letters && record.options_listed;
+    let option_letters = policy.option_letters && question.options_listed;
     let policy = AnswerPolicy {
         option_letters,
         ..policy.clone()
     };
-    let answer = parse_choice(text, &record.options, &policy);
-    let parsed = answer.option.and_then(|at| record.options.get(at)).cloned();
+    let answer = parse_choice(text, question.options, &policy);
+    let parsed = answer
+        .option
+        .and_then(|at| question.options.get(at))
+        .cloned();
     let (outcome, reason) = match &parsed {
         Some(option) if option == gold => (Outcome::Correct, format!("`{option}` is right")),
         Some(option) => (Outcome::Wrong, format!("`{option}` is not the answer")),
@@ -202,7 +247,12 @@ fn judge_choice(record: &Record, gold: &str, text: &str, policy: &AnswerPolicy) 
     }
 }
 
-fn judge_path(record: &Record, graph: &MazeGraph, text: &str, policy: &AnswerPolicy) -> Verdict {
+fn judge_path(
+    question: &Question<'_>,
+    graph: &MazeGraph,
+    text: &str,
+    policy: &AnswerPolicy,
+) -> Verdict {
     let answer = parse_path(text, graph.cells().len().saturating_mul(4), policy);
     if answer.status != AnswerStatus::Ok {
         let (outcome, reason) = unread(answer.status);
@@ -216,7 +266,7 @@ fn judge_path(record: &Record, graph: &MazeGraph, text: &str, policy: &AnswerPol
             path: None,
         };
     }
-    let check = check_path(graph, &answer.ids, record.path_rules);
+    let check = check_path(graph, &answer.ids, question.path_rules);
     let (outcome, reason) = match (check.fault, check.first_error_index) {
         (Some(fault), Some(at)) => (Outcome::Wrong, fault.describe(&answer.ids, at)),
         _ => (

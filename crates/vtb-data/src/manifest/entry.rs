@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 use vtb_puzzle::{Answer, Prompts, Record, TaskGroup};
@@ -87,6 +88,17 @@ pub struct VideoAsset {
     pub frames: Option<u64>,
 }
 
+/// A record of foreign data as it stands in its file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ForeignRecord {
+    /// The `data.json`.
+    pub file: Arc<Path>,
+    /// Which of its records, counted from 1.
+    pub number: usize,
+    /// The record: JSON text, an object.
+    pub json: Box<str>,
+}
+
 /// One record of a data set.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ManifestEntry {
@@ -114,6 +126,8 @@ pub struct ManifestEntry {
     pub video: Option<VideoAsset>,
     /// The whole record, from which everything can be derived again; none in foreign data.
     pub record: Option<Box<Record>>,
+    /// What foreign data say of it; none in our own.
+    pub foreign: Option<Box<ForeignRecord>>,
 }
 
 impl ManifestEntry {

@@ -154,6 +154,7 @@ pub(super) fn read_line(bytes: &[u8], base: &Path) -> Result<ManifestEntry, RowF
         )?),
         video: video.transpose()?,
         record: Some(Box::new(record)),
+        foreign: None,
     })
 }
 

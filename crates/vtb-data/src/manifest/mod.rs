@@ -2,14 +2,17 @@
 //!
 //! [`Manifest::open`] reads `manifest.jsonl`, which [`generate`](crate::generate) writes;
 //! [`Manifest::open_upstream`] a tree of `<task>/data.json` files that the Python projects write.
-//! Both give [`ManifestEntry`]s.
+//! Both give [`ManifestEntry`]s, and answers to both can be judged
+//! ([`ManifestEntry::picture_judge`]).
 //!
 //! Invariant: every asset lies below the manifest's folder, and every fault names file, line or
 //! record, and field.
 
 mod entry;
+mod judge;
 mod line;
 mod upstream;
+mod upstream_rule;
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -17,11 +20,13 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use vtb_puzzle::PictureJudge;
+
 use crate::error::{DataError, Origin, Result, RowFault};
 use crate::lines::{Line, Lines};
 
 pub(crate) use entry::hash_file;
-pub use entry::{Asset, ManifestEntry, VideoAsset};
+pub use entry::{Asset, ForeignRecord, ManifestEntry, VideoAsset};
 pub(crate) use line::{AssetRefs, FileRef, VideoRef, manifest_line};
 
 /// Name of the manifest in the folder of a data set.
@@ -88,9 +93,14 @@ impl Manifest {
     /// or of those in `dir/tasks`. Folders below one that has a `data.json` are not searched, so
     /// what workers left there is not read twice.
     ///
-    /// An entry has what can be told without knowledge of the task: id, task (from the record, or
-    /// from the folder), prompts, answer, pictures. `lenient` leaves out records that lack one of
-    /// them, see [`Manifest::skipped`]; without it the first is an error.
+    /// An entry has what can be told of every task: id, task (from the record, or from the
+    /// folder), prompts, answer, pictures. The rest stays in [`ManifestEntry::foreign`]. `lenient`
+    /// leaves out records that lack one of them, see [`Manifest::skipped`]; without it the first
+    /// is an error.
+    ///
+    /// Boards to be mirrored have no answer in words: theirs is the right half as rows of numbers,
+    /// 0 for an empty cell, else the place of its colour in [`ManifestEntry::options`], counted
+    /// from 1.
     ///
     /// # Errors
     /// [`DataError::Io`]; [`DataError::Record`] naming record and field; [`DataError::Row`] for a
@@ -147,6 +157,14 @@ impl Manifest {
                 parse(&self.path, slot.line, &bytes)
             }
         }
+    }
+
+    /// The judge of edited pictures of entry `index`; see [`ManifestEntry::picture_judge`].
+    ///
+    /// # Errors
+    /// As [`Manifest::entry`] and [`ManifestEntry::picture_judge`].
+    pub fn picture_judge(&self, index: usize) -> Result<PictureJudge> {
+        self.entry(index)?.picture_judge()
     }
 
     /// All entries in order.

@@ -6,11 +6,13 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use vtb_puzzle::{Answer, Prompts, TaskGroup};
 
 use super::line::invalid;
-use super::{Asset, ManifestEntry, VideoAsset, below, fault_at};
+use super::upstream_rule::{Board, layers};
+use super::{Asset, ForeignRecord, ManifestEntry, VideoAsset, below, fault_at};
 use crate::error::{DataError, Result, RowFault};
 use crate::row::kind;
 
@@ -26,8 +28,14 @@ pub(super) fn read_tree(dir: &Path, lenient: bool) -> Result<(Vec<ManifestEntry>
     let (mut entries, mut skipped) = (Vec::new(), Vec::new());
     for (folder, path) in data_files(dir)? {
         let mut ids = HashMap::new();
-        for (value, number) in records(&path)?.into_iter().zip(1..) {
-            match read_record(value, &folder, &path, number, &mut ids) {
+        let file: Arc<Path> = path.into();
+        for (json, number) in records(&file)?.into_iter().zip(1..) {
+            let record = ForeignRecord {
+                file: Arc::clone(&file),
+                number,
+                json: json.into(),
+            };
+            match read_record(record, &folder, &mut ids) {
                 Ok(entry) => entries.push(entry),
                 Err(fault) if lenient => skipped.push(fault),
                 Err(fault) => return Err(fault),
@@ -76,7 +84,8 @@ fn data_files(dir: &Path) -> Result<Vec<(String, PathBuf)>> {
     Ok(files)
 }
 
-fn records(path: &Path) -> Result<Vec<Value>> {
+/// The records of a file, unread: most of what they hold is wanted only if one is judged.
+fn records(path: &Path) -> Result<Vec<Box<RawValue>>> {
     let fail = |e| DataError::io(path, "read", e);
     let file = File::open(path).map_err(fail)?;
     let mut text = Vec::new();
@@ -96,39 +105,56 @@ fn records(path: &Path) -> Result<Vec<Value>> {
     })
 }
 
+impl ForeignRecord {
+    /// The record's fields.
+    ///
+    /// # Errors
+    /// [`DataError::Record`] when it is no object.
+    pub fn fields(&self) -> Result<Map<String, Value>> {
+        let found = match serde_json::from_str(&self.json) {
+            Ok(Value::Object(fields)) => return Ok(fields),
+            Ok(value) => format!("{} stands where a record should", kind(&value)),
+            Err(fault) => fault.to_string(),
+        };
+        Err(self.fault("without id", RowFault::Json(found)))
+    }
+
+    /// The error that names this record.
+    pub(super) fn fault(&self, id: &str, fault: RowFault) -> DataError {
+        DataError::Record {
+            file: self.file.to_path_buf(),
+            number: self.number,
+            id: id.to_owned(),
+            fault: Box::new(fault),
+        }
+    }
+}
+
 fn read_record(
-    value: Value,
+    record: ForeignRecord,
     folder: &str,
-    path: &Path,
-    number: usize,
     ids: &mut HashMap<String, usize>,
 ) -> Result<ManifestEntry> {
-    let fail = |id: &str, fault| DataError::Record {
-        file: path.to_owned(),
-        number,
-        id: id.to_owned(),
-        fault: Box::new(fault),
-    };
-    let base = path.parent().unwrap_or(Path::new(""));
-    let Value::Object(fields) = value else {
-        let fault = RowFault::Json(format!("{} stands where a record should", kind(&value)));
-        return Err(fail("without id", fault));
-    };
+    let fields = record.fields()?;
+    let base = record.file.parent().unwrap_or(Path::new(""));
     let id = match &fields.get("id") {
         Some(Value::String(id)) if !id.is_empty() => id.clone(),
         Some(Value::Number(id)) => id.to_string(),
-        _ => return Err(fail("without id", RowFault::Missing("id".to_owned()))),
+        _ => return Err(record.fault("without id", RowFault::Missing("id".to_owned()))),
     };
-    let entry = understand(&fields, &id, folder, base).map_err(|fault| fail(&id, fault))?;
-    if let Some(first) = ids.insert(id.clone(), number) {
+    let entry = understand(&fields, &id, folder, base).map_err(|fault| record.fault(&id, fault))?;
+    if let Some(first) = ids.insert(id.clone(), record.number) {
         let first = first as u64;
         let fault = RowFault::Repeated {
             id: id.clone(),
             first,
         };
-        return Err(fail(&id, fault));
+        return Err(record.fault(&id, fault));
     }
-    Ok(entry)
+    Ok(ManifestEntry {
+        foreign: Some(Box::new(record)),
+        ..entry
+    })
 }
 
 fn understand(fields: &Fields, id: &str, folder: &str, base: &Path) -> Found<ManifestEntry> {
@@ -163,6 +189,7 @@ fn understand(fields: &Fields, id: &str, folder: &str, base: &Path) -> Found<Man
         solution,
         video,
         record: None,
+        foreign: None,
     })
 }
 
@@ -217,6 +244,12 @@ fn answer(fields: &Fields) -> Found<(TaskGroup, Answer, Vec<String>)> {
     } else if let Some(count) = given("circle_count").and_then(Value::as_u64) {
         let count = Answer::Choice(count.to_string());
         (TaskGroup::Visual, count, Vec::new())
+    } else if given("rectangles").is_some() {
+        let (order, names) = layers(fields)?;
+        (TaskGroup::Visual, Answer::Sequence(order), names)
+    } else if given("colored_cells").is_some() {
+        let (answer, colors) = Board::read(fields)?.answer()?;
+        (TaskGroup::Visual, answer, colors)
     } else if let Some(value) = given("answer") {
         let options = list("options", given("options"))?;
         let answer = match value {

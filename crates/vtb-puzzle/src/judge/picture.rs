@@ -15,7 +15,7 @@ use crate::draw::Layer;
 use crate::error::{PuzzleError, Result};
 use crate::record::Record;
 use crate::task::Puzzle;
-use crate::verdict::Outcome;
+use crate::verdict::{Outcome, Question};
 
 /// Judges edited pictures of one puzzle.
 ///
@@ -110,9 +110,25 @@ impl PictureJudge {
     /// Makes a judge by a rule that need not be the task's own.
     ///
     /// # Errors
-    /// [`PuzzleError::Picture`] when rule, pictures and record do not fit together.
+    /// As [`PictureJudge::for_question`].
     pub fn with_rule(
         record: &Record,
+        puzzle: &RgbImage,
+        solution: &RgbImage,
+        rule: &PictureRule,
+    ) -> Result<Self> {
+        Self::for_question(&record.question(), puzzle, solution, rule)
+    }
+
+    /// Makes a judge without a record, for puzzles that were made elsewhere.
+    ///
+    /// Where there is no picture of the solution, `puzzle` may stand for it: then whatever differs
+    /// from the puzzle beside the answer itself counts as a change of the picture.
+    ///
+    /// # Errors
+    /// [`PuzzleError::Picture`] when rule, pictures and question do not fit together.
+    pub fn for_question(
+        question: &Question<'_>,
         puzzle: &RgbImage,
         solution: &RgbImage,
         rule: &PictureRule,
@@ -124,12 +140,12 @@ impl PictureJudge {
         }
         let (rule, region) = match rule {
             PictureRule::Marker(rule) => {
-                let answer = record.answer.to_string();
-                let (markers, region) = Markers::new(rule, &record.options, &answer, size)?;
+                let answer = question.answer.to_string();
+                let (markers, region) = Markers::new(rule, question.options, &answer, size)?;
                 (Layout::Marker(markers), region)
             }
             PictureRule::Route(rule) => {
-                let routes = Routes::new(rule, record, puzzle)?;
+                let routes = Routes::new(rule, question, puzzle)?;
                 let region = vec![0; puzzle.width() as usize * puzzle.height() as usize];
                 (Layout::Route(Box::new(routes)), region)
             }

@@ -14,10 +14,11 @@ use super::pixels::{least3, most3, page_color};
 use super::route_walk::{Trail, Walk};
 use super::rule::RouteRule;
 use super::verdict::PictureVerdict;
+use crate::draw::Rgb;
 use crate::error::{PuzzleError, Result};
 use crate::graph::{CellId, MazeGraph, PathFault, PathRules, check_path};
-use crate::record::{Answer, Record};
-use crate::verdict::Outcome;
+use crate::record::Answer;
+use crate::verdict::{Outcome, Question};
 
 /// Redness that may be red at all.
 const TINGE: u8 = 40;
@@ -28,6 +29,15 @@ const THRESHOLD: [u8; 2] = [45, 95];
 /// Most red on walls, as a share of all red, and pixels on top.
 const WALL_SHARE: f64 = 0.005;
 const WALL_SLACK: f64 = 4.0;
+/// Of a line no thicker than this, all red counts on walls: what opening leaves is nothing.
+const THIN: f64 = 3.5;
+/// Redness over which a line runs on, as a share of its reddest part: a gap shows floor.
+const FAINT_SHARE: f64 = 0.2;
+/// What is red: least red channel, least saturation, most that green and blue may be apart, as a
+/// share of what red is above the lower of them.
+const DARKEST: f64 = 144.0;
+const PALEST: f64 = 0.28;
+const OFF_HUE: f64 = 0.48;
 /// Most red of all cells, and of the cells of the way.
 const FLOOD: f64 = 0.6;
 const THICK: f64 = 0.85;
@@ -39,7 +49,8 @@ pub(super) struct Routes {
     pub(super) width: usize,
     /// 0 on walls, else one more than the index into `ids`.
     pub(super) cells: Vec<u32>,
-    /// 255 on walls more than two pixels from any cell.
+    /// 255 on walls more than one and more than two pixels from any cell.
+    inner: Vec<u8>,
     deep: Vec<u8>,
     /// 255 where something is printed over a cell: red may run beneath.
     pub(super) hidden: Vec<u8>,
@@ -61,14 +72,19 @@ pub(super) struct Line {
     pub(super) red: Vec<u8>,
     /// 255 within one pixel of them.
     pub(super) near: Vec<u8>,
+    /// 255 where there is red enough for the line to run on.
+    pub(super) faint: Vec<u8>,
     core: Vec<u8>,
+    /// Mean colour of its reddest part.
+    color: Rgb,
     pub(super) area: usize,
     /// Mean thickness, pixels.
     pub(super) width: f64,
 }
 
 impl Line {
-    fn new(redness: &[u8], row: usize) -> Option<Self> {
+    fn new(redness: &[u8], picture: &RgbImage) -> Option<Self> {
+        let row = picture.width() as usize;
         let mut counts = [0usize; 256];
         for &value in redness.iter().filter(|value| **value >= TINGE) {
             counts[usize::from(value)] += 1;
@@ -82,12 +98,15 @@ impl Line {
             above += counts[value];
             above * 5 >= tinged
         });
-        let half = (strong.unwrap_or(0) / 2) as u8;
-        let threshold = half.clamp(THRESHOLD[0], THRESHOLD[1]);
-        let red: Vec<u8> = redness
-            .iter()
-            .map(|&value| if value >= threshold { 255 } else { 0 })
-            .collect();
+        let strong = strong.unwrap_or(0) as u8;
+        let threshold = (strong / 2).clamp(THRESHOLD[0], THRESHOLD[1]);
+        let from = |least: u8| -> Vec<u8> {
+            let mark = |&value: &u8| if value >= least { 255 } else { 0 };
+            redness.iter().map(mark).collect()
+        };
+        let red = from(threshold);
+        let reddest = picture.pixels().zip(redness);
+        let reddest = reddest.filter(|(_, value)| **value >= strong.max(TINGE));
         let core = least3(&red, row, 1);
         let count = |mask: &[u8]| mask.iter().filter(|value| **value != 0).count();
         let (area, inner) = (count(&red), count(&core));
@@ -95,21 +114,45 @@ impl Line {
         let width = 2.0 * area as f64 / (area - inner).max(1) as f64;
         Some(Self {
             near: most3(&red, row, 1),
+            faint: from((FAINT_SHARE * f64::from(strong)).max(16.0) as u8),
+            color: mean(reddest.map(|(pixel, _)| pixel.0)),
             red,
             core,
             area,
             width,
         })
     }
+
+    /// Neither orange nor purple, neither pink nor brown.
+    fn is_red(&self) -> bool {
+        let [red, green, blue] = self.color.map(f64::from);
+        let above = red - green.min(blue);
+        red >= DARKEST && above >= PALEST * red && (green - blue).abs() <= OFF_HUE * above
+    }
+}
+
+fn mean(colors: impl Iterator<Item = Rgb>) -> Rgb {
+    let mut sums = [0u64; 4];
+    for [red, green, blue] in colors {
+        for (sum, value) in sums.iter_mut().zip([red, green, blue, 1]) {
+            *sum += u64::from(value);
+        }
+    }
+    let [red, green, blue, count] = sums;
+    [red, green, blue].map(|sum| (sum / count.max(1)) as u8)
 }
 
 impl Routes {
-    pub(super) fn new(rule: &RouteRule, record: &Record, puzzle: &RgbImage) -> Result<Self> {
+    pub(super) fn new(
+        rule: &RouteRule,
+        question: &Question<'_>,
+        puzzle: &RgbImage,
+    ) -> Result<Self> {
         let fault = |text: &str| PuzzleError::Picture(text.to_owned());
-        let Some(graph) = record.graph.clone() else {
+        let Some(graph) = question.graph.cloned() else {
             return Err(fault("the record has no maze graph to judge a route by"));
         };
-        let Answer::Path(answer) = &record.answer else {
+        let Answer::Path(answer) = question.answer else {
             return Err(fault("the answer is not a path"));
         };
         let (width, height) = (puzzle.width() as usize, puzzle.height() as usize);
@@ -139,10 +182,13 @@ impl Routes {
             .iter()
             .map(|cell| if *cell == 0 { 0 } else { 255 })
             .collect();
-        let close = most3(&most3(&open, width, 1), width, 1);
+        let close = most3(&open, width, 1);
+        let inner = close.iter().map(|value| !value).collect();
+        let close = most3(&close, width, 1);
         let middle = |id: &CellId| rule.centers.get(id).copied().unwrap_or([0.0; 2]);
         Ok(Self {
             width,
+            inner,
             deep: close.iter().map(|value| !value).collect(),
             hidden: hidden(puzzle, &cells),
             middles: ids.iter().map(middle).collect(),
@@ -153,7 +199,7 @@ impl Routes {
             goal,
             start_pixels,
             graph,
-            rules: record.path_rules,
+            rules: question.path_rules,
             answer: answer.clone(),
         })
     }
@@ -170,7 +216,7 @@ impl Routes {
         if changes.is_another_picture() {
             return Reading::refused(changes);
         }
-        let Some(line) = Line::new(&redness, self.width) else {
+        let Some(line) = Line::new(&redness, picture) else {
             let verdict = PictureVerdict::invalid("no red line is drawn");
             return Reading::nothing(verdict, changes);
         };
@@ -239,6 +285,12 @@ impl Routes {
 
     /// The first thing wrong with the drawing itself; whether its path is legal is not asked here.
     fn fault(&self, line: &Line, walk: &Walk, path: &[CellId], walls: &OnWalls) -> Option<String> {
+        if !line.is_red() {
+            let [red, green, blue] = line.color;
+            return Some(format!(
+                "the line is #{red:02x}{green:02x}{blue:02x}, which is no red"
+            ));
+        }
         if self.corridor_share(walk) > FLOOD {
             return Some("the maze is flooded with red, no line can be told".to_owned());
         }
@@ -279,10 +331,11 @@ impl Routes {
             deep: 0,
             first: 0,
         };
-        for (at, _) in line.core.iter().enumerate().filter(|(_, core)| **core != 0) {
-            if self.cells[at] != 0 {
-                continue;
-            }
+        let is_on_wall = |at: usize| match line.width <= THIN {
+            true => line.red[at] & self.inner[at] != 0,
+            false => line.core[at] != 0 && self.cells[at] == 0,
+        };
+        for at in (0..self.cells.len()).filter(|at| is_on_wall(*at)) {
             let deep = self.deep[at] != 0;
             if found.area == 0 || deep && found.deep == 0 {
                 found.first = at;

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use super::pixels::most3;
 use super::route::{Crossings, Line, Routes};
 use crate::graph::CellId;
 
@@ -36,6 +37,8 @@ pub(super) struct Trail {
 /// this share of the cell.
 const SLIP_SHARE: f64 = 0.08;
 const SLIP_LEAST: f64 = 6.0;
+/// Thickness of a line of single pixels, as it is measured: such a line is all rim.
+const HAIRLINE: f64 = 2.4;
 
 impl Walk {
     pub(super) fn along(routes: &Routes, line: &Line, allow_repeats: bool) -> Self {
@@ -96,7 +99,13 @@ impl Walk {
 
 /// Between which cells the line runs on, both ways round.
 fn crossings(routes: &Routes, line: &Line) -> Crossings {
-    let least = (0.3 * line.width).max(2.0) as u32;
+    // A line of one or two pixels may pass a border in a single step, and a slanted one across a
+    // corner.
+    let is_thin = line.width < 4.0;
+    let least = match is_thin {
+        true => 1,
+        false => (0.3 * line.width).max(2.0) as u32,
+    };
     let mut found = Crossings::new();
     let is_end = |cell: u32| cell == routes.start || cell == routes.goal;
     let mut look = |a: usize, b: usize| {
@@ -121,6 +130,12 @@ fn crossings(routes: &Routes, line: &Line) -> Crossings {
         }
         if at + width < count {
             look(at, at + width);
+            if is_thin && column + 1 < width {
+                look(at, at + width + 1);
+            }
+            if is_thin && column > 0 {
+                look(at, at + width - 1);
+            }
         }
         // The pair behind is looked at from there, unless there is nothing.
         if column > 0 && line.near[at - 1] == 0 {
@@ -198,12 +213,16 @@ fn shortest(routes: &Routes, next: &impl Fn(u32, Option<u32>) -> Vec<u32>) -> Ve
 
 /// Whether the line has a gap: red must lead, pixel by pixel, through every cell of the path.
 ///
-/// Gaps of two pixels are mended, and what is printed over a cell does not cut the line.
+/// What is blurred may be faint, and what is printed over a cell does not cut the line. Pixels of a
+/// hairline may touch with their corners; in a thicker line that would be a slanted cut.
 fn broken(routes: &Routes, line: &Line, path: &[u32]) -> Option<String> {
     if path.len() < 2 {
         return None;
     }
-    let is_on = |at: usize| routes.cells[at] != 0 && line.near[at] | routes.hidden[at] != 0;
+    let (width, count) = (routes.width, routes.cells.len());
+    // Compression smears what is printed by a pixel.
+    let hidden = most3(&routes.hidden, width, 1);
+    let is_on = |at: usize| routes.cells[at] != 0 && line.faint[at] | hidden[at] != 0;
     let mut seen = vec![false; routes.cells.len()];
     let mut reached = vec![false; routes.areas.len()];
     let mut stack: Vec<usize> = Vec::new();
@@ -213,20 +232,18 @@ fn broken(routes: &Routes, line: &Line, path: &[u32]) -> Option<String> {
             stack.push(at);
         }
     }
-    let (width, count) = (routes.width, routes.cells.len());
+    let is_hairline = line.width < HAIRLINE;
     while let Some(at) = stack.pop() {
         reached[routes.cells[at] as usize] = true;
         let column = at % width;
-        let around = [
-            (column > 0).then(|| at - 1),
-            (column + 1 < width).then_some(at + 1),
-            at.checked_sub(width),
-            (at + width < count).then_some(at + width),
-        ];
-        for to in around.into_iter().flatten() {
+        let touches = |to: usize| is_hairline || to % width == column || to / width == at / width;
+        let columns = column.saturating_sub(1)..=(column + 1).min(width - 1);
+        let rows = [at.checked_sub(width), Some(at), Some(at + width)];
+        let rows = rows.into_iter().flatten().filter(|row| *row < count);
+        for to in rows.flat_map(|row| columns.clone().map(move |next| row - column + next)) {
             let runs_on =
                 routes.cells[at] == routes.cells[to] || line.near[at] | line.near[to] != 0;
-            if !seen[to] && runs_on && is_on(to) {
+            if !seen[to] && runs_on && touches(to) && is_on(to) {
                 seen[to] = true;
                 stack.push(to);
             }
