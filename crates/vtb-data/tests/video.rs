@@ -43,7 +43,9 @@ fn scenes(count: u32, width: u32, height: u32) -> Vec<RgbImage> {
 fn psnr(a: &RgbImage, b: &RgbImage) -> f64 {
     assert_eq!(a.dimensions(), b.dimensions());
     let squares = a.as_raw().iter().zip(b.as_raw());
-    let sum: f64 = squares.map(|(a, b)| f64::from(a.abs_diff(*b)).powi(2)).sum();
+    let sum: f64 = squares
+        .map(|(a, b)| f64::from(a.abs_diff(*b)).powi(2))
+        .sum();
     let mean = sum / a.as_raw().len() as f64;
     10.0 * (255.0 * 255.0 / mean.max(1e-9)).log10()
 }
@@ -73,7 +75,10 @@ fn drawings_come_back_from_mp4_at_38_db() {
         (solving("midpoint", json!({}), 25), "midpoint"),
         (solving("color_grid", json!({}), 9), "grid"),
         (solving("maze_square", json!({}), 25), "small maze"),
-        (solving("midpoint", json!({"width": 481, "height": 873}), 9), "odd"),
+        (
+            solving("midpoint", json!({"width": 481, "height": 873}), 9),
+            "odd",
+        ),
     ] {
         let bytes = encode_mp4(&frames, VideoSettings::default()).unwrap();
         let reader = VideoReader::from_bytes(&bytes[..], ReadOptions::default()).unwrap();
@@ -126,7 +131,10 @@ fn a_red_ring_keeps_its_red() {
     };
     let back = read(&encode_mp4([&frame; 4], VideoSettings::default()).unwrap());
     let (found, all) = (red(&back[3]), red(&frame));
-    assert!(found * 10 >= all * 6, "{found} of {all} pixels are still red");
+    assert!(
+        found * 10 >= all * 6,
+        "{found} of {all} pixels are still red"
+    );
 }
 
 /// Content of the first box of that name, wherever it nests.
@@ -142,7 +150,10 @@ fn the_file_is_laid_out_as_promised() {
     let at = |name: &[u8; 4]| bytes.windows(4).position(|w| w == name).unwrap();
     assert!(at(b"moov") < at(b"mdat"));
     // One run of 81 frames with 1000 ticks each on a clock of 15000.
-    assert_eq!(find_box(&bytes, b"stts")[4..], [0, 0, 0, 1, 0, 0, 0, 81, 0, 0, 3, 232]);
+    assert_eq!(
+        find_box(&bytes, b"stts")[4..],
+        [0, 0, 0, 1, 0, 0, 0, 81, 0, 0, 3, 232]
+    );
     assert_eq!(find_box(&bytes, b"mdhd")[12..16], 15_000u32.to_be_bytes());
     assert_eq!(find_box(&bytes, b"mdhd")[16..20], 81_000u32.to_be_bytes());
     let starts = find_box(&bytes, b"stss");
@@ -158,7 +169,15 @@ fn the_file_is_laid_out_as_promised() {
 
 #[test]
 fn small_and_odd_sizes_and_all_rates_are_written() {
-    let sizes = [(1, 1), (2, 2), (15, 17), (16, 16), (17, 33), (640, 18), (18, 640)];
+    let sizes = [
+        (1, 1),
+        (2, 2),
+        (15, 17),
+        (16, 16),
+        (17, 33),
+        (640, 18),
+        (18, 640),
+    ];
     for (width, height) in sizes.into_iter().chain([(1920, 1080), (2160, 3840)]) {
         let count = if width > 1000 { 2 } else { 5 };
         let frames = scenes(count as u32, width, height);
@@ -210,7 +229,11 @@ fn what_makes_no_video_is_refused() {
     assert!(writer.push(&RgbImage::new(3842, 16)).is_err());
     let dir = tempfile::tempdir().unwrap();
     let text = write_mp4(&dir.path().join("x.mp4"), [], VideoSettings::default());
-    assert!(text.unwrap_err().to_string().contains("x.mp4: a video needs"));
+    assert!(
+        text.unwrap_err()
+            .to_string()
+            .contains("x.mp4: a video needs")
+    );
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
 }
 
@@ -227,7 +250,10 @@ fn frame_folders_lose_nothing() {
     assert_eq!(reader.collect_frames().unwrap(), frames);
     let timing: Value =
         serde_json::from_slice(&fs::read(folder.join("timing.json")).unwrap()).unwrap();
-    assert_eq!(timing, json!({"fps": 15.0, "frames": 12, "width": 31, "height": 17}));
+    assert_eq!(
+        timing,
+        json!({"fps": 15.0, "frames": 12, "width": 31, "height": 17})
+    );
     let again = write_frames(&folder, &frames, 15.0).unwrap_err();
     assert!(again.to_string().contains("holds frames already"));
     let last = VideoReader::open(&folder).unwrap().last_frame().unwrap();
@@ -274,7 +300,10 @@ fn frame_folders_that_do_not_fit_say_why() {
     fs::remove_file(frame(2)).unwrap();
     fs::remove_file(frame(3)).unwrap();
     let reader = VideoReader::open(dir.path()).unwrap();
-    assert_eq!(reader.collect_frames().unwrap(), [scene(1, 20, 20), scene(2, 20, 20)]);
+    assert_eq!(
+        reader.collect_frames().unwrap(),
+        [scene(1, 20, 20), scene(2, 20, 20)]
+    );
 }
 
 #[test]
@@ -352,18 +381,36 @@ fn limits_hold_before_frames_are_decoded() {
             ..Default::default()
         };
         let reader = VideoReader::from_bytes(&bytes[..], options);
-        reader.and_then(|r| r.collect_frames()).unwrap_err().to_string()
+        reader
+            .and_then(|r| r.collect_frames())
+            .unwrap_err()
+            .to_string()
     };
     let usual = VideoLimits::default;
-    let side = VideoLimits { max_side: 63, ..usual() };
+    let side = VideoLimits {
+        max_side: 63,
+        ..usual()
+    };
     assert!(refused(side).contains("64x48"));
-    let pixels = VideoLimits { max_pixels: 64 * 48 - 1, ..usual() };
+    let pixels = VideoLimits {
+        max_pixels: 64 * 48 - 1,
+        ..usual()
+    };
     assert!(refused(pixels).contains("64x48"));
-    let count = VideoLimits { max_frames: 9, ..usual() };
+    let count = VideoLimits {
+        max_frames: 9,
+        ..usual()
+    };
     assert!(refused(count).contains("10 frames"));
-    let file = VideoLimits { max_file_bytes: 99, ..usual() };
+    let file = VideoLimits {
+        max_file_bytes: 99,
+        ..usual()
+    };
     assert!(refused(file).contains("99 are allowed"));
-    let memory = VideoLimits { max_collected_bytes: 64 * 48 * 3 * 9, ..usual() };
+    let memory = VideoLimits {
+        max_collected_bytes: 64 * 48 * 3 * 9,
+        ..usual()
+    };
     assert!(refused(memory).contains("10 frames take"));
 }
 
@@ -372,7 +419,12 @@ fn other_codecs_and_forms_are_named() {
     let bytes = encode_mp4(&scenes(2, 32, 32), VideoSettings::default()).unwrap();
     let at = bytes.windows(4).position(|w| w == b"avc1").unwrap();
     // The first is a brand in the header, the second the sample entry.
-    let at = at + 4 + bytes[at + 4..].windows(4).position(|w| w == b"avc1").unwrap();
+    let at = at
+        + 4
+        + bytes[at + 4..]
+            .windows(4)
+            .position(|w| w == b"avc1")
+            .unwrap();
     for (entry, name) in [
         (b"hvc1", "HEVC"),
         (b"hev1", "HEVC"),
@@ -384,7 +436,10 @@ fn other_codecs_and_forms_are_named() {
         let mut other = bytes.clone();
         other[at..at + 4].copy_from_slice(entry);
         let text = error(&other);
-        assert!(text.contains(name) && text.contains("folder of PNG frames"), "{text}");
+        assert!(
+            text.contains(name) && text.contains("folder of PNG frames"),
+            "{text}"
+        );
     }
     for (start, name) in [
         (&b"\x1a\x45\xdf\xa3...."[..], "WebM"),
@@ -397,7 +452,11 @@ fn other_codecs_and_forms_are_named() {
         assert!(error(start).contains(name), "{name}");
     }
     let missing = VideoReader::open(Path::new("no/such/video.mp4")).unwrap_err();
-    assert!(missing.to_string().contains("no/such/video.mp4: cannot be read"));
+    assert!(
+        missing
+            .to_string()
+            .contains("no/such/video.mp4: cannot be read")
+    );
 }
 
 #[test]
@@ -533,12 +592,23 @@ fn python(args: &[&Path]) -> Option<Value> {
 fn python_reads_what_is_written() {
     let dir = tempfile::tempdir().unwrap();
     for (name, frames, fps) in [
-        ("maze", solving("maze_square", json!({"width": 512, "height": 512}), 81), 16.0),
+        (
+            "maze",
+            solving("maze_square", json!({"width": 512, "height": 512}), 81),
+            16.0,
+        ),
         ("midpoint", solving("midpoint", json!({}), 49), 15.0),
-        ("odd", solving("midpoint", json!({"width": 481, "height": 513}), 25), 29.97),
+        (
+            "odd",
+            solving("midpoint", json!({"width": 481, "height": 513}), 25),
+            29.97,
+        ),
         ("two", solving("maze_square", json!({}), 2), 24.0),
     ] {
-        let (file, folder) = (dir.path().join(format!("{name}.mp4")), dir.path().join(name));
+        let (file, folder) = (
+            dir.path().join(format!("{name}.mp4")),
+            dir.path().join(name),
+        );
         write_mp4(&file, &frames, VideoSettings::at(fps)).unwrap();
         write_frames(&folder, &frames, fps).unwrap();
         let Some(found) = python(&[Path::new("check"), &file, &folder]) else {
@@ -550,8 +620,14 @@ fn python_reads_what_is_written() {
             assert_eq!(report["frames"], frames.len(), "{name} {report}");
             assert_eq!(report["width"], width.next_multiple_of(2));
             assert_eq!(report["height"], height.next_multiple_of(2));
-            assert!((report["fps"].as_f64().unwrap() - fps).abs() < 1e-3, "{name} {report}");
-            assert!(report["worst_psnr"].as_f64().unwrap() >= 38.0, "{name} {report}");
+            assert!(
+                (report["fps"].as_f64().unwrap() - fps).abs() < 1e-3,
+                "{name} {report}"
+            );
+            assert!(
+                report["worst_psnr"].as_f64().unwrap() >= 38.0,
+                "{name} {report}"
+            );
         }
         let av = &found["av"];
         assert_eq!(av["codec"], "h264");
@@ -563,7 +639,10 @@ fn python_reads_what_is_written() {
         assert!((seconds - frames.len() as f64 / fps).abs() < 1e-9, "{av}");
         let keys: Vec<usize> = serde_json::from_value(av["keys"].clone()).unwrap();
         assert!(keys.windows(2).all(|k| k[1] - k[0] <= fps as usize), "{av}");
-        eprintln!("{name}: {} {} dB", av["worst_psnr"], found["cv"]["worst_psnr"]);
+        eprintln!(
+            "{name}: {} {} dB",
+            av["worst_psnr"], found["cv"]["worst_psnr"]
+        );
     }
 }
 
@@ -612,10 +691,7 @@ fn check_clip(clip: &Value) -> Result<(), String> {
         return Err("the last frames are others when they are asked for alone".into());
     }
     let worst = found.iter().zip(&wanted).map(|(a, b)| psnr(a, b));
-    let (at, worst) = (0..)
-        .zip(worst)
-        .min_by(|a, b| a.1.total_cmp(&b.1))
-        .unwrap();
+    let (at, worst) = (0..).zip(worst).min_by(|a, b| a.1.total_cmp(&b.1)).unwrap();
     eprintln!("{}: {worst:.1} dB at frame {at}", file.display());
     match worst >= 38.0 {
         true => Ok(()),

@@ -36,7 +36,12 @@ pub(super) fn share(from: &FromYuv, block: &Block, mean: Coded, own: [(u8, u8); 
                 let (mean, own) = (i32::from(mean), i32::from(own));
                 (mean + (own - mean) * step / STEPS) as u8
             };
-            try_chroma(from, block, (toward(mean.u, u), toward(mean.v, v)), &mut best);
+            try_chroma(
+                from,
+                block,
+                (toward(mean.u, u), toward(mean.v, v)),
+                &mut best,
+            );
         }
     }
     best.1
@@ -52,7 +57,10 @@ fn try_chroma(from: &FromYuv, block: &Block, (u, v): (u8, u8), best: &mut (u32, 
             false => best_luma(from, tint, block[i]),
         };
         y[i] = luma;
-        let again = block[i + 1..].iter().take_while(|p| **p == block[i]).count() as u32;
+        let again = block[i + 1..]
+            .iter()
+            .take_while(|p| **p == block[i])
+            .count() as u32;
         error += one * (again + 1);
         if error >= best.0 {
             return;

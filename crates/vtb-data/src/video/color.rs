@@ -344,7 +344,11 @@ mod tests {
                     let back = there_and_back(&RgbImage::from_pixel(4, 4, Rgb(rgb)), colors);
                     for (found, wanted) in back.get_pixel(2, 1).0.iter().zip(rgb) {
                         let off = (i32::from(*found) - i32::from(wanted)).abs();
-                        assert!(off <= 2, "{code} {full} {rgb:?}: {:?}", back.get_pixel(2, 1));
+                        assert!(
+                            off <= 2,
+                            "{code} {full} {rgb:?}: {:?}",
+                            back.get_pixel(2, 1)
+                        );
                     }
                 }
             }
@@ -365,12 +369,20 @@ mod tests {
     #[test]
     fn a_thin_red_line_stays_red_and_its_page_white() {
         // One column in the middle of a block, the worst place.
-        let line = |x: u32| if x == 5 { Rgb([255, 0, 0]) } else { Rgb([255; 3]) };
+        let line = |x: u32| {
+            if x == 5 {
+                Rgb([255, 0, 0])
+            } else {
+                Rgb([255; 3])
+            }
+        };
         let frame = RgbImage::from_fn(12, 4, |x, _| line(x));
         let back = there_and_back(&frame, Colors::USUAL);
         let error = |x: u32| {
             let (a, b) = (back.get_pixel(x, 1), frame.get_pixel(x, 1));
-            (0..3).map(|c| u32::from(a.0[c].abs_diff(b.0[c])).pow(2)).sum::<u32>()
+            (0..3)
+                .map(|c| u32::from(a.0[c].abs_diff(b.0[c])).pow(2))
+                .sum::<u32>()
         };
         // The mean would leave 2900 on the white and 11000 on the red.
         assert!(error(4) + error(5) < 6000, "{:?}", back.rows().next());
@@ -381,7 +393,8 @@ mod tests {
     fn rows_that_stay_are_kept_right() {
         let mut planes = Planes::new(6, 6);
         for i in 0..4 {
-            let frame = RgbImage::from_fn(6, 6, |x, y| Rgb([(x * 40) as u8, (i * y * 20) as u8, 9]));
+            let frame =
+                RgbImage::from_fn(6, 6, |x, y| Rgb([(x * 40) as u8, (i * y * 20) as u8, 9]));
             planes.fill(&frame, Colors::USUAL);
             let mut fresh = Planes::new(6, 6);
             fresh.fill(&frame, Colors::USUAL);

@@ -151,7 +151,11 @@ impl H264Source {
             return Err(VideoFault::Decode {
                 frame: self.out,
                 frames: all,
-                reason: format!("the decoder left out {} frames{}", all - self.out, uses(&self.track)),
+                reason: format!(
+                    "the decoder left out {} frames{}",
+                    all - self.out,
+                    uses(&self.track)
+                ),
             });
         }
         Ok(next)
@@ -196,7 +200,10 @@ fn info(track: &Track) -> VideoInfo {
 /// A decoded frame in RGB, turned upright.
 fn frame(decoded: &DecodedYUV<'_>, track: &Track, colors: Colors) -> Found<RgbImage> {
     let (width, height) = decoded.dimensions();
-    let wanted = (track.sequence.width as usize, track.sequence.height as usize);
+    let wanted = (
+        track.sequence.width as usize,
+        track.sequence.height as usize,
+    );
     if (width, height) != wanted {
         let (w, h) = wanted;
         return damaged(format!(
@@ -234,7 +241,11 @@ fn fault(track: &Track, frame: usize, error: &openh264::Error) -> VideoFault {
     VideoFault::Decode {
         frame,
         frames: track.samples.len(),
-        reason: format!("the decoder reports {:#x}{}", error.native_code(), uses(track)),
+        reason: format!(
+            "the decoder reports {:#x}{}",
+            error.native_code(),
+            uses(track)
+        ),
     }
 }
 
@@ -247,6 +258,10 @@ fn uses(track: &Track) -> String {
          PNG frames, a GIF or a Y4M file is read without it",
         track.sequence.profile(),
         if cabac { "CABAC" } else { "CAVLC" },
-        if order(&track.samples) { ", B-frames" } else { "" },
+        if order(&track.samples) {
+            ", B-frames"
+        } else {
+            ""
+        },
     )
 }

@@ -275,7 +275,9 @@ impl AvcConfig {
             if data.is_empty() {
                 return None;
             }
-            let unit = data.number(length_bytes).and_then(|n| data.take(n as usize));
+            let unit = data
+                .number(length_bytes)
+                .and_then(|n| data.take(n as usize));
             if unit.is_err() {
                 data = Bytes::new(&[], "mdat");
             }

@@ -123,7 +123,10 @@ fn times(stbl: &[u8], count: usize) -> Found<(Vec<i64>, u64)> {
         }
     }
     if times.len() < count {
-        return damaged(format!("only {} of {count} frames have a time", times.len()));
+        return damaged(format!(
+            "only {} of {count} frames have a time",
+            times.len()
+        ));
     }
     if let Some(data) = find(stbl, b"ctts")? {
         let mut data = Bytes::new(data, "ctts");

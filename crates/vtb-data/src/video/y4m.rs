@@ -30,7 +30,10 @@ impl Y4mSource {
         while at < file.len() {
             let (head, start) = self::line(&file, at)?;
             if !head.starts_with("FRAME") {
-                return damaged(format!("no frame where frame {} should start", starts.len()));
+                return damaged(format!(
+                    "no frame where frame {} should start",
+                    starts.len()
+                ));
             }
             at = start + header.frame_bytes();
             if at > file.len() {

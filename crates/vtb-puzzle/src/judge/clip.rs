@@ -34,8 +34,10 @@ pub struct ClipJudge {
     last_map: Option<Map>,
     drift: f64,
     longest: Option<Trail>,
-    /// How many frames gave which answer, and whether one was taken back.
-    answers: BTreeMap<Vec<Option<String>>, usize>,
+    /// What fills the places so far.
+    held: Vec<Option<String>>,
+    /// How many frames gave which answer, and how many of them took nothing back.
+    answers: BTreeMap<Vec<Option<String>>, [usize; 2]>,
     several: usize,
     taken_back: usize,
     last: Option<(PictureVerdict, Shown)>,
@@ -63,6 +65,7 @@ impl ClipJudge {
             last_map: None,
             drift: 0.0,
             longest: None,
+            held: Vec::new(),
             answers: BTreeMap::new(),
             several: 0,
             taken_back: 0,
@@ -109,7 +112,7 @@ impl ClipJudge {
                 (Some(trail), true) if trail.path.len() <= 2 => self.steady += 1,
                 _ => self.taken_back += 1,
             },
-            Shown::Answer(names) => *self.answers.entry(names.clone()).or_default() += 1,
+            Shown::Answer(names) => self.follow_answer(names),
             Shown::Route(trail) => {
                 let steady =
                     trail.clean && self.longest.as_ref().is_none_or(|old| grows(old, trail));
@@ -118,6 +121,24 @@ impl ClipJudge {
                 if steady && self.longest.as_ref().is_none_or(longer) {
                     self.longest = Some(trail.clone());
                 }
+            }
+        }
+    }
+
+    fn follow_answer(&mut self, names: &[Option<String>]) {
+        let keeps = self
+            .held
+            .iter()
+            .zip(names)
+            .all(|(held, name)| held.is_none() || held == name);
+        let counts = self.answers.entry(names.to_vec()).or_default();
+        counts[0] += 1;
+        counts[1] += usize::from(keeps);
+        self.taken_back += usize::from(!keeps);
+        self.held.resize(names.len(), None);
+        for (held, name) in self.held.iter_mut().zip(names) {
+            if name.is_some() {
+                held.clone_from(name);
             }
         }
     }
@@ -138,18 +159,18 @@ impl ClipJudge {
                 measures: BTreeMap::from([("score".to_owned(), 0.0)]),
             };
         };
-        let other: usize = match &shown {
-            Shown::Answer(names) => {
-                let strays = self
-                    .answers
-                    .iter()
-                    .filter(|(seen, _)| !leads_to(seen, names));
-                strays.map(|(_, count)| count).sum()
-            }
-            _ => self.answers.values().sum(),
+        let leads = |seen: &[Option<String>]| match &shown {
+            Shown::Answer(last) => leads_to(seen, last),
+            _ => false,
         };
-        let given: usize = self.answers.values().sum();
-        let progress = (self.steady + given - other) as f64 / self.frames as f64;
+        let [mut other, mut kept] = [0, 0];
+        for (seen, [all, steady]) in &self.answers {
+            match leads(seen) {
+                true => kept += steady,
+                false => other += all,
+            }
+        }
+        let progress = (self.steady + kept) as f64 / self.frames as f64;
         let flicker = other + self.several;
         let allowed = ((FLICKER * self.frames as f64) as usize).max(FLICKER_FRAMES);
         let (outcome, reason) = if last.outcome != Outcome::Correct {

@@ -23,7 +23,7 @@ const RIVAL: f64 = 0.25;
 /// Most red beside the markers, as a share of the picture.
 const RED_ELSEWHERE: f64 = 0.01;
 /// Least that must stay as it was.
-const PRESERVED: f64 = 0.85;
+const PRESERVED: f64 = 0.9;
 
 /// A [`MarkerRule`] laid out on the pixels.
 pub(super) struct Markers {

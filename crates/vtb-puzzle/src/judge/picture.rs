@@ -168,7 +168,7 @@ impl PictureJudge {
             residual,
         }) = self.anchors.align(picture, hint)
         else {
-            let reason = "the picture does not show this puzzle: its size fits in no way";
+            let reason = "the picture does not show this puzzle: it cannot be laid over it";
             return (
                 Reading::new(PictureVerdict::invalid(reason), Shown::Refused),
                 None,

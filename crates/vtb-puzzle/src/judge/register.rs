@@ -38,6 +38,16 @@ impl Map {
         sized && (1.0 / MAX_STRETCH..=MAX_STRETCH).contains(&(x / y))
     }
 
+    /// Whether the puzzle lies in a picture of size `whole`, but for a narrow strip: a map that
+    /// leaves much of it outside has found something else.
+    fn is_inside(&self, size: [f64; 2], whole: [f64; 2]) -> bool {
+        (0..2).all(|axis| {
+            let strip = OUTSIDE_STRIP * whole[axis];
+            let end = self.shift[axis] + self.scale[axis] * size[axis];
+            self.shift[axis] >= -strip && end <= whole[axis] + strip
+        })
+    }
+
     /// Greatest distance between where two maps put a corner of the puzzle, in its pixels.
     pub(super) fn distance(&self, other: &Self, size: [f64; 2]) -> f64 {
         let apart = [0, 1].map(|axis| {
@@ -77,6 +87,8 @@ impl Map {
     }
 }
 
+/// How much of a picture's side the puzzle may stick out by.
+const OUTSIDE_STRIP: f64 = 0.05;
 /// Most that one axis may be stretched against the other.
 const MAX_STRETCH: f64 = 1.4;
 /// A mean difference at which a picture of the puzzle's size needs no search.
@@ -199,8 +211,10 @@ impl Anchors {
                 .iter()
                 .map(|(map, _)| search.descend(*map, search.top(), middle)),
         );
-        let best = rough.into_iter().min_by(|a, b| a.1.total_cmp(&b.1))?;
-        Some(search.descend(best.0, middle, 0)).filter(|(map, _)| map.is_sane())
+        let holds = |(map, _): &(Map, f64)| map.is_sane() && map.is_inside(self.size(), whole);
+        let inside = rough.into_iter().filter(holds);
+        let best = inside.min_by(|a, b| a.1.total_cmp(&b.1))?;
+        Some(search.descend(best.0, middle, 0)).filter(holds)
     }
 
     /// Ways in which a picture of this size may hold the puzzle.
@@ -217,7 +231,6 @@ impl Anchors {
             Map::between(self.content, inside),
             even(ratio[0].min(ratio[1]), 0.5),
             even(ratio[0].min(ratio[1]), 0.0),
-            even(ratio[0].max(ratio[1]), 0.5),
         ];
         if [0, 1]
             .iter()

@@ -32,7 +32,7 @@ const WALL_SLACK: f64 = 4.0;
 const FLOOD: f64 = 0.6;
 const THICK: f64 = 0.85;
 /// Least that must stay as it was.
-const PRESERVED: f64 = 0.85;
+const PRESERVED: f64 = 0.9;
 
 /// A [`RouteRule`] laid out on the pixels.
 pub(super) struct Routes {

@@ -53,6 +53,8 @@ pub(super) struct Place {
     /// Names of the choices; the puzzle's own content may come after them.
     pub(super) choices: Vec<String>,
     pub(super) right: usize,
+    /// The choice that the puzzle shows here, where that is not right: leaving it is no answer.
+    before: Option<usize>,
     content: Content,
 }
 
@@ -114,17 +116,23 @@ impl Place {
                 (names, *right, Content::Drawing { patches, telling })
             }
         };
-        Ok(Self {
+        let mut place = Self {
             name: slot.name.clone(),
             pixels,
             choices,
             right,
+            before: None,
             content,
-        })
+        };
+        place.before = match place.read(puzzle, soft_puzzle).seen {
+            Seen::Choice(at) if at != right => Some(at),
+            _ => None,
+        };
+        Ok(place)
     }
 
-    /// Whether places of this kind are read from softened bytes.
-    pub(super) fn needs_soft(&self) -> bool {
+    /// Whether a drawing is expected, which is read from softened bytes.
+    pub(super) fn is_drawing(&self) -> bool {
         matches!(self.content, Content::Drawing { .. })
     }
 
@@ -145,10 +153,9 @@ impl Place {
     }
 
     fn named(&self, at: usize) -> Seen {
-        if at < self.choices.len() {
-            Seen::Choice(at)
-        } else {
-            Seen::Untouched
+        match at < self.choices.len() && self.before != Some(at) {
+            true => Seen::Choice(at),
+            false => Seen::Untouched,
         }
     }
 
@@ -166,7 +173,7 @@ impl Place {
             Seen::Strange(hex(color))
         } else if second < (distance + COLOR_MARGIN).min(1.5 * distance.max(1.0)) {
             Seen::Between(best, rival)
-        } else if filled < FILLED && best < self.choices.len() {
+        } else if filled < FILLED && matches!(self.named(best), Seen::Choice(_)) {
             Seen::Strange("several colours".to_owned())
         } else {
             self.named(best)

@@ -57,7 +57,7 @@ impl Slots {
         if changes.is_another_picture() {
             return Reading::refused(changes);
         }
-        let soft = match self.places.iter().any(Place::needs_soft) {
+        let soft = match self.places.iter().any(Place::is_drawing) {
             true => soften(picture),
             false => Vec::new(),
         };
@@ -93,7 +93,13 @@ impl Slots {
             found.iter().map(|found| found.doubt).fold(0.0, f64::max),
         );
         changes.note(&mut verdict);
-        Reading::of_places(verdict, names)
+        // A drawing in the making may look like another one: a small disc on its way to a large one.
+        let settled = names.into_iter().zip(self.places.iter().zip(&found));
+        let settled = settled.map(|(name, (place, found))| {
+            let making = place.is_drawing() && found.seen != Seen::Choice(place.right);
+            name.filter(|_| !making)
+        });
+        Reading::of_places(verdict, settled.collect())
     }
 
     fn decide(&self, found: &[Found]) -> (Outcome, String) {
