@@ -58,7 +58,10 @@ fn params(task: &str) -> Value {
     match task {
         "color_grid" => json!({"canvas": 480}),
         "maze_square" => json!({}),
-        "maze_labyrinth" => json!({"width": 480, "height": 480, "rings": 6, "segments": 18}),
+        // Too many cells for legible numbers; upstream prints none either.
+        "maze_labyrinth" => json!({
+            "width": 480, "height": 480, "rings": 6, "segments": 18, "print_ids": false,
+        }),
         _ => json!({"width": 480, "height": 480}),
     }
 }
