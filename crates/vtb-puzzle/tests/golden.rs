@@ -4,7 +4,7 @@
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use vtb_puzzle::{Layer, encode_png, find};
+use vtb_puzzle::{Layer, Puzzle, canonical_json, encode_png, find, record_seed, registry};
 
 fn sha256(task: &str, params: &Value, seed: u64, layer: Layer) -> String {
     let puzzle = find(task).unwrap();
@@ -94,4 +94,45 @@ fn pictures_have_not_changed() {
         .collect();
     let expected: Vec<_> = golden.iter().map(|row| row.4).collect();
     assert_eq!(drawn, expected);
+}
+
+/// Record, puzzle, half-drawn construction and solution of one puzzle of a task, as one hash.
+fn all_of(task: &dyn Puzzle) -> String {
+    let record = task
+        .generate(&Value::Null, record_seed(1, task.info().name, 0))
+        .unwrap();
+    let mut hash = Sha256::new();
+    let value = serde_json::to_value((&record.params, &record.scene, &record.answer)).unwrap();
+    hash.update(canonical_json(&value));
+    for layer in [Layer::Puzzle, Layer::Growing(0.4), Layer::Solution] {
+        hash.update(task.draw(&record, layer).unwrap().as_raw());
+    }
+    let hex = hash.finalize();
+    hex.iter()
+        .take(8)
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+/// A change here means: raise the task's version, and take over the table that is printed.
+#[test]
+fn no_task_has_changed() {
+    let found: Vec<String> = registry()
+        .iter()
+        .map(|task| {
+            format!(
+                "{} {} {}",
+                task.info().name,
+                task.info().version,
+                all_of(*task)
+            )
+        })
+        .collect();
+    let known: Vec<&str> = include_str!("golden.txt").lines().collect();
+    assert_eq!(
+        found,
+        known,
+        "tests/golden.txt would be:\n{}",
+        found.join("\n")
+    );
 }
