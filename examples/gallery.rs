@@ -21,9 +21,9 @@ use vtb_puzzle::{Instance, Layer, Puzzle, TaskGroup, find, record_seed, registry
 /// Base seed of all puzzles shown.
 const SEED: u64 = 7;
 /// Puzzles are drawn with sides of this many pixels, so that letters survive being made smaller.
-const DRAWN: u32 = 320;
+const DRAWN: u32 = 400;
 /// Longest side of the pictures on the page, pixels.
-const SHOWN: u32 = 200;
+const SHOWN: u32 = 220;
 
 /// Write the gallery of all tasks.
 #[derive(Parser)]
@@ -33,7 +33,7 @@ struct Args {
     out: PathBuf,
 }
 
-#[allow(clippy::print_stdout)]
+#[allow(clippy::print_stdout, reason = "its result")]
 fn main() -> Result<()> {
     let out = Args::parse().out;
     fs::create_dir_all(out.join("gallery"))
@@ -53,7 +53,7 @@ fn main() -> Result<()> {
 }
 
 /// One puzzle of every task.
-fn puzzles() -> Result<Vec<Instance>> {
+fn puzzles() -> Result<Vec<Instance<'static>>> {
     let make = |task: &&'static dyn Puzzle| {
         let name = task.info().name;
         let seed = record_seed(SEED, name, 0);
@@ -69,17 +69,20 @@ fn params(task: &str) -> Value {
         "maze_square" => return json!({"cell": 32}),
         "maze_hexagon" => json!({"radius": 3}),
         "maze_labyrinth" => json!({"rings": 3, "segments": 8}),
-        "arcagi" => json!({"examples": 2, "side_max": 5}),
+        "arcagi" => json!({"examples": 2, "side_max": 6}),
         _ => json!({}),
     };
-    for side in ["width", "height"] {
-        params[side] = json!(DRAWN);
+    // Eyeballing tasks need the room of their default.
+    if find(task).is_ok_and(|task| task.info().group != TaskGroup::Eyeballing) {
+        for side in ["width", "height"] {
+            params[side] = json!(DRAWN);
+        }
     }
     params
 }
 
 /// Paths below the folder of the page, and what is to be seen there.
-fn pictures(puzzle: &Instance) -> Result<[(String, RgbImage); 2]> {
+fn pictures(puzzle: &Instance<'_>) -> Result<[(String, RgbImage); 2]> {
     let name = &puzzle.record.task;
     Ok([
         (
@@ -126,7 +129,7 @@ const GROUPS: [(TaskGroup, &str); 4] = [
 ];
 
 /// The Markdown text.
-fn page(puzzles: &[Instance]) -> Result<String> {
+fn page(puzzles: &[Instance<'_>]) -> Result<String> {
     let mut text = format!(
         "# Gallery\n\n\
          One puzzle and its solution of each of the {} tasks, smaller and with fewer cells than by default. The last\n\
@@ -147,7 +150,7 @@ fn page(puzzles: &[Instance]) -> Result<String> {
 }
 
 /// The line of one puzzle in its table.
-fn line(puzzle: &Instance) -> Result<String> {
+fn line(puzzle: &Instance<'_>) -> Result<String> {
     let name = &puzzle.record.task;
     let about = find(name)?.info().about;
     let image = |which: &str| format!("![{name}, {which}](gallery/{name}_{which}.png)");
