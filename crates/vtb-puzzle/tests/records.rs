@@ -208,7 +208,7 @@ fn a_record_read_back_from_json_is_the_same_and_draws_the_same() {
 
 #[test]
 fn every_record_verifies() {
-    each_record(300, |task, _, record| {
+    each_record(60, |task, _, record| {
         task.verify(&record)
             .unwrap_or_else(|fault| panic!("{fault}"));
     });
@@ -396,7 +396,7 @@ fn hostile_scenes_are_refused_without_panic() {
 
 #[test]
 fn gold_answers_are_right_and_others_are_not() {
-    each_record(100, |task, _, record| {
+    each_record(25, |task, _, record| {
         let verdict = judge_text(&record, &record.gold_text());
         assert!(
             verdict.correct && verdict.outcome == Outcome::Correct,
