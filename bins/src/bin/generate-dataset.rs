@@ -212,7 +212,7 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     }
 }
 
-fn plan(cli: &Cli, params: Value, held_out: BTreeSet<String>) -> vtb_data::Result<Plan> {
+fn plan(cli: &Cli, params: Value, held_out: BTreeSet<String>) -> anyhow::Result<Plan> {
     let tasks = choose_tasks(&cli.tasks, &cli.task_groups, &cli.exclude_tasks)?;
     let mut layers = ParamLayers::new(&tasks);
     layers.canvas(cli.params.canvas_width, cli.params.canvas_height)?;
@@ -244,7 +244,7 @@ fn plan(cli: &Cli, params: Value, held_out: BTreeSet<String>) -> vtb_data::Resul
             Fit::Resample => SizeFit::Resample,
         },
     });
-    Plan::new(Request {
+    let request = Request {
         tasks,
         params: layers.finish(),
         count: cli.count,
@@ -252,7 +252,8 @@ fn plan(cli: &Cli, params: Value, held_out: BTreeSet<String>) -> vtb_data::Resul
         video: video.then_some(ClipSettings { frames, fps, size }),
         splits: cli.split.as_deref().map(Splits::parse).transpose()?,
         held_out,
-    })
+    };
+    Ok(Plan::new(request)?)
 }
 
 fn knobs(params: &Params) -> [(&'static str, Option<Value>); 12] {

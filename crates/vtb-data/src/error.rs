@@ -157,7 +157,7 @@ pub enum DataError {
         /// The record's id, or what stands in its place.
         id: String,
         /// What is wrong with it.
-        fault: RowFault,
+        fault: Box<RowFault>,
     },
     /// A file is not the one that its manifest names.
     #[error(

@@ -328,7 +328,10 @@ fn what_is_wrong_with_a_record_is_named() {
     );
     refused(square(), "start", json!([0, 70]), "outside the grid");
     let text = fault(square(), |record| record["goal"] = json!([3, 1]));
-    assert!(text.contains("`solution_path_cell_ids`: does not lead from"), "{text}");
+    assert!(
+        text.contains("`solution_path_cell_ids`: does not lead from"),
+        "{text}"
+    );
     let path = json!([8, 9, 9000]);
     assert!(
         fault(square(), |record| record["solution_path_cell_ids"] =

@@ -1,5 +1,12 @@
 //! Data sets are the same whatever happens while they are made.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test may fail by panicking, and says when it is skipped"
+)]
+
 mod common;
 
 use std::collections::{BTreeMap, BTreeSet};

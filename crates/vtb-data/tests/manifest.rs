@@ -1,5 +1,12 @@
 //! Manifests of ours and trees of others, read into the same entries.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test may fail by panicking, and says when it is skipped"
+)]
+
 mod common;
 
 use std::path::{Path, PathBuf};

@@ -1,5 +1,12 @@
 //! General options, parameter files and single values, laid over each other.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test may fail by panicking, and says when it is skipped"
+)]
+
 use serde_json::{Value, json};
 use vtb_data::DataError;
 use vtb_data::generate::{KNOBS, ParamLayers, Plan, Request, choose_tasks};

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use serde_json::{Value, json};
 use vtb_puzzle::draw::Stroke;
 use vtb_puzzle::{
@@ -209,6 +211,35 @@ fn every_record_verifies() {
         task.verify(&record)
             .unwrap_or_else(|fault| panic!("{fault}"));
     });
+}
+
+/// In a release build: `cargo test --release -p vtb-puzzle --test records -- --ignored`.
+#[test]
+#[ignore = "ten thousand records of every task take minutes"]
+fn ten_thousand_records_of_every_task_verify() {
+    const COUNT: u64 = 10_000;
+    let next = AtomicUsize::new(0);
+    let work = || {
+        while let Some(&task) = registry().get(next.fetch_add(1, Ordering::Relaxed)) {
+            let name = task.info().name;
+            for index in 0..COUNT {
+                let record = task.generate(&Value::Null, record_seed(29, name, index));
+                let record = record.unwrap_or_else(|fault| panic!("{name} {index}: {fault}"));
+                let text = serde_json::to_string(&record).unwrap();
+                let back: Record = serde_json::from_str(&text).unwrap();
+                task.verify(&back)
+                    .unwrap_or_else(|fault| panic!("{name} {index}: {fault}"));
+            }
+        }
+    };
+    let cores = std::thread::available_parallelism().map_or(1, |count| count.get());
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..cores).map(|_| scope.spawn(work)).collect();
+        workers
+            .into_iter()
+            .for_each(|worker| worker.join().unwrap());
+    });
+    assert!(next.into_inner() > registry().len());
 }
 
 #[test]

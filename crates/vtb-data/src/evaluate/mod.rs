@@ -16,7 +16,6 @@ mod report;
 mod summary;
 mod table;
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 

@@ -125,7 +125,7 @@ impl ForeignRecord {
             file: self.file.to_path_buf(),
             number: self.number,
             id: id.to_owned(),
-            fault,
+            fault: Box::new(fault),
         }
     }
 }

@@ -185,14 +185,14 @@ impl ToYuv {
         let [r, g, b] = self.y;
         let sum = r * i32::from(p[0]) + g * i32::from(p[1]) + b * i32::from(p[2]);
         // At most 255 by the choice of coefficients, but for rounding.
-        ((sum + (1 << (SHIFT - 1)) >> SHIFT) + self.offset).min(255) as u8
+        (((sum + (1 << (SHIFT - 1))) >> SHIFT) + self.offset).min(255) as u8
     }
 
     /// From the sum of four pixels.
     #[inline]
     fn chroma(k: [i32; 3], sum: [i32; 3]) -> u8 {
         let sum = k[0] * sum[0] + k[1] * sum[1] + k[2] * sum[2];
-        ((sum + (1 << (SHIFT + 1)) >> (SHIFT + 2)) + 128).clamp(0, 255) as u8
+        (((sum + (1 << (SHIFT + 1))) >> (SHIFT + 2)) + 128).clamp(0, 255) as u8
     }
 }
 
@@ -282,7 +282,7 @@ impl FromYuv {
     pub(super) fn pixel(&self, y: u8, tint: [i32; 3], out: &mut [u8]) {
         let luma = self.luma * (i32::from(y) - self.offset);
         for (out, tint) in out.iter_mut().zip(tint) {
-            *out = (luma + tint >> SHIFT).clamp(0, 255) as u8;
+            *out = ((luma + tint) >> SHIFT).clamp(0, 255) as u8;
         }
     }
 

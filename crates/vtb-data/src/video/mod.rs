@@ -5,7 +5,7 @@
 //! [`fit_frames`] bring clips to the sizes and lengths that video models want.
 //!
 //! Invariant: the same frames and settings give the same bytes, and a file, however hostile, gives
-//! frames within [`VideoLimits`] or a [`VideoFault`](crate::VideoFault).
+//! frames within [`VideoLimits`] or a [`VideoFault`].
 
 mod bits;
 mod boxes;

@@ -245,7 +245,7 @@ fn source(bytes: Arc<[u8]>, limits: &VideoLimits) -> Found<Opened> {
         start if start.starts_with(b"YUV4MPEG2") => {
             return Y4mSource::open(bytes, limits).map(boxed);
         }
-        [_, _, _, _, name @ ..] if MP4.iter().any(|n| name.starts_with(*n)) => {
+        [_, _, _, _, name @ ..] if MP4.iter().any(|n| name.starts_with(n)) => {
             return H264Source::open(bytes, limits).map(boxed);
         }
         [0x1a, 0x45, 0xdf, 0xa3, ..] => "this is WebM or Matroska",

@@ -90,8 +90,11 @@ impl SizeCycleScene {
     fn place(&self, circle: usize) -> Vec2 {
         let (arm, ring) = (circle / RINGS, circle % RINGS);
         let mut way = rotate(regular(self.arms.len())[arm], direction(self.turn));
+        // Steps are not all of one angle: to the left is the mirror image of to the right.
+        let [x, y] = direction(self.twist.saturating_abs());
+        let twist = if self.twist < 0 { [x, -y] } else { [x, y] };
         for _ in 0..ring {
-            way = rotate(way, direction(self.twist));
+            way = rotate(way, twist);
         }
         let reach = (self.page.extent() - self.radius(Size::Large)) * DISTANCES[ring];
         self.page.at(way.map(|value| value * reach))
