@@ -36,7 +36,7 @@ struct Cli {
     /// Leave out records that nothing was predicted for, instead of counting them as invalid
     #[arg(long)]
     skip_missing: bool,
-    /// Whether a text must give its answer inside <answer> tags
+    /// Whether a text must give its answer inside answer tags
     #[arg(long, value_enum, default_value_t = Tags::Preferred)]
     answer_tags: Tags,
     /// Failed attempts shown in the report

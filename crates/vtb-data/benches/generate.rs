@@ -1,54 +1,156 @@
-//! Speed of generation on one core.
+//! Speed of making and judging puzzles, beside the Python projects that people use today.
 //!
-//!     cargo bench -p vtb-data --bench generate
-//!     cargo bench -p vtb-data --bench generate -- 500     # records of each task, instead of 200
+//!     cargo bench -p vtb-data --bench generate                    # the tables of docs/benchmarks.md
+//!     cargo bench -p vtb-data --bench generate -- 500             # records of each task, instead of 200
+//!     cargo bench -p vtb-data --bench generate -- judge           # or pictures, clips, workers, parts
 //!
-//! Pictures as large as those the Python projects make: 480×480, square mazes 288×288.
+//! Pictures as large as those the Python projects make: 480×480, square mazes 288×288. The numbers
+//! of those projects are puzzles per second of processor time on another machine with two cores
+//! (EPYC, AVX-512).
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark")]
 
 use std::collections::BTreeSet;
+use std::hint::black_box;
 use std::ops::ControlFlow;
 use std::time::Instant;
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use vtb_data::generate::{ClipSettings, Plan, Request, generate};
-use vtb_puzzle::{Layer, encode_png, find, record_seed};
+use vtb_puzzle::{
+    Layer, PictureJudge, Puzzle, Record, TaskGroup, encode_png, find, record_seed, registry,
+};
 
-fn tasks() -> [(&'static str, Value); 3] {
-    [
-        ("midpoint", json!({"width": 480, "height": 480})),
-        ("maze_square", json!({})),
-        ("color_grid", json!({"canvas": 480})),
-    ]
-}
+/// Each measurement is the best of this many.
+const REPEATS: usize = 3;
+/// Mixture for the comparison of one worker with two: one task of each kind of drawing.
+const MIX: [&str; 6] = [
+    "midpoint",
+    "orthocenter",
+    "maze_square",
+    "maze_labyrinth",
+    "sudoku",
+    "color_grid",
+];
 
 fn main() {
-    let number = std::env::args().filter_map(|arg| arg.parse().ok()).next();
-    let count: u64 = number.unwrap_or(200);
-    println!("one worker, {count} records; records per second, puzzle and solution each");
-    for (name, params) in tasks() {
-        let pictures = rate(name, &params, count, None);
-        let clips = rate(
-            name,
-            &params,
-            count.div_ceil(25),
-            Some(ClipSettings::default()),
-        );
-        println!("{name:12} {pictures:8.0}   with a clip of 81 frames {clips:6.2}");
-    }
-    println!("milliseconds per record: make, draw, encode, hash; bytes of both files");
-    for (name, params) in tasks() {
-        parts(name, &params, count);
+    let count = std::env::args().filter_map(|arg| arg.parse().ok()).next();
+    let count: u64 = count.unwrap_or(200);
+    let named = |part: &str| std::env::args().any(|arg| arg == part);
+    let parts: [(&str, fn(u64)); 5] = [
+        ("pictures", pictures),
+        ("clips", clips),
+        ("judge", judge),
+        ("workers", workers),
+        ("parts", parts),
+    ];
+    let all = !parts.iter().any(|(name, _)| named(name));
+    for (name, table) in parts {
+        if all || named(name) {
+            table(count);
+        }
     }
 }
 
-/// Records per second of a whole run, files, manifest and all.
-fn rate(name: &str, params: &Value, count: u64, video: Option<ClipSettings>) -> f64 {
+/// Parameters that give pictures like upstream's.
+fn params(task: &str) -> Value {
+    match task {
+        "color_grid" => json!({"canvas": 480}),
+        "maze_square" => json!({}),
+        // Too many cells for legible numbers; upstream prints none either.
+        "maze_labyrinth" => json!({
+            "width": 480, "height": 480, "rings": 6, "segments": 18, "print_ids": false,
+        }),
+        _ => json!({"width": 480, "height": 480}),
+    }
+}
+
+/// Puzzle and solution as PNG, puzzles per second; where only a range is known, its middle.
+fn upstream_pictures(task: &dyn Puzzle) -> Option<f64> {
+    Some(match task.info().name {
+        "ray" => 85.0,
+        "parallelogram" => 82.0,
+        "triangle_center" => 78.0,
+        "arc_connect" => 71.0,
+        "parallel" => 30.0,
+        "maze_square" => 363.0,
+        "maze_hexagon" | "maze_labyrinth" => 71.0,
+        "mirror" => 288.0,
+        "rects" => 242.0,
+        "sudoku" => 121.0,
+        "circle_count" => 89.0,
+        "arcagi" => 43.0,
+        _ if task.info().group == TaskGroup::Eyeballing => 107.0,
+        _ => return None,
+    })
+}
+
+/// With a clip: task, upstream's frames, puzzles per second.
+const UPSTREAM_CLIPS: [(&str, usize, f64); 8] = [
+    ("maze_square", 223, 0.88),
+    ("maze_hexagon", 223, 0.19),
+    ("maze_labyrinth", 223, 0.16),
+    ("circle_center", 70, 2.3),
+    ("midpoint", 70, 1.8),
+    ("parallel", 70, 1.5),
+    ("angle_bisector", 70, 1.35),
+    ("ray_reflect", 100, 1.1),
+];
+
+/// Solution pictures judged, per second.
+fn upstream_judge(task: &dyn Puzzle) -> Option<f64> {
+    match (task.info().name, task.info().group) {
+        ("maze_square", _) => Some(104.0),
+        ("maze_hexagon", _) => Some(55.0),
+        ("maze_labyrinth", _) => Some(73.0),
+        // Only finds the middle of what is red.
+        (_, TaskGroup::Eyeballing) => Some(339.0),
+        _ => None,
+    }
+}
+
+fn ratio(ours: f64, upstream: Option<f64>) -> String {
+    let told = upstream.map(|theirs| format!("{theirs:.2} | {:.0}×", ours / theirs));
+    told.unwrap_or_else(|| "| ".to_owned())
+}
+
+fn pictures(count: u64) {
+    println!("\nPuzzle and solution as PNG files, puzzles per second, one worker, {count} each:\n");
+    println!("| task | ours | upstream | ratio |\n|---|---|---|---|");
+    for task in registry() {
+        let rate = rate(&[task.info().name], count, 1, None);
+        let ratio = ratio(rate, upstream_pictures(*task));
+        println!("| `{}` | {rate:.0} | {ratio} |", task.info().name);
+    }
+}
+
+fn clips(count: u64) {
+    let count = count.div_ceil(10);
+    println!("\nThe same with a clip, puzzles per second, one worker, {count} each:\n");
+    println!("| task | frames | ours | upstream | ratio | ours, 81 frames |");
+    println!("|---|---|---|---|---|---|");
+    for (name, frames, theirs) in UPSTREAM_CLIPS {
+        let usual = ClipSettings::default();
+        let same = ClipSettings {
+            frames,
+            fps: 30.0,
+            ..usual
+        };
+        let rates = [same, usual].map(|clip| rate(&[name], count, 1, Some(clip)));
+        let ratio = ratio(rates[0], Some(theirs));
+        println!(
+            "| `{name}` | {frames} | {:.1} | {ratio} | {:.1} |",
+            rates[0], rates[1]
+        );
+    }
+}
+
+/// Puzzles per second of a whole run: files, hashes, manifest and all.
+fn rate(names: &[&str], count: u64, workers: usize, video: Option<ClipSettings>) -> f64 {
     let plan = Plan::new(Request {
-        tasks: vec![find(name).unwrap()],
-        params: [(name.to_owned(), params.clone())].into(),
+        tasks: names.iter().map(|name| find(name).unwrap()).collect(),
+        params: names.iter().map(|&n| (n.to_owned(), params(n))).collect(),
         count,
         seed: 1,
         video,
@@ -56,38 +158,104 @@ fn rate(name: &str, params: &Value, count: u64, video: Option<ClipSettings>) -> 
         held_out: BTreeSet::new(),
     });
     let plan = plan.unwrap();
-    let mut best = f64::MAX;
-    for _ in 0..3 {
+    let seconds = best(|| {
         let dir = tempfile::tempdir().unwrap();
         let begun = Instant::now();
-        generate(&plan, dir.path(), 1, &mut |_| ControlFlow::Continue(())).unwrap();
-        best = best.min(begun.elapsed().as_secs_f64());
-    }
-    count as f64 / best
+        generate(&plan, dir.path(), workers, &mut |_| {
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+        begun.elapsed().as_secs_f64()
+    });
+    plan.records() as f64 / seconds
 }
 
-fn parts(name: &str, params: &Value, count: u64) {
-    let task = find(name).unwrap();
-    let mut spent = [0.0; 4];
-    let mut bytes = 0;
-    let mut time = |at: usize, begun: Instant| spent[at] += begun.elapsed().as_secs_f64();
-    for index in 0..count {
-        let begun = Instant::now();
-        let record = task.generate(params, record_seed(1, name, index)).unwrap();
-        time(0, begun);
-        for layer in [Layer::Puzzle, Layer::Solution] {
+fn best(mut measure: impl FnMut() -> f64) -> f64 {
+    (0..REPEATS).map(|_| measure()).fold(f64::MAX, f64::min)
+}
+
+/// The bytes of each solution are decoded and judged: by a judge made for that one picture, which
+/// draws puzzle and solution first, and by one that is kept, as for several answers to one puzzle.
+fn judge(count: u64) {
+    println!("\nPNG files of solutions judged, pictures per second, one core, {count} each:\n");
+    println!("| task | one picture of each puzzle | upstream | ratio | further pictures |");
+    println!("|---|---|---|---|---|");
+    for task in registry() {
+        let name = task.info().name;
+        let cases = solutions(*task, count);
+        let fresh = best(|| {
             let begun = Instant::now();
-            let picture = task.draw(&record, layer).unwrap();
-            time(1, begun);
+            for (record, bytes) in &cases {
+                assert!(task.judge_image_bytes(record, bytes).correct, "{name}");
+            }
+            begun.elapsed().as_secs_f64()
+        });
+        let make = |(record, _): &(Record, _)| PictureJudge::new(*task, record).unwrap();
+        let judges: Vec<_> = cases.iter().map(make).collect();
+        let kept = best(|| {
             let begun = Instant::now();
-            let png = encode_png(&picture).unwrap();
-            time(2, begun);
-            let begun = Instant::now();
-            std::hint::black_box(Sha256::digest(&png));
-            time(3, begun);
-            bytes += png.len();
-        }
+            for (judge, (_, bytes)) in judges.iter().zip(&cases) {
+                assert!(judge.judge_bytes(bytes).correct, "{name}");
+            }
+            begun.elapsed().as_secs_f64()
+        });
+        let [fresh, kept] = [fresh, kept].map(|seconds| count as f64 / seconds);
+        let ratio = ratio(fresh, upstream_judge(*task));
+        println!("| `{name}` | {fresh:.0} | {ratio} | {kept:.0} |");
     }
-    let spent = spent.map(|seconds| format!("{:7.3}", seconds * 1e3 / count as f64));
-    println!("{name:12} {}   {:7}", spent.join(" "), bytes as u64 / count);
+}
+
+fn solutions(task: &dyn Puzzle, count: u64) -> Vec<(Record, Vec<u8>)> {
+    let make = |index| {
+        let name = task.info().name;
+        let record = task.generate(&params(name), record_seed(1, name, index));
+        let record = record.unwrap();
+        let picture = task.draw(&record, Layer::Solution).unwrap();
+        (record, encode_png(&picture).unwrap())
+    };
+    (0..count).map(make).collect()
+}
+
+fn workers(count: u64) {
+    println!("\nWorkers, puzzles per second, {} in turn:\n", MIX.join(", "));
+    println!("| | 1 worker | 2 workers | ratio |\n|---|---|---|---|");
+    let clip = Some(ClipSettings::default());
+    for (what, count, video) in [
+        ("pictures", count * 5, None),
+        ("with a clip of 81 frames", count.div_ceil(10), clip),
+    ] {
+        let [one, two] = [1, 2].map(|workers| rate(&MIX, count, workers, video));
+        println!("| {what} | {one:.1} | {two:.1} | {:.2} |", two / one);
+    }
+}
+
+fn parts(count: u64) {
+    println!("\nMilliseconds per puzzle, both pictures; bytes of both files:\n");
+    println!("| task | make | draw | encode | hash | bytes |\n|---|---|---|---|---|---|");
+    for task in registry() {
+        let name = task.info().name;
+        let mut spent = [0.0; 4];
+        let mut bytes = 0;
+        let mut time = |at: usize, begun: Instant| spent[at] += begun.elapsed().as_secs_f64();
+        for index in 0..count {
+            let begun = Instant::now();
+            let record = task.generate(&params(name), record_seed(1, name, index));
+            let record = record.unwrap();
+            time(0, begun);
+            for layer in [Layer::Puzzle, Layer::Solution] {
+                let begun = Instant::now();
+                let picture = task.draw(&record, layer).unwrap();
+                time(1, begun);
+                let begun = Instant::now();
+                let png = encode_png(&picture).unwrap();
+                time(2, begun);
+                let begun = Instant::now();
+                black_box(Sha256::digest(&png));
+                time(3, begun);
+                bytes += png.len();
+            }
+        }
+        let spent = spent.map(|seconds| format!("{:.3}", seconds * 1e3 / count as f64));
+        println!("| `{name}` | {} | {} |", spent.join(" | "), bytes as u64 / count);
+    }
 }

@@ -339,3 +339,56 @@ fn results_do_not_depend_on_threads() {
         }
     }
 }
+
+#[test]
+fn trees_of_the_python_programs_are_judged() {
+    let tree = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/upstream/dataset");
+    if !tree.is_dir() {
+        println!("skipped: the recorded data is not here");
+        return;
+    }
+    let manifest = Manifest::open_upstream(&tree, false).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let texts = dir.path().join("texts.jsonl");
+    let entries = read_all(&manifest);
+    let row = |entry: &ManifestEntry| json!({"id": entry.id, "text": format!("<answer>{}</answer>", entry.answer)});
+    rows(&texts, entries.iter().map(row));
+    let (attempts, _) = {
+        judge(
+            &manifest,
+            Kind::Text,
+            &texts,
+            &Settings::default(),
+            &dir.path().join("out"),
+        )
+        .unwrap()
+    };
+    for attempt in &attempts {
+        assert_eq!(attempt.verdict, Outcome::Correct, "{attempt:?}");
+    }
+    let pictures = dir.path().join("pictures");
+    fs::create_dir(&pictures).unwrap();
+    for entry in &entries {
+        let solution = &entry.solution.as_ref().unwrap().path;
+        fs::copy(solution, pictures.join(format!("{}.png", entry.id))).unwrap();
+    }
+    let out = dir.path().join("images");
+    let (attempts, summary) = judge(
+        &manifest,
+        Kind::Image,
+        &pictures,
+        &Settings::default(),
+        &out,
+    )
+    .unwrap();
+    for attempt in &attempts {
+        let in_words = ["circle_count", "rects"].contains(&attempt.task.as_str());
+        let expected = if in_words {
+            Outcome::Invalid
+        } else {
+            Outcome::Correct
+        };
+        assert_eq!(attempt.verdict, expected, "{attempt:?}");
+    }
+    assert_eq!(summary.tasks.len(), 13);
+}

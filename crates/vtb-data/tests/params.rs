@@ -44,12 +44,27 @@ fn what_is_said_later_wins() {
     );
     assert_eq!(
         params["maze_square"],
-        json!({"width": 480, "height": 480, "rows": 7, "cols": 11, "placement": "corners"})
+        json!({
+            "width": 480, "height": 480, "cell": 0, "rows": 7, "cols": 11, "placement": "corners",
+        })
     );
     assert_eq!(
         params["color_grid"],
         json!({"canvas": 480, "palette": ["red", "blue"]})
     );
+}
+
+#[test]
+fn mazes_fill_the_canvas_unless_cells_have_a_size() {
+    for (side, wanted) in [(None, 0), (Some(20), 20)] {
+        let mut layers = layers(&["maze_square"]);
+        layers.canvas(Some(480), Some(873)).unwrap();
+        if let Some(side) = side {
+            knob(&mut layers, "maze-cell-size", side).unwrap();
+        }
+        let wanted = json!({"width": 480, "height": 873, "cell": wanted});
+        assert_eq!(layers.finish()["maze_square"], wanted);
+    }
 }
 
 #[test]

@@ -401,6 +401,10 @@ fn ids_are_legible_down_to_the_floor() {
     for (task, params) in [
         ("maze_square", json!({})),
         ("maze_square", json!({"cell": 18, "rows": 7, "cols": 7})),
+        (
+            "maze_square",
+            json!({"cell": 0, "width": 480, "height": 873}),
+        ),
         ("maze_hexagon", json!({})),
         (
             "maze_hexagon",
@@ -510,6 +514,17 @@ fn parameters_that_cannot_be_drawn_are_refused_by_name() {
             "did you mean `ring_width`?",
         ),
         ("maze_square", json!({"cell": 17}), "legible from"),
+        ("maze_square", json!({"cell": 0}), "give a `width`"),
+        (
+            "maze_square",
+            json!({"cell": 0, "width": 150}),
+            "legible from",
+        ),
+        (
+            "maze_square",
+            json!({"cell": 0, "width": 480, "height": 30}),
+            "the maze alone takes",
+        ),
     ] {
         let fault = find(task).unwrap().generate(&params, 1).unwrap_err();
         let typed = matches!(

@@ -62,6 +62,7 @@ fn variants(task: &str) -> Vec<Value> {
         "maze_square" => vec![
             json!({"braid": 0.6, "rows": 13, "cols": 17, "shortest_only": true}),
             json!({"placement": "corners", "print_ids": false, "width": 480, "height": 873}),
+            json!({"cell": 0, "width": 480, "height": 873}),
         ],
         "midpoint" => vec![
             json!({"candidates": 8, "labels": "digits", "theme": "dark", "noise": 12}),

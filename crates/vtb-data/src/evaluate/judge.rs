@@ -3,13 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use vtb_puzzle::answer::{AnswerPolicy, AnswerStatus, parse_path, text_from_bytes};
+use vtb_puzzle::answer::{AnswerPolicy, text_from_bytes};
+use vtb_puzzle::judge::decode_picture;
 use vtb_puzzle::{
-    Answer, ClipJudge, Outcome, PictureJudge, PictureRule, Record, find, judge_record,
+    Answer, ClipJudge, MazeGraph, Outcome, PathRules, PictureJudge, PictureRule, Question, Record,
+    find, judge_question,
 };
 
 use super::{Attempt, Given, Judged, Kind, baseline};
-use crate::error::Result;
+use crate::error::{DataError, Result};
 use crate::manifest::{Asset, Manifest, ManifestEntry};
 use crate::video::VideoReader;
 
@@ -34,6 +36,28 @@ struct Said {
     parsed: Option<String>,
     score: f64,
     unreadable: bool,
+}
+
+/// An entry's [`Question`], owned.
+struct Known {
+    answer: Answer,
+    options: Vec<String>,
+    options_listed: bool,
+    graph: Option<MazeGraph>,
+    path_rules: PathRules,
+    chance: f64,
+}
+
+impl Known {
+    fn question(&self) -> Question<'_> {
+        Question {
+            answer: &self.answer,
+            options: &self.options,
+            options_listed: self.options_listed,
+            graph: self.graph.as_ref(),
+            path_rules: self.path_rules,
+        }
+    }
 }
 
 impl Said {
@@ -80,9 +104,10 @@ impl<'a> Judges<'a> {
     /// Judges all attempts at one record.
     pub(super) fn record(&self, index: usize, given: &[Given]) -> Result<Judged> {
         let entry = self.manifest.entry(index)?;
+        let known = self.known(&entry);
         let said = match given {
             [] => vec![Said::nothing("nothing was predicted".to_owned())],
-            given => self.all(index, &entry, given),
+            given => self.all(&entry, &known, given),
         };
         let first = usize::from(!given.is_empty());
         let attempt = |(said, attempt): (Said, usize)| Attempt {
@@ -97,8 +122,8 @@ impl<'a> Judges<'a> {
             unreadable: said.unreadable,
         };
         let attempts = said.into_iter().zip(first..).map(attempt).collect();
-        let record = self.known(&entry);
-        let label = match &record.answer {
+        let record = entry.record.as_deref();
+        let label = match &known.answer {
             Answer::Choice(label) => Some(label.clone()),
             _ => None,
         };
@@ -106,54 +131,55 @@ impl<'a> Judges<'a> {
             index,
             group: entry.group,
             label,
-            chance: record.chance(),
-            difficulty: record.measures.get("difficulty").copied(),
-            shortcuts: shortcuts(&record),
+            chance: known.chance,
+            difficulty: record.and_then(|record| record.measures.get("difficulty").copied()),
+            shortcuts: record.and_then(shortcuts),
             missing: given.is_empty(),
             task: entry.task,
             attempts,
         })
     }
 
-    fn all(&self, index: usize, entry: &ManifestEntry, given: &[Given]) -> Vec<Said> {
+    fn all(&self, entry: &ManifestEntry, known: &Known, given: &[Given]) -> Vec<Said> {
+        let nothing = |fault: DataError| Said::nothing(fault.to_string());
         match self.kind {
-            Kind::Text => {
-                let record = self.known(entry);
-                given
-                    .iter()
-                    .map(|given| self.text(&record, given))
-                    .collect()
-            }
-            Kind::Image => match self.picture_judge(index, entry) {
+            Kind::Text => given.iter().map(|given| self.text(known, given)).collect(),
+            Kind::Image => match entry.picture_judge() {
                 Ok(judge) => given.iter().map(|given| picture(&judge, given)).collect(),
-                Err(reason) => given
-                    .iter()
-                    .map(|_| Said::nothing(reason.clone()))
-                    .collect(),
+                Err(fault) => {
+                    let reason = fault.to_string();
+                    given
+                        .iter()
+                        .map(|_| Said::nothing(reason.clone()))
+                        .collect()
+                }
             },
             Kind::Video => {
-                let judged = given
+                let clip = |given| entry.picture_judge().map(|judge| clip(judge, given));
+                given
                     .iter()
-                    .map(|given| match self.picture_judge(index, entry) {
-                        Ok(judge) => clip(judge, given),
-                        Err(reason) => Said::nothing(reason),
-                    });
-                judged.collect()
+                    .map(|given| clip(given).unwrap_or_else(nothing))
+                    .collect()
             }
         }
     }
 
-    /// The record, or what is known of a foreign one.
-    fn known(&self, entry: &ManifestEntry) -> Record {
+    /// What an answer to the entry is judged by.
+    fn known(&self, entry: &ManifestEntry) -> Known {
         if let Some(record) = &entry.record {
-            return (**record).clone();
+            return Known {
+                answer: record.answer.clone(),
+                options: record.options.clone(),
+                options_listed: record.options_listed,
+                graph: record.graph.clone(),
+                path_rules: record.path_rules,
+                chance: record.chance(),
+            };
         }
         let mut options = entry.options.clone();
         if let (Answer::Choice(answer), true) = (&entry.answer, options.is_empty()) {
             options = match answer.parse::<u32>() {
-                Ok(number) => (0..=number.max(100))
-                    .map(|number| number.to_string())
-                    .collect(),
+                Ok(number) => (0..=number.max(100)).map(|n| n.to_string()).collect(),
                 Err(_) => self
                     .answers
                     .get(&entry.task)
@@ -163,28 +189,21 @@ impl<'a> Judges<'a> {
                     .collect(),
             };
         }
-        Record {
-            id: entry.id.clone(),
-            task: entry.task.clone(),
-            group: entry.group,
-            version: 0,
-            seed: 0,
-            params: serde_json::Value::Null,
-            scene: serde_json::Value::Null,
-            scene_hash: String::new(),
-            canvas: [0, 0],
-            prompts: entry.prompts.clone(),
+        Known {
+            chance: match &entry.answer {
+                Answer::Choice(_) => 1.0 / options.len().max(1) as f64,
+                _ => 0.0,
+            },
             answer: entry.answer.clone(),
             options,
             options_listed: false,
-            construction: Vec::new(),
-            measures: BTreeMap::new(),
-            graph: None,
-            path_rules: vtb_puzzle::PathRules::default(),
+            // Without passages a path cannot be judged, which the verdict then says.
+            graph: entry.maze_graph().ok().flatten(),
+            path_rules: PathRules::default(),
         }
     }
 
-    fn text(&self, record: &Record, given: &Given) -> Said {
+    fn text(&self, known: &Known, given: &Given) -> Said {
         let text = match given {
             Given::Nothing => return Said::nothing("there is no text".to_owned()),
             Given::Text(text) => text.clone(),
@@ -193,13 +212,7 @@ impl<'a> Judges<'a> {
                 Err(reason) => return Said::unreadable(reason),
             },
         };
-        if let (Answer::Path(known), None) = (&record.answer, &record.graph) {
-            return self.foreign_path(known, &text);
-        }
-        let verdict = match find(&record.task) {
-            Ok(task) if !record.scene.is_null() => task.judge_text(record, &text, &self.policy),
-            _ => judge_record(record, &text, &self.policy),
-        };
+        let verdict = judge_question(&known.question(), &text, &self.policy);
         Said {
             verdict: verdict.outcome,
             reason: verdict.reason,
@@ -207,42 +220,6 @@ impl<'a> Judges<'a> {
             score: f64::from(u8::from(verdict.correct)),
             unreadable: false,
         }
-    }
-
-    /// Foreign records do not hold the passages of their mazes: the one known route counts.
-    fn foreign_path(&self, known: &[u32], text: &str) -> Said {
-        let found = parse_path(text, known.len().saturating_mul(16), &self.policy);
-        if found.status != AnswerStatus::Ok {
-            return Said::nothing(format!("no path can be read ({})", found.status.as_str()));
-        }
-        let right = found.ids == known;
-        Said {
-            verdict: if right {
-                Outcome::Correct
-            } else {
-                Outcome::Wrong
-            },
-            reason: match right {
-                true => "it is the record's own route".to_owned(),
-                false => "it is not the record's own route, the only one that is known".to_owned(),
-            },
-            parsed: Some(format!("{:?}", found.ids)),
-            score: f64::from(u8::from(right)),
-            unreadable: false,
-        }
-    }
-
-    fn picture_judge(
-        &self,
-        _index: usize,
-        entry: &ManifestEntry,
-    ) -> std::result::Result<PictureJudge, String> {
-        let Some(record) = &entry.record else {
-            let reason = "pictures cannot be judged without a record of this program";
-            return Err(reason.to_owned());
-        };
-        let task = find(&record.task).map_err(|fault| fault.to_string())?;
-        PictureJudge::new(task, record).map_err(|fault| fault.to_string())
     }
 }
 
@@ -273,7 +250,7 @@ fn picture(judge: &PictureJudge, given: &Given) -> Said {
         Ok(bytes) => bytes,
         Err(reason) => return Said::unreadable(reason),
     };
-    let picture = match vtb_puzzle::judge::decode_picture(&bytes) {
+    let picture = match decode_picture(&bytes) {
         Ok(picture) => picture,
         Err(reason) => return Said::unreadable(reason),
     };

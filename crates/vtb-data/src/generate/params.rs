@@ -77,7 +77,8 @@ impl ParamLayers {
         }
     }
 
-    /// Size of the pictures of every task, pixels; one side alone asks for squares.
+    /// Size of the pictures of every task, pixels; one side alone asks for squares. Mazes become as
+    /// large as the picture allows, unless the side of a cell is said later.
     ///
     /// # Errors
     /// [`GenerateFault::NoSuchParam`] naming the tasks whose pictures take their size from
@@ -94,6 +95,9 @@ impl ParamLayers {
             if has("width") && has("height") {
                 params.insert("width".to_owned(), wide.into());
                 params.insert("height".to_owned(), high.into());
+                if known["cell"].as_u64().is_some_and(|side| side > 0) {
+                    params.insert("cell".to_owned(), 0.into());
+                }
             } else if has("canvas") && wide == high {
                 params.insert("canvas".to_owned(), wide.into());
             } else {

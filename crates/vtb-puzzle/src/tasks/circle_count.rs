@@ -279,12 +279,16 @@ impl Task for CircleCount {
         _: &Solved,
         layer: Layer,
     ) -> Result<Canvas> {
-        let progress = layer.progress() * scene.circles.len() as f64;
-        let done = progress.floor() as usize;
-        let number = (done > 0 && done == scene.circles.len()).then_some(done);
-        let mut canvas = page(params, scene, number)?;
-        let part = progress - progress.floor();
-        if let (Some(circle), true) = (scene.circles.get(done), part > 0.0) {
+        let count = scene.circles.len();
+        let progress = layer.progress() * count as f64;
+        let all = progress >= count as f64;
+        let mut canvas = page(params, scene, all.then_some(count))?;
+        if progress > 0.0 && !all {
+            // A circle just finished is red throughout: frames that meet each circle at this
+            // moment would otherwise all look the same.
+            let at = progress.ceil() as usize - 1;
+            let circle = &scene.circles[at];
+            let part = progress - at as f64;
             let end = circle.y - circle.radius + 2.0 * circle.radius * part;
             draw_circle(&mut canvas, circle, params.line(), COUNTED, end);
         }

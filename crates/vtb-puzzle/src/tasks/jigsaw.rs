@@ -363,14 +363,18 @@ impl Task for Jigsaw {
         );
         let edit = "Put the tiles together in the middle of the page without gaps, at the size \
                     they have, and remove the letters; the rest of the page stays dark.";
+        let upright = match params.rotate {
+            true => ", turned the right way up",
+            false => "",
+        };
         Prompts {
             text: format!("{figure} Name the tiles of the finished picture {list}"),
             image: format!("{figure} {edit}"),
             text_image: format!("{figure} {edit} Also name the tiles {list}"),
             video: format!(
                 "{figure} The camera does not move. One after another the tiles move to their \
-                 places in the middle of the page, turned the right way up, until the picture is \
-                 whole; their letters vanish."
+                 places in the middle of the page{upright}, until the picture is whole; their \
+                 letters vanish."
             ),
         }
     }

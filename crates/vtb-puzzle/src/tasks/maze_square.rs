@@ -21,6 +21,10 @@ use crate::task::{Solved, Task, TaskInfo};
 /// The task.
 pub struct MazeSquare;
 
+/// Bounds of a cell's side, pixels.
+const CELL_MIN: u32 = 4;
+const CELL_MAX: u32 = 256;
+
 /// Where start and goal lie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -38,7 +42,7 @@ pub struct MazeSquareParams {
     pub rows: u32,
     /// Columns of cells, walls included; odd (default 9).
     pub cols: u32,
-    /// Side of a cell, pixels (default 32).
+    /// Side of a cell, pixels; 0 for as large as `width` and `height` allow (default 32).
     pub cell: u32,
     /// Width of the picture, pixels; 0 for just the maze (default 0). More is padded evenly.
     pub width: u32,
@@ -85,10 +89,18 @@ impl Params for MazeSquareParams {
                 ));
             }
         }
-        within("cell", self.cell, 4, 256)?;
+        if self.cell != 0 {
+            within("cell", self.cell, CELL_MIN, CELL_MAX)?;
+        } else if self.width == 0 && self.height == 0 {
+            return Err(
+                "`cell` is 0, which means as large as the picture allows; give a `width` or a \
+                 `height`"
+                    .to_owned(),
+            );
+        }
         within("braid", self.braid, 0.0, 1.0)?;
         within("min_path", self.min_path, 3, 10_000)?;
-        let natural = [self.cols * self.cell, self.rows * self.cell];
+        let natural = self.maze();
         for (name, asked, least) in [
             ("width", self.width, natural[0]),
             ("height", self.height, natural[1]),
@@ -102,13 +114,13 @@ impl Params for MazeSquareParams {
             within(&format!("picture's {name}"), side, 1, MAX_SIDE)?;
         }
         if self.print_ids && self.id_size() < ID_SIZE_MIN {
-            let least = (f64::from(self.cell) * ID_SIZE_MIN / self.id_size())
+            let side = self.side();
+            let least = (f64::from(side) * ID_SIZE_MIN / self.id_size())
                 .ceil()
                 .max(18.0);
             return Err(format!(
-                "`cell` is {} pixels; printed ids are legible from {least} (or turn `print_ids` \
-                 off)",
-                self.cell
+                "`cell` is {side} pixels; printed ids are legible from {least} (or turn \
+                 `print_ids` off)"
             ));
         }
         Ok(())
@@ -116,17 +128,33 @@ impl Params for MazeSquareParams {
 }
 
 impl MazeSquareParams {
+    /// Side of a cell, pixels: as asked for, or the largest that the picture holds.
+    fn side(&self) -> u32 {
+        if self.cell != 0 {
+            return self.cell;
+        }
+        let room = |picture: u32, count: u32| match picture {
+            0 => CELL_MAX,
+            _ => picture / count,
+        };
+        let room = room(self.width, self.cols).min(room(self.height, self.rows));
+        room.clamp(CELL_MIN, CELL_MAX)
+    }
+
+    /// Width and height of the maze alone.
+    fn maze(&self) -> [u32; 2] {
+        [self.cols, self.rows].map(|count| count * self.side())
+    }
+
     fn canvas(&self) -> [u32; 2] {
-        [
-            self.width.max(self.cols * self.cell),
-            self.height.max(self.rows * self.cell),
-        ]
+        let [width, height] = self.maze();
+        [self.width.max(width), self.height.max(height)]
     }
 
     /// Size at which the longest id fits into a cell, pixels.
     fn id_size(&self) -> f64 {
         let longest = (self.rows * self.cols - 1).to_string();
-        let cell = f64::from(self.cell);
+        let cell = f64::from(self.side());
         (0.88 * cell / text_width(&longest).max(0.1)).min(0.5 * cell)
     }
 }
@@ -208,7 +236,7 @@ impl MazeSquareScene {
             });
         require(shaped, "grid is not rows x cols of `#` and `.`")?;
         require(
-            self.cell_size == params.cell,
+            self.cell_size == params.side(),
             "cell size is not the parameters'",
         )?;
         require(
@@ -240,11 +268,8 @@ impl MazeSquareScene {
 }
 
 fn origin(params: &MazeSquareParams) -> [u32; 2] {
-    let [width, height] = params.canvas();
-    [
-        (width - params.cols * params.cell) / 2,
-        (height - params.rows * params.cell) / 2,
-    ]
+    let (picture, maze) = (params.canvas(), params.maze());
+    [0, 1].map(|axis| (picture[axis] - maze[axis]) / 2)
 }
 
 /// Rooms next door, rooms numbered row by row; `down` and `across` count rooms.
@@ -301,7 +326,7 @@ impl Task for MazeSquare {
             let text = |line: &Vec<u8>| line.iter().map(|&cell| char::from(cell)).collect();
             return Ok(MazeSquareScene {
                 grid: grid.iter().map(text).collect(),
-                cell_size: params.cell,
+                cell_size: params.side(),
                 origin: origin(params),
                 start: place(start),
                 goal: place(goal),
@@ -331,7 +356,7 @@ impl Task for MazeSquare {
         let mut solved = Solved::new(Answer::Path(path.clone()), params.canvas());
         solved.construction.push(Stroke::Line {
             points: path.iter().map(middle).collect(),
-            width: (f64::from(params.cell) / 3.0).floor().max(2.0),
+            width: (f64::from(scene.cell_size) / 3.0).floor().max(2.0),
             color: ROUTE,
         });
         solved
