@@ -378,7 +378,11 @@ fn what_is_wrong_with_a_record_is_named() {
         fault(gray, |_| ()).contains("it cannot be seen whether a wall stands between cells 0 and")
     );
 
-    refused(labyrinth(), "rings", json!(3), "is not 1 and 3 times 4");
+    let text = fault(labyrinth(), |record| record["rings"] = json!(3));
+    assert!(
+        text.contains("`cells_per_ring`: is not 1 and 3 times 4"),
+        "{text}"
+    );
     refused(labyrinth(), "segments", json!(0), "must lie between");
     refused(
         labyrinth(),

@@ -2,8 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+pub(crate) mod cases;
+pub(crate) mod tables;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use image::codecs::jpeg::JpegEncoder;
 use image::{Rgb, RgbImage};
@@ -13,7 +17,8 @@ use vtb_data::manifest::{Manifest, ManifestEntry};
 use vtb_puzzle::answer::AnswerPolicy;
 use vtb_puzzle::judge::decode_picture;
 use vtb_puzzle::{
-    Answer, MazeGraph, PathRules, PictureJudge, PictureVerdict, Question, Verdict, judge_question,
+    Answer, MazeGraph, PathRules, PictureJudge, PictureVerdict, Question, TaskGroup, Verdict,
+    judge_question,
 };
 
 const RECORDED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/upstream");
@@ -91,7 +96,13 @@ impl Pictured {
 /// All tasks that are answered in text only.
 pub(crate) const TEXT_ONLY: [&str; 4] = ["circle_count", "color_grid", "rects", "size_cycle"];
 
-pub(crate) fn pictured() -> Option<Vec<Pictured>> {
+/// Every puzzle with its judge, made once for all tests.
+pub(crate) fn pictured() -> Option<&'static [Pictured]> {
+    static ALL: OnceLock<Option<Vec<Pictured>>> = OnceLock::new();
+    ALL.get_or_init(load_pictured).as_deref()
+}
+
+fn load_pictured() -> Option<Vec<Pictured>> {
     let all = entries()?.into_iter();
     let judged = all.filter(|entry| !TEXT_ONLY.contains(&entry.task.as_str()));
     let load = |entry: ManifestEntry| Pictured {
@@ -170,8 +181,13 @@ fn maze_tree(place: &Path) -> TempDir {
     dir
 }
 
-/// All answers that were drawn on mazes, judged.
-pub(crate) fn drawn() -> Option<Vec<Drawn>> {
+/// All answers that were drawn on mazes, judged once for all tests.
+pub(crate) fn drawn() -> Option<&'static [Drawn]> {
+    static ALL: OnceLock<Option<Vec<Drawn>>> = OnceLock::new();
+    ALL.get_or_init(judge_drawn).as_deref()
+}
+
+fn judge_drawn() -> Option<Vec<Drawn>> {
     let place = recorded("maze_verdicts")?;
     let tree = maze_tree(&place);
     let manifest = Manifest::open_upstream(tree.path(), false).unwrap();
@@ -273,4 +289,9 @@ pub(crate) fn nearest_to_mean_red(picture: &RgbImage, markers: &[[f64; 2]]) -> O
     let away = |at: &usize| (markers[*at][0] - mean[0]).hypot(markers[*at][1] - mean[1]);
     let nearest = (0..markers.len()).min_by(|a, b| away(a).total_cmp(&away(b)));
     nearest.filter(|_| count >= 20.0)
+}
+
+/// The cases of a family of tasks.
+pub(crate) fn of_group(cases: &[Pictured], group: TaskGroup) -> impl Iterator<Item = &Pictured> {
+    cases.iter().filter(move |case| case.entry.group == group)
 }

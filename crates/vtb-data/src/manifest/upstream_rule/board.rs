@@ -188,7 +188,7 @@ struct Paint {
 /// Names of a record's rectangles from the top layer down, and every name there may be.
 pub(in crate::manifest) fn layers(fields: &Fields) -> Found<(Vec<String>, Vec<String>)> {
     let mut rectangles: Vec<Layer> = list(fields, "rectangles")?;
-    rectangles.sort_by(|a, b| b.z.cmp(&a.z));
+    rectangles.sort_by_key(|layer| std::cmp::Reverse(layer.z));
     if rectangles.windows(2).any(|pair| pair[0].z == pair[1].z) {
         return wrong("rectangles", "two rectangles lie in one layer");
     }
