@@ -22,6 +22,9 @@ use vtb_puzzle::{
     Layer, PictureJudge, Puzzle, Record, TaskGroup, encode_png, find, record_seed, registry,
 };
 
+/// Prints one table, of so many records of each task.
+type Table = fn(u64);
+
 /// Each measurement is the best of this many.
 const REPEATS: usize = 3;
 /// Mixture for the comparison of one worker with two: one task of each kind of drawing.
@@ -38,7 +41,7 @@ fn main() {
     let count = std::env::args().filter_map(|arg| arg.parse().ok()).next();
     let count: u64 = count.unwrap_or(200);
     let named = |part: &str| std::env::args().any(|arg| arg == part);
-    let parts: [(&str, fn(u64)); 5] = [
+    let parts: [(&str, Table); 5] = [
         ("pictures", pictures),
         ("clips", clips),
         ("judge", judge),
