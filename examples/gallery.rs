@@ -36,8 +36,7 @@ struct Args {
 #[allow(clippy::print_stdout, reason = "its result")]
 fn main() -> Result<()> {
     let out = Args::parse().out;
-    fs::create_dir_all(out.join("gallery"))
-        .with_context(|| format!("making {}", out.display()))?;
+    fs::create_dir_all(out.join("gallery")).with_context(|| format!("making {}", out.display()))?;
     let puzzles = puzzles()?;
     for puzzle in &puzzles {
         for (file, picture) in pictures(puzzle)? {
@@ -102,7 +101,12 @@ fn shrink(picture: &RgbImage) -> RgbImage {
     let side = |pixels: u32| (pixels * SHOWN / longest).max(1);
     // Its weights are sums and products, which every machine rounds alike.
     let kernel = Kernel::CatmullRom;
-    resize(picture, side(picture.width()), side(picture.height()), kernel)
+    resize(
+        picture,
+        side(picture.width()),
+        side(picture.height()),
+        kernel,
+    )
 }
 
 /// As few bytes as the encoder can make them; unlike `encode_png` for speed.

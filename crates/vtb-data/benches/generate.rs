@@ -220,7 +220,10 @@ fn solutions(task: &dyn Puzzle, count: u64) -> Vec<(Record, Vec<u8>)> {
 }
 
 fn workers(count: u64) {
-    println!("\nWorkers, puzzles per second, {} in turn:\n", MIX.join(", "));
+    println!(
+        "\nWorkers, puzzles per second, {} in turn:\n",
+        MIX.join(", ")
+    );
     println!("| | 1 worker | 2 workers | ratio |\n|---|---|---|---|");
     let clip = Some(ClipSettings::default());
     for (what, count, video) in [
@@ -259,6 +262,10 @@ fn parts(count: u64) {
             }
         }
         let spent = spent.map(|seconds| format!("{:.3}", seconds * 1e3 / count as f64));
-        println!("| `{name}` | {} | {} |", spent.join(" | "), bytes as u64 / count);
+        println!(
+            "| `{name}` | {} | {} |",
+            spent.join(" | "),
+            bytes as u64 / count
+        );
     }
 }
