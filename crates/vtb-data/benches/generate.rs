@@ -22,6 +22,10 @@ use vtb_puzzle::{
     Layer, PictureJudge, Puzzle, Record, TaskGroup, encode_png, find, record_seed, registry,
 };
 
+/// That of the programs.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Each measurement is the best of this many.
 const REPEATS: usize = 3;
 /// Mixture for the comparison of one worker with two: one task of each kind of drawing.

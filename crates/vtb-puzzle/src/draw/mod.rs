@@ -2,6 +2,7 @@
 
 mod canvas;
 mod png;
+mod shapes;
 mod stroke;
 mod text;
 
