@@ -1,6 +1,7 @@
 //! Drawing: a canvas, strokes that can grow, letters, PNG bytes.
 
 mod canvas;
+mod deflate;
 mod png;
 mod shapes;
 mod stroke;
