@@ -1,7 +1,9 @@
 //! Drawing: a canvas, strokes that can grow, letters, PNG bytes.
 
 mod canvas;
+mod deflate;
 mod png;
+mod shapes;
 mod stroke;
 mod text;
 

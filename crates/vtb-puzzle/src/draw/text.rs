@@ -1,10 +1,12 @@
 //! Letters and digits, from the one font that is compiled in (DejaVu Sans Bold).
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::sync::OnceLock;
 
-use ab_glyph::{Font, FontRef, Glyph, PxScale, ScaleFont, point};
+use ab_glyph::{Font, FontRef, Glyph, OutlinedGlyph, PxScale, ScaleFont, point};
 
-use super::canvas::{Canvas, Rgb};
+use super::canvas::{Canvas, Rgb, share};
 
 /// The font is part of the program, so a failure to parse it would show in every test; without it
 /// pictures merely have no letters.
@@ -24,10 +26,24 @@ pub fn text_width(text: &str) -> f64 {
         .sum()
 }
 
-impl Canvas {
-    /// Writes `text` with its inked box centred on `center`; `size` is the em, in pixels.
-    pub fn label(&mut self, center: [f64; 2], text: &str, size: f64, color: Rgb) {
-        let Some(font) = font() else { return };
+/// A line of text as it is drawn, about its own middle.
+struct Ink {
+    /// Middle of the inked box.
+    middle: [f64; 2],
+    letters: Vec<Letter>,
+}
+
+struct Letter {
+    left: i32,
+    top: i32,
+    width: usize,
+    /// Coverage in 255ths, row by row.
+    shares: Vec<u8>,
+}
+
+impl Ink {
+    fn new(text: &str, size: f64) -> Option<Self> {
+        let font = font()?;
         let units = font.units_per_em().unwrap_or(2048.0);
         let scale = PxScale::from(size as f32 * font.height_unscaled() / units);
         let scaled = font.as_scaled(scale);
@@ -39,7 +55,7 @@ impl Canvas {
             pen += scaled.h_advance(id);
             outlines.extend(font.outline_glyph(glyph));
         }
-        let boxes = || outlines.iter().map(ab_glyph::OutlinedGlyph::px_bounds);
+        let boxes = || outlines.iter().map(OutlinedGlyph::px_bounds);
         let left = boxes().map(|ink| ink.min.x).fold(f32::INFINITY, f32::min);
         let right = boxes()
             .map(|ink| ink.max.x)
@@ -48,18 +64,78 @@ impl Canvas {
         let bottom = boxes()
             .map(|ink| ink.max.y)
             .fold(f32::NEG_INFINITY, f32::max);
-        // Whole pixels: letters are equally sharp wherever they stand.
-        let shift_x = (center[0] - f64::from(left + right) / 2.0).round() as i32;
-        let shift_y = (center[1] - f64::from(top + bottom) / 2.0).round() as i32;
-        for outline in outlines {
-            let ink = outline.px_bounds();
-            let x0 = (ink.min.x as i32).saturating_add(shift_x);
-            let y0 = (ink.min.y as i32).saturating_add(shift_y);
-            outline.draw(|x, y, coverage| {
-                let (x, y) = (x0.saturating_add(x as i32), y0.saturating_add(y as i32));
-                self.blend(x, y, coverage, color);
-            });
+        Some(Self {
+            middle: [left + right, top + bottom].map(|sum| f64::from(sum) / 2.0),
+            letters: outlines.iter().map(Letter::new).collect(),
+        })
+    }
+}
+
+impl Letter {
+    fn new(outline: &OutlinedGlyph) -> Self {
+        let ink = outline.px_bounds();
+        let (width, height) = (ink.width() as usize, ink.height() as usize);
+        let mut shares = vec![0; width * height];
+        outline.draw(|x, y, coverage| {
+            if let Some(to) = shares.get_mut(y as usize * width + x as usize) {
+                *to = share(coverage);
+            }
+        });
+        Self {
+            left: ink.min.x as i32,
+            top: ink.min.y as i32,
+            width,
+            shares,
         }
+    }
+}
+
+/// Calls `use_ink` with a line of text, which is kept: mazes print the same numbers all the time.
+fn with_ink(text: &str, size: f64, use_ink: impl FnOnce(&Ink)) {
+    const KEPT: usize = 2_000;
+    const LONGEST: usize = 16;
+    thread_local! {
+        static INKS: RefCell<HashMap<(String, u64), Option<Ink>>> = RefCell::default();
+    }
+    if text.len() > LONGEST || size > 64.0 {
+        if let Some(ink) = Ink::new(text, size) {
+            use_ink(&ink);
+        }
+        return;
+    }
+    INKS.with_borrow_mut(|inks| {
+        if inks.len() >= KEPT {
+            inks.clear();
+        }
+        let ink = inks
+            .entry((text.to_owned(), size.to_bits()))
+            .or_insert_with(|| Ink::new(text, size));
+        if let Some(ink) = ink {
+            use_ink(ink);
+        }
+    });
+}
+
+impl Canvas {
+    /// Writes `text` with its inked box centred on `center`; `size` is the em, in pixels.
+    pub fn label(&mut self, center: [f64; 2], text: &str, size: f64, color: Rgb) {
+        with_ink(text, size, |ink| {
+            // Whole pixels: letters are equally sharp wherever they stand.
+            let [right, down] = [0, 1].map(|axis| (center[axis] - ink.middle[axis]).round() as i32);
+            for letter in &ink.letters {
+                let (left, top) = (
+                    letter.left.saturating_add(right),
+                    letter.top.saturating_add(down),
+                );
+                let rows = letter.shares.chunks_exact(letter.width.max(1));
+                for (y, shares) in rows.enumerate() {
+                    let y = top.saturating_add(y as i32);
+                    for (x, &share) in shares.iter().enumerate().filter(|(_, share)| **share > 0) {
+                        self.mix(left.saturating_add(x as i32), y, share, color);
+                    }
+                }
+            }
+        });
     }
 }
 

@@ -29,7 +29,8 @@ pub fn draw_fair_set(
     let cluster = Scatter::new(params, figure, dice);
     let count = params.candidates;
     let mut points: Vec<_> = (0..count).map(|_| cluster.draw_point(dice)).collect();
-    let mut faults = cluster.count_faults(&points, usize::MAX);
+    let mut conflicts = cluster.all_conflicts(&points);
+    let mut faults = cluster.count_faults(&points, &conflicts, usize::MAX);
     // Sets that keep all rules at once are rare; most come to do so when points are moved singly.
     for _ in 0..MOVES_PER_POINT * count {
         if faults == 0 {
@@ -43,14 +44,26 @@ pub fn draw_fair_set(
             true => cluster.draw_point(dice),
             false => cluster.nudge(old, dice),
         };
-        let now = cluster.count_faults(&points, faults);
-        match now <= faults {
-            true => faults = now,
-            false => points[at] = old,
+        let moved = cluster.conflicts_of(&points, at, &conflicts, faults / 3);
+        let now = moved.map(|moved| (cluster.count_faults(&points, &moved, faults), moved));
+        match now {
+            Some((now, moved)) if now <= faults => (faults, conflicts) = (now, moved),
+            _ => points[at] = old,
         }
     }
     None
 }
+
+/// Pairs of candidates that cannot stand together.
+#[derive(Clone)]
+struct Conflicts {
+    /// Bit `k` of entry `i`: candidates `i` and `k`.
+    with: [u16; MOST],
+    count: usize,
+}
+
+/// More candidates than there ever are.
+const MOST: usize = 16;
 
 /// An ellipse about the origin in which candidates are scattered.
 struct Scatter<'a> {
@@ -98,28 +111,56 @@ impl<'a> Scatter<'a> {
         }
     }
 
-    /// Pairs of candidates that overlap, or of which one would cover the figure if the other were
-    /// the answer.
-    fn count_conflicts(&self, points: &[Vec2]) -> usize {
-        let conflict = |one: Vec2, other: Vec2| {
-            distance(one, other) < self.params.tolerance()
-                || !self.figure.admits(self.params, sub(one, other))
-                || !self.figure.admits(self.params, sub(other, one))
+    /// Two candidates overlap, or one would cover the figure if the other were the answer.
+    fn is_conflict(&self, one: Vec2, other: Vec2) -> bool {
+        distance(one, other) < self.params.tolerance()
+            || !self.figure.admits(self.params, sub(one, other))
+            || !self.figure.admits(self.params, sub(other, one))
+    }
+
+    fn all_conflicts(&self, points: &[Vec2]) -> Conflicts {
+        let none = Conflicts {
+            with: [0; MOST],
+            count: 0,
         };
-        let mut count = 0;
-        for (at, one) in points.iter().enumerate() {
-            let rest = points[at + 1..].iter();
-            count += rest.filter(|other| conflict(*one, **other)).count();
+        (1..points.len()).fold(none, |found, at| {
+            let known = self.conflicts_of(&points[..=at], at, &found, usize::MAX);
+            known.unwrap_or(found)
+        })
+    }
+
+    /// Conflicts once the point at index `at` has moved; `None` when there are more than `limit`.
+    fn conflicts_of(
+        &self,
+        points: &[Vec2],
+        at: usize,
+        before: &Conflicts,
+        limit: usize,
+    ) -> Option<Conflicts> {
+        let own = 1 << at;
+        let mut with = before.with;
+        let mut count = before.count - with[at].count_ones() as usize;
+        with[at] = 0;
+        for (other, point) in points.iter().enumerate().filter(|one| one.0 != at) {
+            with[other] &= !own;
+            if self.is_conflict(points[at], *point) {
+                with[other] |= own;
+                with[at] |= 1 << other;
+                count += 1;
+            }
+            if count > limit {
+                return None;
+            }
         }
-        count
+        Some(Conflicts { with, count })
     }
 
     /// Conflicts, and choices of answer too many or too few that the lazy rules are right for, all
     /// rules added; counting stops above `limit`.
-    fn count_faults(&self, points: &[Vec2], limit: usize) -> usize {
+    fn count_faults(&self, points: &[Vec2], conflicts: &Conflicts, limit: usize) -> usize {
         let figure = self.figure;
         let from_target = |anchor: Vec2| sub(anchor, figure.target);
-        let mut faults = 3 * self.count_conflicts(points);
+        let mut faults = 3 * conflicts.count;
         if figure.anchors.len() > 1 && !figure.mean_is_target && faults <= limit {
             faults += distance_faults(points, from_target(figure.mean()));
         }
