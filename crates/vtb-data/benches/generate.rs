@@ -27,6 +27,9 @@ use vtb_puzzle::{
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// Prints one table, of so many records of each task.
+type Table = fn(u64);
+
 /// Each measurement is the best of this many.
 const REPEATS: usize = 3;
 /// Mixture for the comparison of one worker with two: one task of each kind of drawing.
