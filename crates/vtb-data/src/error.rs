@@ -198,6 +198,9 @@ pub enum RowFault {
     /// The line is not JSON, or holds a key twice.
     #[error("not a JSON object: {0}")]
     Json(String),
+    /// The text is not a row of a table.
+    #[error("not a CSV row: {0}")]
+    Csv(String),
     /// A field is missing.
     #[error("field `{0}` is missing")]
     Missing(String),

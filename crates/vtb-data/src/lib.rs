@@ -20,6 +20,7 @@ mod image_ref;
 mod jsonl;
 mod lines;
 pub mod manifest;
+pub mod media;
 mod message;
 mod prefetch;
 mod row;

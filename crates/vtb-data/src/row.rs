@@ -275,7 +275,7 @@ fn take_list(
 }
 
 /// A column of text; numbers are taken for their digits.
-fn take_text(
+pub(crate) fn take_text(
     columns: &mut Map<String, Value>,
     field: &str,
 ) -> std::result::Result<Option<String>, RowFault> {
