@@ -10,6 +10,7 @@ pub mod ending;
 pub mod evaluate;
 pub mod gpu_check;
 pub mod grpo_run;
+pub mod inspect;
 pub mod model;
 pub mod options;
 pub mod plan;
