@@ -13,6 +13,7 @@ pub mod grpo_run;
 pub mod model;
 pub mod options;
 pub mod plan;
+pub mod prepare;
 pub mod session;
 pub mod settings;
 pub mod sft_run;

@@ -22,6 +22,7 @@ mod lines;
 pub mod manifest;
 mod message;
 mod prefetch;
+pub mod prepare;
 mod row;
 mod sampler;
 pub mod stats;
