@@ -15,6 +15,7 @@ pub mod model;
 pub mod options;
 pub mod plan;
 pub mod reward_check;
+pub mod prepare;
 pub mod session;
 pub mod settings;
 pub mod sft_run;

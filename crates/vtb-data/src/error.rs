@@ -159,6 +159,17 @@ pub enum DataError {
         /// What is wrong with it.
         fault: Box<RowFault>,
     },
+    /// An export cannot be made as asked.
+    #[error("{0}")]
+    Prepare(String),
+    /// A Parquet file cannot be read or written.
+    #[error("{}: {reason}", file.display())]
+    Parquet {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A file is not the one that its manifest names.
     #[error(
         "{}: its SHA-256 is {found} and the manifest names {expected}; the file was changed or \
@@ -232,6 +243,12 @@ pub enum RowFault {
         id: String,
         /// Line or number of the row that has it first.
         first: u64,
+    },
+    /// A record of this task and id came before.
+    #[error("field `id`: {id} came before in this data set; a doubled row trains twice")]
+    Doubled {
+        /// The id.
+        id: String,
     },
     /// The conversation does not end as the kind of training needs it to.
     #[error("field `messages`: {0}")]

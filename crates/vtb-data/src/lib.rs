@@ -23,6 +23,7 @@ pub mod manifest;
 pub mod media;
 mod message;
 mod prefetch;
+pub mod prepare;
 mod row;
 mod sampler;
 pub mod stats;

@@ -14,6 +14,14 @@ pub(crate) struct Line {
     pub(crate) bytes: Option<Vec<u8>>,
 }
 
+impl Line {
+    /// Whether there is nothing on it.
+    pub(crate) fn is_blank(&self) -> bool {
+        let blank = |bytes: &Vec<u8>| bytes.iter().all(u8::is_ascii_whitespace);
+        self.bytes.as_ref().is_some_and(blank)
+    }
+}
+
 /// Reads lines one after the other.
 pub(crate) struct Lines<R> {
     reader: BufReader<R>,

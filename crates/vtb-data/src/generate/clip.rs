@@ -45,7 +45,7 @@ impl ClipSettings {
     ///
     /// # Errors
     /// [`GenerateFault::Setting`].
-    pub(super) fn validate(&self) -> Result<()> {
+    pub(crate) fn validate(&self) -> Result<()> {
         let most = VideoLimits::default().max_frames;
         if !(2..=most).contains(&self.frames) {
             let frames = self.frames;
@@ -72,15 +72,15 @@ fn refuse<T>(why: String) -> Result<T> {
 }
 
 /// A clip as it is written.
-pub(super) struct Clip {
-    pub(super) bytes: Vec<u8>,
+pub(crate) struct Clip {
+    pub(crate) bytes: Vec<u8>,
     pub(super) width: u32,
     pub(super) height: u32,
 }
 
 /// The clip of a record. It rests on the puzzle for a sixteenth of its frames and on the solution
 /// for an eighth.
-pub(super) fn make_clip(task: &dyn Puzzle, record: &Record, how: &ClipSettings) -> Result<Clip> {
+pub(crate) fn make_clip(task: &dyn Puzzle, record: &Record, how: &ClipSettings) -> Result<Clip> {
     let name = || format!("{} {}: the solution clip", record.task, record.id);
     let fail = |fault: VideoFault| DataError::Video {
         video: name(),

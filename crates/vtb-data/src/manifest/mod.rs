@@ -8,6 +8,7 @@
 //! Invariant: every asset lies below the manifest's folder, and every fault names file, line or
 //! record, and field.
 
+mod canonical;
 mod entry;
 mod judge;
 mod line;
@@ -31,6 +32,8 @@ pub(crate) use line::{AssetRefs, FileRef, VideoRef, manifest_line};
 
 /// Name of the manifest in the folder of a data set.
 pub const MANIFEST: &str = "manifest.jsonl";
+/// Name of the newer Python project's manifest.
+pub const CANONICAL: &str = "canonical_manifest.jsonl";
 /// Version of the manifest's lines that is written and read.
 pub const SCHEMA: u64 = 1;
 /// Longest line in bytes.
@@ -69,14 +72,23 @@ impl Manifest {
     /// # Errors
     /// [`DataError::Io`]; [`DataError::Row`] naming line and field; [`DataError::Empty`].
     pub fn open(dir_or_file: impl AsRef<Path>) -> Result<Self> {
+        Self::open_with(dir_or_file, false)
+    }
+
+    /// As [`Manifest::open`]. `lenient` leaves out lines that cannot be read, see
+    /// [`Manifest::skipped`]; without it the first is an error.
+    ///
+    /// # Errors
+    /// As [`Manifest::open`].
+    pub fn open_with(dir_or_file: impl AsRef<Path>, lenient: bool) -> Result<Self> {
         let given = dir_or_file.as_ref();
         let path: Arc<Path> = match given.is_dir() {
             true => given.join(MANIFEST).into(),
             false => given.into(),
         };
         let file = File::open(&path).map_err(|e| DataError::io(&path, "open", e))?;
-        let slots = scan(&path, &file)?;
-        if slots.is_empty() {
+        let (slots, skipped) = scan(&path, &file, lenient)?;
+        if slots.is_empty() && skipped.is_empty() {
             let file = path.to_path_buf();
             let why = "it has no rows";
             return Err(DataError::Empty { file, why });
@@ -85,7 +97,30 @@ impl Manifest {
         Ok(Self {
             path,
             entries: Entries::Lines { file, slots },
-            skipped: Vec::new(),
+            skipped,
+        })
+    }
+
+    /// Reads the `canonical_manifest.jsonl` of the newer Python project, given its file or the
+    /// folder it lies in.
+    ///
+    /// The paths that it names are those of the machine that wrote it. They are not followed: each
+    /// line holds the whole record, whose own paths start at the folder of its task
+    /// (`tasks/TASK` beside the file).
+    ///
+    /// # Errors
+    /// As [`Manifest::open`]; `lenient` as in [`Manifest::open_with`].
+    pub fn open_canonical(dir_or_file: impl AsRef<Path>, lenient: bool) -> Result<Self> {
+        let given = dir_or_file.as_ref();
+        let path: Arc<Path> = match given.is_dir() {
+            true => given.join(CANONICAL).into(),
+            false => given.into(),
+        };
+        let (entries, skipped) = canonical::read_lines(&path, lenient)?;
+        Ok(Self {
+            path,
+            entries: Entries::Whole(entries),
+            skipped,
         })
     }
 
@@ -118,6 +153,14 @@ impl Manifest {
     /// The manifest file, or the folder of a tree.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The folder that every asset lies below.
+    pub fn root(&self) -> &Path {
+        match self.path.is_dir() {
+            true => &self.path,
+            false => self.path.parent().unwrap_or(Path::new("")),
+        }
     }
 
     /// Entries there are.
@@ -182,31 +225,37 @@ fn read(file: &Mutex<File>, slot: Slot) -> std::io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn scan(path: &Arc<Path>, file: &File) -> Result<Vec<Slot>> {
+fn scan(path: &Arc<Path>, file: &File, lenient: bool) -> Result<(Vec<Slot>, Vec<DataError>)> {
     let mut lines = Lines::new(file, MAX_LINE);
-    let (mut slots, mut ids) = (Vec::new(), HashMap::new());
+    let (mut slots, mut skipped, mut ids) = (Vec::new(), Vec::new(), HashMap::new());
     while let Some(line) = lines.next().map_err(|e| DataError::io(path, "read", e))? {
-        let Line {
-            offset,
-            number,
-            bytes,
-        } = line;
-        let fail = |fault| fault_at(path, number, fault);
-        let bytes = bytes.ok_or_else(|| fail(RowFault::TooLong { limit: MAX_LINE }))?;
-        if bytes.iter().all(u8::is_ascii_whitespace) {
+        if line.is_blank() {
             continue;
         }
-        let id = parse(path, number, &bytes)?.id;
-        if let Some(first) = ids.insert(id.clone(), number) {
-            return Err(fail(RowFault::Repeated { id, first }));
+        match slot(path, &line, &mut ids) {
+            Ok(slot) => slots.push(slot),
+            Err(fault) if lenient => skipped.push(fault),
+            Err(fault) => return Err(fault),
         }
-        slots.push(Slot {
-            offset,
-            len: bytes.len(),
-            line: number,
-        });
     }
-    Ok(slots)
+    Ok((slots, skipped))
+}
+
+fn slot(path: &Arc<Path>, line: &Line, ids: &mut HashMap<String, u64>) -> Result<Slot> {
+    let Line { offset, number, .. } = *line;
+    let fail = |fault| fault_at(path, number, fault);
+    let bytes = line.bytes.as_deref();
+    let bytes = bytes.ok_or_else(|| fail(RowFault::TooLong { limit: MAX_LINE }))?;
+    let id = parse(path, number, bytes)?.id;
+    if let Some(first) = ids.get(&id).copied() {
+        return Err(fail(RowFault::Repeated { id, first }));
+    }
+    ids.insert(id, number);
+    Ok(Slot {
+        offset,
+        len: bytes.len(),
+        line: number,
+    })
 }
 
 fn parse(path: &Arc<Path>, number: u64, bytes: &[u8]) -> Result<ManifestEntry> {

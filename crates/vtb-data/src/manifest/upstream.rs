@@ -14,7 +14,7 @@ use super::line::invalid;
 use super::upstream_rule::{Board, layers};
 use super::{Asset, ForeignRecord, ManifestEntry, VideoAsset, below, fault_at};
 use crate::error::{DataError, Result, RowFault};
-use crate::row::kind;
+use crate::row::{kind, unique_object};
 
 const DATA: &str = "data.json";
 /// Largest file in bytes; it is held in memory.
@@ -35,7 +35,8 @@ pub(super) fn read_tree(dir: &Path, lenient: bool) -> Result<(Vec<ManifestEntry>
                 number,
                 json: json.into(),
             };
-            match read_record(record, &folder, &mut ids) {
+            let base = file.parent().unwrap_or(Path::new(""));
+            match read_record(record, &folder, base, &mut ids) {
                 Ok(entry) => entries.push(entry),
                 Err(fault) if lenient => skipped.push(fault),
                 Err(fault) => return Err(fault),
@@ -109,14 +110,19 @@ impl ForeignRecord {
     /// The record's fields.
     ///
     /// # Errors
-    /// [`DataError::Record`] when it is no object.
+    /// [`DataError::Record`] when it is no object, or holds a key twice.
     pub fn fields(&self) -> Result<Map<String, Value>> {
-        let found = match serde_json::from_str(&self.json) {
-            Ok(Value::Object(fields)) => return Ok(fields),
-            Ok(value) => format!("{} stands where a record should", kind(&value)),
-            Err(fault) => fault.to_string(),
-        };
-        Err(self.fault("without id", RowFault::Json(found)))
+        let fail = |fault| self.fault("without id", fault);
+        match unique_object(self.json.as_bytes()) {
+            Ok(fields) => Ok(fields),
+            Err(fault) => match serde_json::from_str::<Value>(&self.json) {
+                Ok(value) if !value.is_object() => {
+                    let found = format!("{} stands where a record should", kind(&value));
+                    Err(fail(RowFault::Json(found)))
+                }
+                _ => Err(fail(fault)),
+            },
+        }
     }
 
     /// The error that names this record.
@@ -130,13 +136,14 @@ impl ForeignRecord {
     }
 }
 
-fn read_record(
+/// The entry of a record in the folder `base`, whose name may tell the task.
+pub(super) fn read_record(
     record: ForeignRecord,
     folder: &str,
+    base: &Path,
     ids: &mut HashMap<String, usize>,
 ) -> Result<ManifestEntry> {
     let fields = record.fields()?;
-    let base = record.file.parent().unwrap_or(Path::new(""));
     let id = match &fields.get("id") {
         Some(Value::String(id)) if !id.is_empty() => id.clone(),
         Some(Value::Number(id)) => id.to_string(),
