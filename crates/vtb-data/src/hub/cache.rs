@@ -11,6 +11,7 @@
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::Watch;
@@ -200,10 +201,12 @@ fn place(path: &Path, _file: &RemoteFile, blob: &Path) -> io::Result<()> {
     fs::copy(blob, path).map(drop)
 }
 
-/// A name beside `path` that no other process uses.
+/// A name beside `path` that nothing else uses.
 fn temporary(path: &Path) -> PathBuf {
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
     let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".tmp-{}", std::process::id()));
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    name.push(format!(".tmp-{}-{number}", std::process::id()));
     path.with_file_name(name)
 }
 
