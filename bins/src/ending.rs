@@ -21,6 +21,18 @@ impl std::fmt::Display for Usage {
 
 impl std::error::Error for Usage {}
 
+/// The user asked to stop, and what was begun can go on later.
+#[derive(Debug)]
+pub struct Stopped(pub String);
+
+impl std::fmt::Display for Stopped {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Stopped {}
+
 /// Prepares the process: its allocator, and diagnostics to standard error, of which `RUST_LOG` chooses how many.
 pub fn start() {
     crate::allocator::keep_freed_pages();
@@ -44,6 +56,13 @@ pub fn finish(result: anyhow::Result<ExitCode>) -> ExitCode {
         Ok(code) => return code,
         Err(error) => error,
     };
+    if let Some(stopped) = error
+        .chain()
+        .find_map(|cause| cause.downcast_ref::<Stopped>())
+    {
+        eprintln!("{stopped}");
+        return ExitCode::from(INTERRUPTED);
+    }
     eprintln!("error: {error:#}");
     let usage = error
         .chain()

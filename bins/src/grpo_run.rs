@@ -21,6 +21,7 @@ use vtb_trainer::train::{
     Evaluate, GrpoObjective, Hooks, Outcome, RunContext, SftObjective, train,
 };
 
+use crate::config;
 use crate::data::{Rows, open_jsonl};
 use crate::demo::{self, Puzzles};
 use crate::ending::{INTERRUPTED, Usage};
@@ -33,6 +34,7 @@ use crate::session::{
     shared_faults, shown,
 };
 use crate::settings::{GrpoRun, SftRun};
+use crate::source::{GRPO_ROWS, Inputs, Places, take_over_signals};
 
 /// Completions decoded together.
 const ROLLOUT_BATCH: usize = 128;
@@ -50,14 +52,18 @@ pub fn run(options: &TrainOptions) -> anyhow::Result<ExitCode> {
     }
     let mut run = resolved.value;
     check(&run)?;
+    let resumed = options.resume.then(|| PathBuf::from(&run.output_dir));
+    let inputs = Inputs::find(&mut run.model, &mut run.data, resumed.as_deref())?;
+    let toml = config::to_toml(&run)?;
     weigh(&mut run)?;
-    let plan = plan(&run)?;
+    let plan = plan(&run, &inputs)?;
     if options.dry_run {
         print!("plan (nothing was opened or written)\n{plan}");
         return Ok(ExitCode::SUCCESS);
     }
     let started = Instant::now();
-    let mut session = Session::open(&run, options, &resolved.toml)?;
+    let places = inputs.fetch(&GRPO_ROWS)?;
+    let mut session = Session::open(&run, options, &toml, &places)?;
     session.reporter.on_message(&format!("plan\n{plan}"));
     if !session.warm_start()? {
         return Ok(ExitCode::from(INTERRUPTED));
@@ -119,17 +125,12 @@ fn weigh(run: &mut GrpoRun) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn plan(run: &GrpoRun) -> anyhow::Result<Plan> {
+fn plan(run: &GrpoRun, inputs: &Inputs) -> anyhow::Result<Plan> {
     let mut plan = Plan::default();
     let bytes = if run.model.precision == "bf16" { 2 } else { 4 };
-    plan.model(
-        run.model.path.as_deref().map(Path::new),
-        &run.lora,
-        &run.train,
-        bytes,
-    )?;
-    match &run.data.train {
-        Some(path) => plan.line("data", path),
+    plan.model(inputs.model.as_ref(), &run.lora, &run.train, bytes)?;
+    match &inputs.train {
+        Some(source) => plan.line("data", source.in_plan()),
         None => plan.line(
             "data",
             format!(
@@ -138,6 +139,7 @@ fn plan(run: &GrpoRun) -> anyhow::Result<Plan> {
             ),
         ),
     }
+    plan.inputs(inputs);
     if run.model.path.is_none() {
         plan.line(
             "warm start",
@@ -191,6 +193,7 @@ struct Trained {
 /// An opened run.
 struct Session<'a> {
     run: &'a GrpoRun,
+    places: &'a Places,
     resume: bool,
     dir: RunDir,
     config: serde_json::Value,
@@ -203,28 +206,29 @@ struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    fn open(run: &'a GrpoRun, options: &TrainOptions, toml: &str) -> anyhow::Result<Self> {
+    fn open(
+        run: &'a GrpoRun,
+        options: &TrainOptions,
+        toml: &str,
+        places: &'a Places,
+    ) -> anyhow::Result<Self> {
         let puzzles = match &run.data.train {
             Some(_) => None,
             None => Some(demo::puzzles(&run.demo, run.seed, RowMode::Sft)?),
         };
-        if let Some(path) = &run.data.train {
+        if let Some(path) = &places.train {
             // Checked before anything is written.
-            for path in std::iter::once(path).chain(&run.data.eval) {
-                open_jsonl(Path::new(path), RowRules::grpo(), run.data.max_bad_rows)?;
+            for path in std::iter::once(path).chain(&places.eval) {
+                open_jsonl(path, RowRules::grpo(), run.data.max_bad_rows)?;
             }
         }
         let config = serde_json::to_value(run)?;
         let root = Path::new(&run.output_dir);
-        let fingerprint = fingerprint(run, puzzles.as_ref())?;
+        let fingerprint = fingerprint(run, places, puzzles.as_ref())?;
         let machine = open_machine(&run.model)?;
-        if let Some(path) = &run.model.path {
+        if let Some(path) = &places.model {
             // A model that does not load leaves no run directory behind.
-            open_model(
-                Path::new(path),
-                run.model.adapter.as_deref().map(Path::new),
-                &machine,
-            )?;
+            open_model(path, places.adapter.as_deref(), &machine)?;
         }
         let dir = open_run(
             "train-grpo",
@@ -235,15 +239,16 @@ impl<'a> Session<'a> {
             &fingerprint,
             &config,
         )?;
+        take_over_signals();
         let interrupt = Interrupt::install()?;
         Ok(Self {
             run,
+            places,
             resume: options.resume,
-            model_dir: run
+            model_dir: places
                 .model
-                .path
-                .as_ref()
-                .map_or_else(|| dir.root().join("model"), PathBuf::from),
+                .clone()
+                .unwrap_or_else(|| dir.root().join("model")),
             config,
             machine,
             reporter: reporter(options, run.log.seconds, &interrupt)?,
@@ -339,29 +344,19 @@ impl<'a> Session<'a> {
                 Some(eval),
             ));
         }
-        let open = |path: &str| -> anyhow::Result<Rows> {
-            let data = open_jsonl(
-                Path::new(path),
-                RowRules::grpo(),
-                self.run.data.max_bad_rows,
-            )?;
+        let open = |path: &Path| -> anyhow::Result<Rows> {
+            let data = open_jsonl(path, RowRules::grpo(), self.run.data.max_bad_rows)?;
             Ok(Rows::new(Arc::new(data), encoder.clone()))
         };
-        let train = self
-            .run
-            .data
-            .train
-            .as_deref()
-            .context("no training data is named")?;
-        Ok((
-            open(train)?,
-            self.run.data.eval.as_deref().map(open).transpose()?,
-        ))
+        let train = self.places.train.as_deref();
+        let train = train.context("no training data is named")?;
+        let eval = self.places.eval.as_deref().map(open).transpose()?;
+        Ok((open(train)?, eval))
     }
 
     /// Measures, trains, measures again.
     fn reinforce(&mut self) -> anyhow::Result<Trained> {
-        let adapter = self.run.model.adapter.as_deref().map(Path::new);
+        let adapter = self.places.adapter.as_deref();
         let (mut model, mut encoder) = open_model(&self.model_dir, adapter, &self.machine)?;
         encoder.options.max_length = Some(self.run.model.max_length);
         let stop_ids = encoder.tokenizer.stop_ids();
@@ -392,7 +387,7 @@ impl<'a> Session<'a> {
             seed,
             dropout,
         )?;
-        let fingerprint = fingerprint(self.run, self.puzzles.as_ref())?;
+        let fingerprint = fingerprint(self.run, self.places, self.puzzles.as_ref())?;
         let context = RunContext {
             dir: &self.dir,
             phase: "grpo",
@@ -402,7 +397,7 @@ impl<'a> Session<'a> {
             resume: self.resume,
             device: &self.machine.device,
         };
-        let export = export(self.model_dir.clone());
+        let export = export(self.model_dir.clone(), self.places.model_name.clone());
         let mut measure = |model: &Qwen3Vl, _step: u64| {
             let Some(rows) = &eval_rows else {
                 return Ok(Default::default());
@@ -483,11 +478,17 @@ impl<'a> Session<'a> {
             "seconds": seconds,
             "before": trained.before,
             "after": trained.after,
-            "model": self.model_dir,
+            "model": self.model_name(),
             "adapter": trained.adapter,
         });
         self.dir.write_summary(&summary)?;
         Ok(())
+    }
+
+    /// The model as `--model` takes it.
+    fn model_name(&self) -> String {
+        let given = self.run.model.path.clone();
+        given.unwrap_or_else(|| self.model_dir.display().to_string())
     }
 
     /// What a person reads at the end: accuracy, where everything lies, how to try it.
@@ -538,7 +539,7 @@ impl<'a> Session<'a> {
         let weights = if trained.adapter.ends_with("adapter") {
             format!(
                 "--model {} --adapter {}",
-                shown(&self.model_dir),
+                shown(Path::new(&self.model_name())),
                 shown(&trained.adapter)
             )
         } else {
@@ -551,16 +552,17 @@ impl<'a> Session<'a> {
     }
 }
 
-fn fingerprint(run: &GrpoRun, puzzles: Option<&Puzzles>) -> anyhow::Result<String> {
+fn fingerprint(
+    run: &GrpoRun,
+    places: &Places,
+    puzzles: Option<&Puzzles>,
+) -> anyhow::Result<String> {
     if let Some(puzzles) = puzzles {
         return Ok(puzzles.train.fingerprint().to_string());
     }
-    let path = run
-        .data
-        .train
-        .as_deref()
-        .context("no training data is named")?;
-    let data = open_jsonl(Path::new(path), RowRules::grpo(), run.data.max_bad_rows)?;
+    let path = places.train.as_deref();
+    let path = path.context("no training data is named")?;
+    let data = open_jsonl(path, RowRules::grpo(), run.data.max_bad_rows)?;
     Ok(data.fingerprint().to_string())
 }
 

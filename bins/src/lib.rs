@@ -19,3 +19,4 @@ pub mod prepare;
 pub mod session;
 pub mod settings;
 pub mod sft_run;
+pub mod source;

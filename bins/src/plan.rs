@@ -1,12 +1,9 @@
 //! What a run is going to do, said before it does it.
 
 use std::fmt::Write;
-use std::path::Path;
-
-use vtb_models_vlm::config::Qwen3VlConfig;
-use vtb_models_vlm::files::ModelDir;
 
 use crate::settings::{LoraSection, TrainSection};
+use crate::source::{Inputs, Source};
 
 /// Lines of a plan.
 #[derive(Debug, Default)]
@@ -21,24 +18,33 @@ impl Plan {
         let _ = writeln!(self.text, "  {name:<18} {value}");
     }
 
+    /// Held-out rows and the adapter to start from, where they are named.
+    pub fn inputs(&mut self, inputs: &Inputs) {
+        if let Some(eval) = &inputs.eval {
+            self.line("held-out data", eval.in_plan());
+        }
+        if let Some(adapter) = &inputs.adapter {
+            self.line("start from", adapter.in_plan());
+        }
+    }
+
     /// The model's size and what its weights and trainable parameters take.
     pub fn model(
         &mut self,
-        path: Option<&Path>,
+        source: Option<&Source>,
         lora: &LoraSection,
         train: &TrainSection,
         bytes: u64,
     ) -> anyhow::Result<()> {
-        let Some(path) = path else {
+        let Some(source) = source else {
             self.line(
                 "model",
                 "a tiny Qwen3-VL, made here (random weights, real file layout)",
             );
             return Ok(());
         };
-        let config = Qwen3VlConfig::from_dir(&ModelDir::open(path)?)?;
-        let parameters = config.parameters();
-        self.line("model", path.display());
+        let parameters = source.model_config()?.parameters();
+        self.line("model", source.in_plan());
         self.line(
             "parameters",
             format!("{} ({})", parameters, gib(parameters * bytes)),

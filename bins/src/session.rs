@@ -101,9 +101,14 @@ pub fn shared_faults(
     let mut faults = Vec::new();
     match (&model.path, &data.train) {
         (Some(_), None) => {
-            faults.push("a model is named but no data; give --data FILE (ms-swift JSONL)".into());
+            faults.push(
+                "a model is named but no data; give --data FILE (ms-swift JSONL) or org/name"
+                    .into(),
+            );
         }
-        (None, Some(_)) => faults.push("data is named but no model; give --model DIR".into()),
+        (None, Some(_)) => {
+            faults.push("data is named but no model; give --model DIR or org/name".into())
+        }
         _ => {}
     }
     if data.eval.is_some() && data.train.is_none() {
@@ -183,18 +188,22 @@ fn dashboard(_interrupt: &Interrupt) -> anyhow::Result<Box<dyn Reporter>> {
     Err(Usage("--tui needs a build with `--features tui`".into()).into())
 }
 
-/// Adds the adapter, or the whole model, to a checkpoint. `source` is the directory the model came from.
-pub fn export(source: PathBuf) -> impl Fn(&Qwen3Vl) -> Result<Contents<'static>, TrainError> {
+/// Adds the adapter, or the whole model, to a checkpoint. `source` is the directory the model came from; adapters name
+/// their base by `name` where there is one, so that they load on other machines.
+pub fn export(
+    source: PathBuf,
+    name: Option<String>,
+) -> impl Fn(&Qwen3Vl) -> Result<Contents<'static>, TrainError> {
+    let name = name.unwrap_or_else(|| source.display().to_string());
     move |model| {
         let mut contents = Contents::new();
-        let source = source.clone();
+        let (source, name) = (source.clone(), name.clone());
         if let Some(lora) = model.adapter_config().cloned() {
             let factors = model.adapter_factors();
             let values = |f: &Factors| (f.a.num_elements() + f.b.num_elements()) as u64;
             let size_hint = 4 * factors.values().map(values).sum::<u64>();
             let write = move |dir: &Path| {
-                write_adapter(dir, &lora, &source.display().to_string(), &factors)
-                    .map_err(TrainError::other)
+                write_adapter(dir, &lora, &name, &factors).map_err(TrainError::other)
             };
             contents.insert(
                 "adapter".into(),

@@ -70,10 +70,10 @@ pub struct SftRun {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelSection {
-    /// Model directory; without it a tiny model is made.
+    /// Model directory or name on the hub; without it a tiny model is made.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
-    /// PEFT directory to start from.
+    /// PEFT directory, or name on the hub, to start from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub adapter: Option<String>,
     /// `auto`, `cpu`, `cuda` or `cuda:N`.
@@ -88,7 +88,7 @@ pub struct ModelSection {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DataSection {
-    /// ms-swift JSONL; without it puzzles are made.
+    /// ms-swift JSONL, or name on the hub; without it puzzles are made.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub train: Option<String>,
     /// Held-out JSONL, measured greedily before and after.

@@ -13,6 +13,7 @@ use vtb_trainer::rng;
 use vtb_trainer::signal::Interrupt;
 use vtb_trainer::train::{Evaluate, Hooks, Outcome, RunContext, SftObjective, train};
 
+use crate::config;
 use crate::data::{Rows, open_jsonl};
 use crate::demo;
 use crate::ending::INTERRUPTED;
@@ -24,6 +25,7 @@ use crate::session::{
     export, interrupted, names_model, open_run, refuse, reporter, settings, shared_faults, shown,
 };
 use crate::settings::SftRun;
+use crate::source::{Inputs, Places, SFT_ROWS, Source, take_over_signals};
 
 /// Most tokens of a held-out answer.
 const EVAL_TOKENS: usize = 64;
@@ -39,14 +41,17 @@ pub fn run(options: &TrainOptions) -> anyhow::Result<ExitCode> {
         print!("{}", resolved.toml);
         return Ok(ExitCode::SUCCESS);
     }
-    let run = resolved.value;
+    let mut run = resolved.value;
     check(&run)?;
-    let plan = plan(&run)?;
+    let resumed = options.resume.then(|| PathBuf::from(&run.output_dir));
+    let inputs = Inputs::find(&mut run.model, &mut run.data, resumed.as_deref())?;
+    let plan = plan(&run, &inputs)?;
     if options.dry_run {
         print!("plan (nothing was opened or written)\n{plan}");
         return Ok(ExitCode::SUCCESS);
     }
-    execute(&run, options, &resolved.toml, &plan)
+    let places = inputs.fetch(&SFT_ROWS)?;
+    execute(&run, options, &config::to_toml(&run)?, &plan, &places)
 }
 
 fn check(run: &SftRun) -> anyhow::Result<()> {
@@ -57,22 +62,19 @@ fn check(run: &SftRun) -> anyhow::Result<()> {
     refuse(faults)
 }
 
-fn plan(run: &SftRun) -> anyhow::Result<Plan> {
+fn plan(run: &SftRun, inputs: &Inputs) -> anyhow::Result<Plan> {
     let mut plan = Plan::default();
     let bytes = if run.model.precision == "bf16" { 2 } else { 4 };
-    plan.model(
-        run.model.path.as_deref().map(Path::new),
-        &run.lora,
-        &run.train,
-        bytes,
-    )?;
-    let data = run.data.train.clone().unwrap_or_else(|| {
+    plan.model(inputs.model.as_ref(), &run.lora, &run.train, bytes)?;
+    let generated = || {
         format!(
             "{} generated {} puzzles",
             run.demo.train_puzzles, run.demo.task
         )
-    });
-    plan.line("data", data);
+    };
+    let data = inputs.train.as_ref().map(Source::in_plan);
+    plan.line("data", data.unwrap_or_else(generated));
+    plan.inputs(inputs);
     let rows = run.batch.batch_size * run.batch.gradient_accumulation;
     plan.line("steps", format!("{} × {rows} rows", run.train.max_steps));
     plan.line(
@@ -90,6 +92,7 @@ fn execute(
     options: &TrainOptions,
     toml: &str,
     plan: &Plan,
+    places: &Places,
 ) -> anyhow::Result<ExitCode> {
     let started = Instant::now();
     let config = serde_json::to_value(run)?;
@@ -97,18 +100,14 @@ fn execute(
         Some(_) => None,
         None => Some(demo::puzzles(&run.demo, run.seed, RowMode::Sft)?),
     };
-    let source: Arc<dyn RowSource> = match (&puzzles, run.data.train.as_deref()) {
+    let source: Arc<dyn RowSource> = match (&puzzles, places.train.as_deref()) {
         (Some(puzzles), _) => puzzles.train.clone(),
-        (None, Some(path)) => Arc::new(open_jsonl(
-            Path::new(path),
-            RowRules::sft(),
-            run.data.max_bad_rows,
-        )?),
+        (None, Some(path)) => Arc::new(open_jsonl(path, RowRules::sft(), run.data.max_bad_rows)?),
         (None, None) => return Err(anyhow::anyhow!("no training data is named")),
     };
     let machine = open_machine(&run.model)?;
-    let adapter = run.model.adapter.as_deref().map(Path::new);
-    let given = run.model.path.as_deref().map(Path::new);
+    let adapter = places.adapter.as_deref();
+    let given = places.model.as_deref();
     let mut loaded = given
         .map(|path| open_model(path, adapter, &machine))
         .transpose()?;
@@ -132,6 +131,7 @@ fn execute(
         None => open_model(&model_dir, adapter, &machine)?,
     };
     encoder.options.max_length = Some(run.model.max_length);
+    take_over_signals();
     let interrupt = Interrupt::install()?;
     let mut reporter = reporter(options, run.log.seconds, &interrupt)?;
     reporter.on_message(&format!("plan\n{plan}"));
@@ -149,10 +149,10 @@ fn execute(
     }
     let stop_ids = encoder.tokenizer.stop_ids();
     let encoder = Arc::new(encoder);
-    let eval_rows = match (&puzzles, &run.data.eval) {
+    let eval_rows = match (&puzzles, &places.eval) {
         (Some(puzzles), _) => Some(Rows::new(puzzles.eval.clone(), encoder.clone())),
         (None, Some(path)) => {
-            let data = open_jsonl(Path::new(path), RowRules::grpo(), run.data.max_bad_rows)?;
+            let data = open_jsonl(path, RowRules::grpo(), run.data.max_bad_rows)?;
             Some(Rows::new(Arc::new(data), encoder.clone()))
         }
         (None, None) => None,
@@ -179,7 +179,7 @@ fn execute(
         resume: options.resume,
         device: &machine.device,
     };
-    let export = export(model_dir.clone());
+    let export = export(model_dir.clone(), places.model_name.clone());
     let mut evaluate_step = |model: &Qwen3Vl, _: u64| {
         Ok(measure(model)?
             .map(|found| evaluate::evaluation(&found))
@@ -214,7 +214,7 @@ fn execute(
         "seed": run.seed,
         "seconds": seconds,
         "after": after,
-        "model": model_dir,
+        "model": places.model_name.clone().unwrap_or_else(|| model_dir.display().to_string()),
         kind: result,
     });
     dir.write_summary(&summary)?;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use clap::{Parser, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use vtb_bins::ending::{self, Usage};
+use vtb_bins::source::{Wanted, resolve};
 use vtb_data::evaluate::{Kind, REPORT, RESULTS, SUMMARY, Settings, evaluate};
 use vtb_data::manifest::{MANIFEST, Manifest};
 use vtb_puzzle::answer::TagPolicy;
@@ -21,9 +22,10 @@ struct Cli {
     /// What was predicted
     #[arg(value_enum)]
     kind: What,
-    /// Data set: a folder or manifest made by generate-dataset, or a folder of `<task>/data.json`
-    #[arg(long, value_name = "DIR")]
-    dataset: PathBuf,
+    /// Data set: a folder or manifest made by generate-dataset, a folder of `<task>/data.json`, or a name on the hub:
+    /// org/name[@revision]
+    #[arg(long, value_name = "DIR|NAME")]
+    dataset: String,
     /// JSONL file of rows {"id", "text" | "image" | "video"}, or a folder with a file or folder named after each id
     #[arg(long, value_name = "PATH")]
     predictions: PathBuf,
@@ -101,7 +103,7 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(workers.into());
         pool.build_global()?;
     }
-    let manifest = open(&cli.dataset, cli.lenient)?;
+    let manifest = open(&resolve(Wanted::Data, &cli.dataset)?, cli.lenient)?;
     let mut settings = Settings {
         root: cli.root.clone(),
         skip_missing: cli.skip_missing,

@@ -9,6 +9,7 @@ use serde_json::json;
 use vtb_bins::ending;
 use vtb_bins::model::{open_machine, open_model};
 use vtb_bins::settings::ModelSection;
+use vtb_bins::source::{Wanted, resolve};
 use vtb_models_vlm::chat::{Message, Part};
 use vtb_nn::lm::{CausalLm, SampleOptions, StopReason};
 
@@ -16,12 +17,12 @@ use vtb_nn::lm::{CausalLm, SampleOptions, StopReason};
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100)]
 struct Cli {
-    /// Model directory in the Hugging Face layout
-    #[arg(long, value_name = "DIR")]
-    model: PathBuf,
-    /// PEFT adapter directory
-    #[arg(long, value_name = "DIR")]
-    adapter: Option<PathBuf>,
+    /// Model directory in the Hugging Face layout, or a name on the hub: org/name[@revision]
+    #[arg(long, value_name = "DIR|NAME")]
+    model: String,
+    /// PEFT adapter: a directory, or org/name[@revision]
+    #[arg(long, value_name = "DIR|NAME")]
+    adapter: Option<String>,
     /// Picture file; may be repeated, in order
     #[arg(long, value_name = "FILE")]
     image: Vec<PathBuf>,
@@ -73,8 +74,13 @@ fn answer(cli: &Cli) -> anyhow::Result<ExitCode> {
         precision: cli.precision.clone(),
         max_length: usize::MAX,
     };
+    let adapter = cli.adapter.as_deref();
+    let adapter = adapter
+        .map(|text| resolve(Wanted::Adapter, text))
+        .transpose()?;
+    let model = resolve(Wanted::Model, &cli.model)?;
     let machine = open_machine(&section)?;
-    let (model, encoder) = open_model(&cli.model, cli.adapter.as_deref(), &machine)?;
+    let (model, encoder) = open_model(&model, adapter.as_deref(), &machine)?;
     let images = encoder.images.load(&cli.image)?;
     let mut message = Message::user(&cli.prompt);
     if message.images() == 0 {

@@ -106,13 +106,21 @@ pub fn resolve<T: Serialize + DeserializeOwned>(
     let Some(value) = value.filter(|_| faults.is_empty()) else {
         return Err(faults);
     };
-    let tree = ser::to_tree(&value).map_err(|error| unwritable(&error))?;
-    let toml = toml::to_string_pretty(&tree).map_err(|error| unwritable(&error))?;
+    let toml = to_toml(&value)?;
     Ok(Resolved {
         value,
         toml,
         origins,
     })
+}
+
+/// A configuration as TOML that resolves to itself, as in [`Resolved::toml`]: for one that was changed afterwards.
+///
+/// # Errors
+/// [`ConfigFaults`] for a value that TOML cannot hold.
+pub fn to_toml<T: Serialize>(value: &T) -> Result<String, ConfigFaults> {
+    let tree = ser::to_tree(value).map_err(|error| unwritable(&error))?;
+    toml::to_string_pretty(&tree).map_err(|error| unwritable(&error))
 }
 
 fn unwritable(error: &dyn std::error::Error) -> ConfigFaults {

@@ -15,6 +15,8 @@ pub mod evaluate;
 mod export;
 pub mod generate;
 mod generated;
+#[cfg(feature = "hub")]
+pub mod hub;
 pub mod image_io;
 mod image_ref;
 mod jsonl;

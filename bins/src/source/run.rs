@@ -1,0 +1,99 @@
+//! Model, adapter and data of a training run: found, recorded with their commits, fetched.
+
+use std::path::{Path, PathBuf};
+
+use super::{EVAL_ROWS, Source, Wanted, as_recorded, rows_file};
+use crate::settings::{DataSection, ModelSection};
+
+/// What a run reads, found and not fetched yet.
+#[derive(Default)]
+pub struct Inputs {
+    /// The model.
+    pub model: Option<Source>,
+    /// The adapter to start from.
+    pub adapter: Option<Source>,
+    /// Training rows.
+    pub train: Option<Source>,
+    /// Held-out rows.
+    pub eval: Option<Source>,
+}
+
+/// Where it all lies on this machine.
+#[derive(Debug, Clone, Default)]
+pub struct Places {
+    /// Model directory.
+    pub model: Option<PathBuf>,
+    /// The model as other programs find it: a path, or `org/name`.
+    pub model_name: Option<String>,
+    /// Adapter directory.
+    pub adapter: Option<PathBuf>,
+    /// File of training rows.
+    pub train: Option<PathBuf>,
+    /// File of held-out rows.
+    pub eval: Option<PathBuf>,
+}
+
+impl Inputs {
+    /// Finds everything that the settings name, and writes names on the hub into them with the commits they stand
+    /// for. `resumed` is the directory of a run that goes on: its commits stay.
+    ///
+    /// # Errors
+    /// As [`Source::find`].
+    pub fn find(
+        model: &mut ModelSection,
+        data: &mut DataSection,
+        resumed: Option<&Path>,
+    ) -> anyhow::Result<Self> {
+        let recorded = resumed.and_then(|dir| read_config(&dir.join("config.resolved.toml")));
+        let find = |wanted, table: &str, key: &str, text: &mut Option<String>| {
+            let Some(given) = text.as_deref() else {
+                return anyhow::Ok(None);
+            };
+            let before = recorded
+                .as_ref()
+                .and_then(|c| c.get(table)?.get(key)?.as_str());
+            let before = before
+                .filter(|_| !Path::new(given).exists())
+                .and_then(|before| as_recorded(given, before));
+            let source = Source::find(wanted, before.as_deref().unwrap_or(given))?;
+            *text = Some(source.name());
+            Ok(Some(source))
+        };
+        Ok(Self {
+            model: find(Wanted::Model, "model", "path", &mut model.path)?,
+            adapter: find(Wanted::Adapter, "model", "adapter", &mut model.adapter)?,
+            train: find(Wanted::Data, "data", "train", &mut data.train)?,
+            eval: find(Wanted::Data, "data", "eval", &mut data.eval)?,
+        })
+    }
+
+    /// Fetches what is not on this machine. Rows that are a folder are looked for under `names`.
+    ///
+    /// # Errors
+    /// As [`Source::fetch`] and [`rows_file`].
+    pub fn fetch(&self, names: &[&str]) -> anyhow::Result<Places> {
+        let fetch = |source: &Option<Source>| source.as_ref().map(Source::fetch).transpose();
+        let rows = |source: &Option<Source>, names: &[&str]| {
+            let path = fetch(source)?;
+            path.map(|path| rows_file(&path, names)).transpose()
+        };
+        Ok(Places {
+            model: fetch(&self.model)?,
+            model_name: self.model.as_ref().map(Source::plain_name),
+            adapter: fetch(&self.adapter)?,
+            train: rows(&self.train, names)?,
+            eval: rows(&self.eval, &EVAL_ROWS)?,
+        })
+    }
+}
+
+/// Settings of an earlier start. What cannot be read is told where the run directory is opened.
+fn read_config(path: &Path) -> Option<toml::Table> {
+    std::fs::read_to_string(path).ok()?.parse().ok()
+}
+
+/// Lets other handlers of Ctrl-C take the place of those of downloads.
+pub fn take_over_signals() {
+    #[cfg(feature = "hub")]
+    super::stop::release();
+}
