@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use anyhow::Context;
 use serde_json::json;
-use vtb_data::{RowMode, RowRules, RowSource};
+use vtb_data::{JsonlDataset, RowMode, RowRules, RowSource};
 use vtb_models_vlm::encode::RowEncoder;
 use vtb_models_vlm::qwen3_vl::{FullTraining, Qwen3Vl};
 use vtb_nn::lm::CausalLm;
@@ -21,7 +21,7 @@ use vtb_trainer::train::{
     Evaluate, GrpoObjective, Hooks, Outcome, RunContext, SftObjective, train,
 };
 
-use crate::data::{Rows, open_jsonl};
+use crate::data::{Rows, check_files, fingerprint, open_jsonl};
 use crate::demo::{self, Puzzles};
 use crate::ending::{INTERRUPTED, Usage};
 use crate::evaluate;
@@ -32,7 +32,7 @@ use crate::session::{
     export, interrupted, names_model, open_run, refuse, reporter, save_model, settings,
     shared_faults, shown,
 };
-use crate::settings::{GrpoRun, SftRun};
+use crate::settings::{DataSection, GrpoRun, SftRun};
 
 /// Completions decoded together.
 const ROLLOUT_BATCH: usize = 128;
@@ -51,9 +51,12 @@ pub fn run(options: &TrainOptions) -> anyhow::Result<ExitCode> {
     let mut run = resolved.value;
     check(&run)?;
     weigh(&mut run)?;
-    let plan = plan(&run)?;
+    let mut plan = plan(&run)?;
     if options.dry_run {
-        print!("plan (nothing was opened or written)\n{plan}");
+        for line in check_files(&run.data, RowRules::grpo())? {
+            plan.line("checked", line);
+        }
+        print!("plan (no device was opened, nothing was written)\n{plan}");
         return Ok(ExitCode::SUCCESS);
     }
     let started = Instant::now();
@@ -188,6 +191,27 @@ struct Trained {
     adapter: PathBuf,
 }
 
+/// Opened training data, and held-out rows where some are named.
+struct Files {
+    train: Arc<JsonlDataset>,
+    eval: Option<Arc<JsonlDataset>>,
+}
+
+impl Files {
+    /// `None` where no data is named.
+    fn open(data: &DataSection) -> anyhow::Result<Option<Self>> {
+        let open =
+            |path: &String| open_jsonl(Path::new(path), RowRules::grpo(), data).map(Arc::new);
+        let Some(train) = &data.train else {
+            return Ok(None);
+        };
+        Ok(Some(Self {
+            train: open(train)?,
+            eval: data.eval.as_ref().map(open).transpose()?,
+        }))
+    }
+}
+
 /// An opened run.
 struct Session<'a> {
     run: &'a GrpoRun,
@@ -199,6 +223,9 @@ struct Session<'a> {
     reporter: Box<dyn vtb_trainer::progress::Reporter>,
     /// Generated puzzles, where no data is named.
     puzzles: Option<Puzzles>,
+    /// The files that are named: to train on, and held out.
+    files: Option<Files>,
+    fingerprint: String,
     model_dir: PathBuf,
 }
 
@@ -208,15 +235,16 @@ impl<'a> Session<'a> {
             Some(_) => None,
             None => Some(demo::puzzles(&run.demo, run.seed, RowMode::Sft)?),
         };
-        if let Some(path) = &run.data.train {
-            // Checked before anything is written.
-            for path in std::iter::once(path).chain(&run.data.eval) {
-                open_jsonl(Path::new(path), RowRules::grpo(), run.data.max_bad_rows)?;
-            }
-        }
+        // Opened before anything is written.
+        let files = Files::open(&run.data)?;
         let config = serde_json::to_value(run)?;
         let root = Path::new(&run.output_dir);
-        let fingerprint = fingerprint(run, puzzles.as_ref())?;
+        let source: &dyn RowSource = match (&puzzles, &files) {
+            (Some(puzzles), _) => puzzles.train.as_ref(),
+            (None, Some(files)) => files.train.as_ref(),
+            (None, None) => return Err(anyhow::anyhow!("no training data is named")),
+        };
+        let fingerprint = fingerprint(source, &run.data);
         let machine = open_machine(&run.model)?;
         if let Some(path) = &run.model.path {
             // A model that does not load leaves no run directory behind.
@@ -249,6 +277,8 @@ impl<'a> Session<'a> {
             reporter: reporter(options, run.log.seconds, &interrupt)?,
             interrupt,
             puzzles,
+            files,
+            fingerprint,
             dir,
         })
     }
@@ -291,7 +321,8 @@ impl<'a> Session<'a> {
         let fingerprint = puzzles.train.fingerprint().to_string();
         let rows = Rows::new(puzzles.train.clone(), encoder.clone());
         let settings = self.warm_settings();
-        let mut objective = SftObjective::new(rows, settings.batch.clone(), seed, false)?;
+        let load = self.run.data.load_options();
+        let mut objective = SftObjective::new(rows, load, settings.batch.clone(), seed, false)?;
         let root = self.dir.root().join(name);
         let resume = root.exists();
         let config = serde_json::to_value(&settings)?;
@@ -339,23 +370,13 @@ impl<'a> Session<'a> {
                 Some(eval),
             ));
         }
-        let open = |path: &str| -> anyhow::Result<Rows> {
-            let data = open_jsonl(
-                Path::new(path),
-                RowRules::grpo(),
-                self.run.data.max_bad_rows,
-            )?;
-            Ok(Rows::new(Arc::new(data), encoder.clone()))
+        let files = self.files.as_ref().context("no training data is named")?;
+        let rows = |data: &Arc<JsonlDataset>| {
+            Rows::new(data.clone(), encoder.clone()).configured(&self.run.data)
         };
-        let train = self
-            .run
-            .data
-            .train
-            .as_deref()
-            .context("no training data is named")?;
         Ok((
-            open(train)?,
-            self.run.data.eval.as_deref().map(open).transpose()?,
+            rows(&files.train)?,
+            files.eval.as_ref().map(rows).transpose()?,
         ))
     }
 
@@ -382,6 +403,7 @@ impl<'a> Session<'a> {
         let dropout = self.run.lora.dropout > 0.0;
         let mut objective = GrpoObjective::new(
             train_rows,
+            self.run.data.load_options(),
             InProcess {
                 batch: ROLLOUT_BATCH,
             },
@@ -392,12 +414,11 @@ impl<'a> Session<'a> {
             seed,
             dropout,
         )?;
-        let fingerprint = fingerprint(self.run, self.puzzles.as_ref())?;
         let context = RunContext {
             dir: &self.dir,
             phase: "grpo",
             config: &self.config,
-            dataset_fingerprint: &fingerprint,
+            dataset_fingerprint: &self.fingerprint,
             seed,
             resume: self.resume,
             device: &self.machine.device,
@@ -549,19 +570,6 @@ impl<'a> Session<'a> {
             "cargo run --release --bin infer-vlm -- {weights} --image {image} --prompt '{prompt}' --temperature 0"
         ))
     }
-}
-
-fn fingerprint(run: &GrpoRun, puzzles: Option<&Puzzles>) -> anyhow::Result<String> {
-    if let Some(puzzles) = puzzles {
-        return Ok(puzzles.train.fingerprint().to_string());
-    }
-    let path = run
-        .data
-        .train
-        .as_deref()
-        .context("no training data is named")?;
-    let data = open_jsonl(Path::new(path), RowRules::grpo(), run.data.max_bad_rows)?;
-    Ok(data.fingerprint().to_string())
 }
 
 fn percent(found: &Accuracy) -> String {
