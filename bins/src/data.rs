@@ -1,9 +1,14 @@
 //! Rows of a data set as the trainer asks for them: encoded by the model's own processor.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use vtb_data::{JsonlDataset, OpenOptions, RowRules, RowSource, TrainRow, image_io};
+use image::RgbImage;
+use vtb_data::picture_cache::{CacheKey, PictureCache};
+use vtb_data::{
+    Bucket, ImageFault, JsonlDataset, OpenOptions, RowCheck, RowRules, RowSource, TrainRow,
+    image_io,
+};
 use vtb_models_vlm::VlmError;
 use vtb_models_vlm::chat::Message;
 use vtb_models_vlm::encode::{LabelPolicy, RowEncoder};
@@ -12,6 +17,9 @@ use vtb_nn::lm::{ImagePatches, LmRow};
 use vtb_rewards::Reference;
 use vtb_trainer::TrainError;
 use vtb_trainer::train::{Prompt, PromptSource, RowEncoder as TrainRows};
+
+use crate::settings::DataSection;
+use crate::source::Places;
 
 /// A row, its conversation and its processed pictures.
 type Opened = (TrainRow, Vec<Message>, Vec<Arc<ImagePatches>>);
@@ -22,16 +30,22 @@ pub struct Rows {
     source: Arc<dyn RowSource>,
     encoder: Arc<RowEncoder>,
     images: image_io::ImageOptions,
+    cache: Option<Arc<PictureCache>>,
+    /// How a picture's file becomes pixels, in words: part of the names in the cache.
+    geometry: String,
 }
 
-/// Opens a JSONL file. Every row is checked before training starts.
+/// Opens a JSONL file. No row that is not checked is ever handed out; how many are checked before training starts is
+/// up to `data.check`.
 pub fn open_jsonl(
     path: &Path,
     rules: RowRules,
-    max_bad_rows: usize,
+    data: &DataSection,
 ) -> anyhow::Result<JsonlDataset> {
     let mut options = OpenOptions::new(rules);
-    options.max_bad_rows = max_bad_rows;
+    options.max_bad_rows = data.max_bad_rows;
+    options.check = data.check;
+    options.images = image_options(data);
     let data = JsonlDataset::open(path, &options)?;
     for bad in data.bad_rows() {
         tracing::warn!("left out: {bad}");
@@ -39,14 +53,75 @@ pub fn open_jsonl(
     Ok(data)
 }
 
+/// Checks every row of the files a run reads, for `--dry-run`. Returns a line for each.
+pub fn check_files(
+    data: &DataSection,
+    places: &Places,
+    rules: RowRules,
+) -> anyhow::Result<Vec<String>> {
+    let data = DataSection {
+        check: RowCheck::Full,
+        ..data.clone()
+    };
+    let files = [(&places.train, rules), (&places.eval, RowRules::grpo())];
+    let mut lines = Vec::new();
+    for (path, rules) in files {
+        let Some(path) = path else { continue };
+        let found = open_jsonl(path, rules, &data)?;
+        let (path, rows, bad) = (path.display(), found.len(), found.bad_rows().len());
+        lines.push(format!("{path}: {rows} rows checked, {bad} left out"));
+    }
+    Ok(lines)
+}
+
+/// What a run saves of its data and compares when it resumes: the file's name, so that a refusal names it, and what it
+/// holds.
+pub fn fingerprint(source: &dyn RowSource, data: &DataSection) -> String {
+    let found = source.fingerprint();
+    match &data.train {
+        Some(path) => format!("{path} {found}"),
+        None => found.to_string(),
+    }
+}
+
+fn image_options(data: &DataSection) -> image_io::ImageOptions {
+    image_io::ImageOptions {
+        root: data.image_root.as_ref().map(PathBuf::from),
+        ..Default::default()
+    }
+}
+
 impl Rows {
     /// Joins a data set with a processor.
     pub fn new(source: Arc<dyn RowSource>, encoder: Arc<RowEncoder>) -> Self {
+        let images = image_io::ImageOptions::default();
+        let settings = &encoder.images.settings;
+        let geometry = format!(
+            "rgb, upright {}, bicubic, factor {}, {} to {} pixels, {:?}",
+            images.apply_orientation,
+            settings.factor(),
+            settings.min_pixels,
+            settings.max_pixels,
+            settings.policy
+        );
         Self {
             source,
             encoder,
-            images: image_io::ImageOptions::default(),
+            images,
+            cache: None,
+            geometry,
         }
+    }
+
+    /// With the limits and the picture cache of a configuration.
+    pub fn configured(self, data: &DataSection) -> anyhow::Result<Self> {
+        let bytes = (data.cache_gib * f64::from(1 << 30)) as u64;
+        let open = |dir: &String| PictureCache::open(Path::new(dir), bytes).map(Arc::new);
+        Ok(Self {
+            images: image_options(data),
+            cache: data.cache_dir.as_ref().map(open).transpose()?,
+            ..self
+        })
     }
 
     /// The data set.
@@ -61,18 +136,9 @@ impl Rows {
 
     fn read(&self, index: usize) -> Result<Opened, TrainError> {
         let row = self.source.row(index).map_err(TrainError::other)?;
-        let images = row.load_images(&self.images).map_err(TrainError::other)?;
-        let patches = images
-            .iter()
-            .enumerate()
-            .map(|(i, image)| {
-                let name = format!("{}, picture {}", row.origin, i + 1);
-                let (width, height) = (image.width() as usize, image.height() as usize);
-                let rgb = Rgb::new(&name, width, height, image.as_raw().clone())?;
-                self.encoder.images.process(&name, &rgb).map(Arc::new)
-            })
-            .collect::<Result<Vec<_>, VlmError>>()
-            .map_err(TrainError::other)?;
+        let patches = (0..row.images.len())
+            .map(|i| self.patches(&row, i))
+            .collect::<Result<Vec<_>, TrainError>>()?;
         let messages = row
             .messages
             .iter()
@@ -82,6 +148,84 @@ impl Rows {
             })
             .collect();
         Ok((row, messages, patches))
+    }
+
+    /// Picture `i` of a row: from the cache, or decoded and resized.
+    fn patches(&self, row: &TrainRow, i: usize) -> Result<Arc<ImagePatches>, TrainError> {
+        let fault = |fault: ImageFault| TrainError::other(row.image_error(i, fault));
+        let name = format!("{}, picture {}", row.origin, i + 1);
+        let image = &row.images[i];
+        let pixels = match image_io::encoded(image, &self.images).map_err(fault)? {
+            Some(bytes) => {
+                let make = || {
+                    let decoded = image_io::decode(&bytes, &self.images).map_err(fault)?;
+                    Ok(self.resize(&name, &decoded)?.unwrap_or(decoded))
+                };
+                match &self.cache {
+                    Some(cache) => {
+                        cache.get_or_make(CacheKey::new(&bytes, &self.geometry), make)?
+                    }
+                    None => make()?,
+                }
+            }
+            // Drawn a moment ago.
+            None => {
+                let drawn = image_io::load(image, &self.images).map_err(fault)?;
+                let resized = self.resize(&name, &drawn)?;
+                resized.unwrap_or_else(|| drawn.as_ref().clone())
+            }
+        };
+        let (width, height) = (pixels.width() as usize, pixels.height() as usize);
+        let rgb = Rgb::new(&name, width, height, pixels.into_raw());
+        let patches = rgb.and_then(|rgb| self.encoder.images.patches(&name, &rgb));
+        patches.map(Arc::new).map_err(TrainError::other)
+    }
+
+    /// `None` if the picture has its size already.
+    fn resize(&self, name: &str, image: &RgbImage) -> Result<Option<RgbImage>, TrainError> {
+        let (width, height) = (image.width() as usize, image.height() as usize);
+        let images = &self.encoder.images;
+        let resized = images.resize(name, width, height, image.as_raw());
+        let Some(Rgb {
+            width,
+            height,
+            pixels,
+        }) = resized.map_err(TrainError::other)?
+        else {
+            return Ok(None);
+        };
+        Ok(RgbImage::from_raw(width as u32, height as u32, pixels))
+    }
+
+    /// Tokens of a row as nearly as its text and the sizes of its pictures tell; or what its pictures are like: shape
+    /// first, to a quarter of an octave, then pixels.
+    fn measure(&self, index: usize, bucket: Bucket) -> Result<u64, TrainError> {
+        let row = self.source.row(index).map_err(TrainError::other)?;
+        let settings = &self.encoder.images.settings;
+        let (mut tokens, mut pixels, mut shape) = (0, 0, 0.0);
+        for (i, image) in row.images.iter().enumerate() {
+            let sides = image_io::dimensions(image, &self.images);
+            let (width, height) =
+                sides.map_err(|fault| TrainError::other(row.image_error(i, fault)))?;
+            let name = format!("{}, picture {}", row.origin, i + 1);
+            let fail = |message| TrainError::other(VlmError::image(&name, message));
+            let (h, w) = settings
+                .resized(height as usize, width as usize)
+                .map_err(fail)?;
+            tokens += h * w / (settings.factor() * settings.factor());
+            pixels += h * w;
+            shape += (w as f64 / h as f64).log2();
+        }
+        if bucket == Bucket::Pixels {
+            // Shapes lie between -8 and 8 octaves a picture; 48 bits are left for pixels.
+            let shape = ((shape * 4.0).round() as i64 + (1 << 14)).clamp(0, (1 << 15) - 1);
+            return Ok((shape as u64) << 48 | (pixels as u64).min((1 << 48) - 1));
+        }
+        for message in &row.messages {
+            let ids = self.encoder.tokenizer.encode(&message.content);
+            tokens += ids.map_err(Self::in_row(&row))?.len();
+        }
+        Ok(tokens as u64)
     }
 
     fn in_row(row: &TrainRow) -> impl Fn(VlmError) -> TrainError {
@@ -100,6 +244,10 @@ impl TrainRows for Rows {
         self.encoder
             .encode_training(&messages, &images, LabelPolicy::Default)
             .map_err(Self::in_row(&row))
+    }
+
+    fn size(&self, index: usize, bucket: Bucket) -> Result<u64, TrainError> {
+        self.measure(index, bucket)
     }
 }
 
@@ -134,6 +282,10 @@ impl PromptSource for Rows {
             id,
             text,
         })
+    }
+
+    fn size(&self, index: usize, bucket: Bucket) -> Result<u64, TrainError> {
+        self.measure(index, bucket)
     }
 
     fn decode(&self, ids: &[u32]) -> Result<String, TrainError> {

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use anyhow::Context;
 use serde_json::json;
-use vtb_data::{RowMode, RowRules, RowSource};
+use vtb_data::{JsonlDataset, RowMode, RowRules, RowSource};
 use vtb_models_vlm::encode::RowEncoder;
 use vtb_models_vlm::qwen3_vl::{FullTraining, Qwen3Vl};
 use vtb_nn::lm::CausalLm;
@@ -22,7 +22,7 @@ use vtb_trainer::train::{
 };
 
 use crate::config;
-use crate::data::{Rows, open_jsonl};
+use crate::data::{Rows, check_files, fingerprint, open_jsonl};
 use crate::demo::{self, Puzzles};
 use crate::ending::{INTERRUPTED, Usage};
 use crate::evaluate;
@@ -33,7 +33,7 @@ use crate::session::{
     export, interrupted, names_model, open_run, refuse, reporter, save_model, settings,
     shared_faults, shown,
 };
-use crate::settings::{GrpoRun, SftRun};
+use crate::settings::{DataSection, GrpoRun, SftRun};
 use crate::source::{GRPO_ROWS, Inputs, Places, take_over_signals};
 
 /// Completions decoded together.
@@ -56,9 +56,12 @@ pub fn run(options: &TrainOptions) -> anyhow::Result<ExitCode> {
     let inputs = Inputs::find(&mut run.model, &mut run.data, resumed.as_deref())?;
     let toml = config::to_toml(&run)?;
     weigh(&mut run)?;
-    let plan = plan(&run, &inputs)?;
+    let mut plan = plan(&run, &inputs)?;
     if options.dry_run {
-        print!("plan (nothing was opened or written)\n{plan}");
+        for line in check_files(&run.data, &inputs.local_rows(&GRPO_ROWS)?, RowRules::grpo())? {
+            plan.line("checked", line);
+        }
+        print!("plan (no device was opened, nothing was written)\n{plan}");
         return Ok(ExitCode::SUCCESS);
     }
     let started = Instant::now();
@@ -190,6 +193,26 @@ struct Trained {
     adapter: PathBuf,
 }
 
+/// Opened training data, and held-out rows where some are named.
+struct Files {
+    train: Arc<JsonlDataset>,
+    eval: Option<Arc<JsonlDataset>>,
+}
+
+impl Files {
+    /// `None` where no data is named.
+    fn open(places: &Places, data: &DataSection) -> anyhow::Result<Option<Self>> {
+        let open = |path: &PathBuf| open_jsonl(path, RowRules::grpo(), data).map(Arc::new);
+        let Some(train) = &places.train else {
+            return Ok(None);
+        };
+        Ok(Some(Self {
+            train: open(train)?,
+            eval: places.eval.as_ref().map(open).transpose()?,
+        }))
+    }
+}
+
 /// An opened run.
 struct Session<'a> {
     run: &'a GrpoRun,
@@ -202,6 +225,9 @@ struct Session<'a> {
     reporter: Box<dyn vtb_trainer::progress::Reporter>,
     /// Generated puzzles, where no data is named.
     puzzles: Option<Puzzles>,
+    /// The files that are named: to train on, and held out.
+    files: Option<Files>,
+    fingerprint: String,
     model_dir: PathBuf,
 }
 
@@ -216,15 +242,16 @@ impl<'a> Session<'a> {
             Some(_) => None,
             None => Some(demo::puzzles(&run.demo, run.seed, RowMode::Sft)?),
         };
-        if let Some(path) = &places.train {
-            // Checked before anything is written.
-            for path in std::iter::once(path).chain(&places.eval) {
-                open_jsonl(path, RowRules::grpo(), run.data.max_bad_rows)?;
-            }
-        }
+        // Opened before anything is written.
+        let files = Files::open(places, &run.data)?;
         let config = serde_json::to_value(run)?;
         let root = Path::new(&run.output_dir);
-        let fingerprint = fingerprint(run, places, puzzles.as_ref())?;
+        let source: &dyn RowSource = match (&puzzles, &files) {
+            (Some(puzzles), _) => puzzles.train.as_ref(),
+            (None, Some(files)) => files.train.as_ref(),
+            (None, None) => return Err(anyhow::anyhow!("no training data is named")),
+        };
+        let fingerprint = fingerprint(source, &run.data);
         let machine = open_machine(&run.model)?;
         if let Some(path) = &places.model {
             // A model that does not load leaves no run directory behind.
@@ -254,6 +281,8 @@ impl<'a> Session<'a> {
             reporter: reporter(options, run.log.seconds, &interrupt)?,
             interrupt,
             puzzles,
+            files,
+            fingerprint,
             dir,
         })
     }
@@ -296,7 +325,8 @@ impl<'a> Session<'a> {
         let fingerprint = puzzles.train.fingerprint().to_string();
         let rows = Rows::new(puzzles.train.clone(), encoder.clone());
         let settings = self.warm_settings();
-        let mut objective = SftObjective::new(rows, settings.batch.clone(), seed, false)?;
+        let load = self.run.data.load_options();
+        let mut objective = SftObjective::new(rows, load, settings.batch.clone(), seed, false)?;
         let root = self.dir.root().join(name);
         let resume = root.exists();
         let config = serde_json::to_value(&settings)?;
@@ -344,14 +374,14 @@ impl<'a> Session<'a> {
                 Some(eval),
             ));
         }
-        let open = |path: &Path| -> anyhow::Result<Rows> {
-            let data = open_jsonl(path, RowRules::grpo(), self.run.data.max_bad_rows)?;
-            Ok(Rows::new(Arc::new(data), encoder.clone()))
+        let files = self.files.as_ref().context("no training data is named")?;
+        let rows = |data: &Arc<JsonlDataset>| {
+            Rows::new(data.clone(), encoder.clone()).configured(&self.run.data)
         };
-        let train = self.places.train.as_deref();
-        let train = train.context("no training data is named")?;
-        let eval = self.places.eval.as_deref().map(open).transpose()?;
-        Ok((open(train)?, eval))
+        Ok((
+            rows(&files.train)?,
+            files.eval.as_ref().map(rows).transpose()?,
+        ))
     }
 
     /// Measures, trains, measures again.
@@ -377,6 +407,7 @@ impl<'a> Session<'a> {
         let dropout = self.run.lora.dropout > 0.0;
         let mut objective = GrpoObjective::new(
             train_rows,
+            self.run.data.load_options(),
             InProcess {
                 batch: ROLLOUT_BATCH,
             },
@@ -387,12 +418,11 @@ impl<'a> Session<'a> {
             seed,
             dropout,
         )?;
-        let fingerprint = fingerprint(self.run, self.places, self.puzzles.as_ref())?;
         let context = RunContext {
             dir: &self.dir,
             phase: "grpo",
             config: &self.config,
-            dataset_fingerprint: &fingerprint,
+            dataset_fingerprint: &self.fingerprint,
             seed,
             resume: self.resume,
             device: &self.machine.device,
@@ -550,20 +580,6 @@ impl<'a> Session<'a> {
             "cargo run --release --bin infer-vlm -- {weights} --image {image} --prompt '{prompt}' --temperature 0"
         ))
     }
-}
-
-fn fingerprint(
-    run: &GrpoRun,
-    places: &Places,
-    puzzles: Option<&Puzzles>,
-) -> anyhow::Result<String> {
-    if let Some(puzzles) = puzzles {
-        return Ok(puzzles.train.fingerprint().to_string());
-    }
-    let path = places.train.as_deref();
-    let path = path.context("no training data is named")?;
-    let data = open_jsonl(path, RowRules::grpo(), run.data.max_bad_rows)?;
-    Ok(data.fingerprint().to_string())
 }
 
 fn percent(found: &Accuracy) -> String {

@@ -21,11 +21,13 @@ use crate::options::TrainOptions;
 use crate::settings::{DataSection, ModelSection, TrainSection};
 
 /// Keys that are absent by default.
-const OPTIONAL: [&str; 10] = [
+const OPTIONAL: [&str; 12] = [
     "model.path",
     "model.adapter",
     "data.train",
     "data.eval",
+    "data.image_root",
+    "data.cache_dir",
     "lora.exclude",
     "grpo.epsilon_high",
     "grpo.delta",
@@ -113,6 +115,15 @@ pub fn shared_faults(
     }
     if data.eval.is_some() && data.train.is_none() {
         faults.push("held-out data is named but no training data; give --data FILE".into());
+    }
+    if data.ahead == 0 {
+        faults.push("data.ahead must be at least 1".into());
+    }
+    if !(data.cache_gib > 0.0 && data.cache_gib.is_finite()) {
+        faults.push(format!(
+            "data.cache_gib = {} must be above 0",
+            data.cache_gib
+        ));
     }
     if !["lora", "full"].contains(&train.mode.as_str()) {
         faults.push(format!(

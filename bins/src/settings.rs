@@ -2,13 +2,14 @@
 //! shape.
 
 use serde::{Deserialize, Serialize};
+use vtb_data::{Bucket, RowCheck};
 use vtb_lora::{LoraConfig, LoraInit, ModuleFilter};
 use vtb_rewards::RewardSpec;
 use vtb_trainer::checkpoint::Retention;
 use vtb_trainer::objectives::grpo::GrpoConfig;
 use vtb_trainer::optim::AdamWConfig;
 use vtb_trainer::schedule::{Decay, ScheduleConfig};
-use vtb_trainer::train::{GrpoSettings, LoopConfig, SftSettings};
+use vtb_trainer::train::{GrpoSettings, LoadOptions, LoopConfig, SftSettings};
 
 /// Settings of `train-grpo`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -94,8 +95,35 @@ pub struct DataSection {
     /// Held-out JSONL, measured greedily before and after.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub eval: Option<String>,
-    /// Unusable rows that are left out; one more is an error.
+    /// Unusable rows that are left out; one more is an error. Above 0 every row is checked before training.
     pub max_bad_rows: usize,
+    /// `background`: 256 rows are checked before training and the others while it begins. `full`: all before it.
+    pub check: RowCheck,
+    /// Pictures must lie below this directory, links followed; without it anywhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image_root: Option<String>,
+    /// Rows that share a batch: `none` leaves it to chance, `length` and `pixels` put like ones together.
+    pub bucket: Bucket,
+    /// Threads that prepare rows ahead; 0 prepares them within the step.
+    pub threads: usize,
+    /// Most rows prepared and not used yet.
+    pub ahead: usize,
+    /// Keeps decoded and resized pictures for the next epoch and the next run; without it they are made each time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache_dir: Option<String>,
+    /// Most that directory may hold, in GiB; the least recently used pictures go first.
+    pub cache_gib: f64,
+}
+
+impl DataSection {
+    /// As objectives want it.
+    pub fn load_options(&self) -> LoadOptions {
+        LoadOptions {
+            threads: self.threads,
+            ahead: self.ahead,
+            bucket: self.bucket,
+        }
+    }
 }
 
 /// The adapter that trains.
@@ -320,6 +348,13 @@ fn common_data() -> DataSection {
         train: None,
         eval: None,
         max_bad_rows: 0,
+        check: RowCheck::Background,
+        image_root: None,
+        bucket: Bucket::None,
+        threads: 2,
+        ahead: 32,
+        cache_dir: None,
+        cache_gib: 20.0,
     }
 }
 

@@ -14,7 +14,7 @@ use vtb_trainer::signal::Interrupt;
 use vtb_trainer::train::{Evaluate, Hooks, Outcome, RunContext, SftObjective, train};
 
 use crate::config;
-use crate::data::{Rows, open_jsonl};
+use crate::data::{Rows, check_files, fingerprint, open_jsonl};
 use crate::demo;
 use crate::ending::INTERRUPTED;
 use crate::evaluate;
@@ -45,9 +45,12 @@ pub fn run(options: &TrainOptions) -> anyhow::Result<ExitCode> {
     check(&run)?;
     let resumed = options.resume.then(|| PathBuf::from(&run.output_dir));
     let inputs = Inputs::find(&mut run.model, &mut run.data, resumed.as_deref())?;
-    let plan = plan(&run, &inputs)?;
+    let mut plan = plan(&run, &inputs)?;
     if options.dry_run {
-        print!("plan (nothing was opened or written)\n{plan}");
+        for line in check_files(&run.data, &inputs.local_rows(&SFT_ROWS)?, RowRules::sft())? {
+            plan.line("checked", line);
+        }
+        print!("plan (no device was opened, nothing was written)\n{plan}");
         return Ok(ExitCode::SUCCESS);
     }
     let places = inputs.fetch(&SFT_ROWS)?;
@@ -102,7 +105,7 @@ fn execute(
     };
     let source: Arc<dyn RowSource> = match (&puzzles, places.train.as_deref()) {
         (Some(puzzles), _) => puzzles.train.clone(),
-        (None, Some(path)) => Arc::new(open_jsonl(path, RowRules::sft(), run.data.max_bad_rows)?),
+        (None, Some(path)) => Arc::new(open_jsonl(path, RowRules::sft(), &run.data)?),
         (None, None) => return Err(anyhow::anyhow!("no training data is named")),
     };
     let machine = open_machine(&run.model)?;
@@ -111,7 +114,7 @@ fn execute(
     let mut loaded = given
         .map(|path| open_model(path, adapter, &machine))
         .transpose()?;
-    let fingerprint = source.fingerprint().to_string();
+    let fingerprint = fingerprint(source.as_ref(), &run.data);
     let root = Path::new(&run.output_dir);
     let dir = open_run(
         "train-sft",
@@ -152,8 +155,8 @@ fn execute(
     let eval_rows = match (&puzzles, &places.eval) {
         (Some(puzzles), _) => Some(Rows::new(puzzles.eval.clone(), encoder.clone())),
         (None, Some(path)) => {
-            let data = open_jsonl(path, RowRules::grpo(), run.data.max_bad_rows)?;
-            Some(Rows::new(Arc::new(data), encoder.clone()))
+            let data = open_jsonl(path, RowRules::grpo(), &run.data)?;
+            Some(Rows::new(Arc::new(data), encoder.clone()).configured(&run.data)?)
         }
         (None, None) => None,
     };
@@ -165,7 +168,8 @@ fn execute(
     };
     let dropout = run.train.mode == "lora" && run.lora.dropout > 0.0;
     let mut objective = SftObjective::new(
-        Rows::new(source, encoder),
+        Rows::new(source, encoder).configured(&run.data)?,
+        run.data.load_options(),
         run.batch.clone(),
         run.seed,
         dropout,

@@ -72,6 +72,9 @@ fn broken_data() {
     refuse(SFT, &args(&own, &out), 1, &["train.jsonl"]);
     fs::write(&own.data, format!("{good}{{\"messages\": 5}}\n")).unwrap();
     refuse(GRPO, &args(&own, &out), 1, &["train.jsonl:25", "messages"]);
+    let mut dry = args(&own, &out);
+    dry.push("--dry-run");
+    refuse(SFT, &dry, 1, &["train.jsonl:25", "messages"]);
     let two = good.replacen("<image>", "<image><image>", 1);
     fs::write(&own.data, two).unwrap();
     refuse(SFT, &args(&own, &out), 1, &["train.jsonl:1"]);
@@ -124,6 +127,24 @@ fn settings_without_meaning() {
         &["temperature"],
     );
     refuse(SFT, &["--device", "tpu", "--dry-run"], 2, &["tpu", "cuda"]);
+    refuse(
+        SFT,
+        &[
+            "--set",
+            "data.cache_gib=0",
+            "--set",
+            "data.ahead=0",
+            "--dry-run",
+        ],
+        2,
+        &["data.cache_gib", "data.ahead"],
+    );
+    refuse(
+        SFT,
+        &["--set", "data.bucket=size", "--dry-run"],
+        2,
+        &["data.bucket"],
+    );
     refuse(
         GRPO,
         &["--set", "rewards=[{name=\"chioce\"}]", "--dry-run"],

@@ -105,12 +105,30 @@ fn changed_data_is_refused(program: &str, own: &common::Own, out: &Path, extra: 
     std::fs::write(&own.data, format!("{rest}{first}\n")).unwrap();
     let mut args = arguments(own, out, extra);
     args.push("--resume");
-    common::refuse(program, &args, 1, &["differs", "dataset"]);
+    common::refuse(program, &args, 1, &["differs", "dataset", path(&own.data)]);
 }
 
 #[test]
 fn sft() {
     killed_run_equals_straight_run(SFT, &[]);
+}
+
+#[test]
+fn sft_in_buckets_with_pictures_from_a_cache() {
+    let cache = tempfile::tempdir().unwrap();
+    let cache_dir = format!("data.cache_dir={:?}", path(cache.path()));
+    let extra = [
+        "--set",
+        "data.bucket=length",
+        "--set",
+        "batch.last=ragged",
+        "--set",
+        "data.threads=3",
+        "--set",
+        &cache_dir,
+    ];
+    killed_run_equals_straight_run(SFT, &extra);
+    assert!(cache.path().join("pictures-1").read_dir().unwrap().count() > 0);
 }
 
 #[test]
@@ -128,6 +146,8 @@ fn grpo_with_dynamic_sampling_and_batches_used_twice() {
         "grpo.num_iterations=2",
         "--set",
         "grpo.beta=0.05",
+        "--set",
+        "data.bucket=pixels",
     ];
     killed_run_equals_straight_run(GRPO, &extra);
 }

@@ -23,7 +23,7 @@ use vtb_rewards::{Registry, RewardSpec, WeightedRewards};
 use vtb_trainer::objectives::grpo::{GrpoConfig, LossType};
 use vtb_trainer::rollout::InProcess;
 use vtb_trainer::train::{
-    GrpoObjective, GrpoSettings, Objective, PromptSource, SftObjective, SftSettings,
+    GrpoObjective, GrpoSettings, LoadOptions, Objective, PromptSource, SftObjective, SftSettings,
 };
 
 struct Stage {
@@ -101,6 +101,7 @@ fn grpo(
     let stops = stage.stop_ids.clone();
     GrpoObjective::new(
         stage.rows.clone(),
+        LoadOptions::default(),
         rollout,
         rewards,
         config,
@@ -210,12 +211,18 @@ fn batch_and_accumulation_split_the_same_step() {
         let settings = SftSettings {
             batch_size,
             gradient_accumulation,
-            recompute: true,
+            ..SftSettings::default()
         };
-        SftObjective::new(stage.rows.clone(), settings, 4, false)
-            .unwrap()
-            .step(&stage.model, 0)
-            .unwrap()
+        SftObjective::new(
+            stage.rows.clone(),
+            LoadOptions::default(),
+            settings,
+            4,
+            false,
+        )
+        .unwrap()
+        .step(&stage.model, 0)
+        .unwrap()
     };
     let (whole, parts) = (sft(12, 1), sft(3, 4));
     assert!((whole.metrics["loss"] - parts.metrics["loss"]).abs() < 1e-6);

@@ -67,7 +67,9 @@ impl Video {
         let shape = VideoShape {
             frames: self.frames,
             fps: self.fps,
-            size: self.size.map(|(width, height)| ClipSize { width, height, fit }),
+            size: self
+                .size
+                .map(|(width, height)| ClipSize { width, height, fit }),
         };
         if !self.any_shape {
             let hint = "--any-shape takes it as it is";
@@ -75,7 +77,9 @@ impl Video {
         }
         let (source, settings) = self.data.open()?;
         let dry = self.data.dry_run;
-        let common = self.paths.common(&source, &folder, PathMode::Relative, dry)?;
+        let common = self
+            .paths
+            .common(&source, &folder, PathMode::Relative, dry)?;
         let exporter = VideoExport::new(common, &self.output_path, shape).map_err(usage)?;
         export(&source, &settings, exporter)
     }

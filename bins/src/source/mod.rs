@@ -109,6 +109,15 @@ impl Source {
         }
     }
 
+    /// The path of what is on this machine already, other than in the hub's cache.
+    pub fn local(&self) -> Option<&Path> {
+        match &self.0 {
+            Place::Local(path) => Some(path),
+            #[cfg(feature = "hub")]
+            Place::Hub(_) => None,
+        }
+    }
+
     /// The configuration of a model, which is read without fetching the rest.
     pub fn model_config(&self) -> anyhow::Result<Qwen3VlConfig> {
         match &self.0 {

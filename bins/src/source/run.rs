@@ -87,6 +87,24 @@ impl Inputs {
     }
 }
 
+impl Inputs {
+    /// Where rows lie that need not be fetched.
+    ///
+    /// # Errors
+    /// As [`rows_file`].
+    pub fn local_rows(&self, names: &[&str]) -> anyhow::Result<Places> {
+        let rows = |source: &Option<Source>, names: &[&str]| {
+            let path = source.as_ref().and_then(Source::local);
+            path.map(|path| rows_file(path, names)).transpose()
+        };
+        Ok(Places {
+            train: rows(&self.train, names)?,
+            eval: rows(&self.eval, &EVAL_ROWS)?,
+            ..Places::default()
+        })
+    }
+}
+
 /// Settings of an earlier start. What cannot be read is told where the run directory is opened.
 fn read_config(path: &Path) -> Option<toml::Table> {
     std::fs::read_to_string(path).ok()?.parse().ok()

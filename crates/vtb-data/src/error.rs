@@ -47,6 +47,14 @@ pub enum DataError {
         /// What is wrong with it.
         fault: RowFault,
     },
+    /// The file is no longer the one that was opened.
+    #[error(
+        "{origin}: the row changed while the file was open; start again, or resume with the file as it was"
+    )]
+    RowChanged {
+        /// The row.
+        origin: Origin,
+    },
     /// A picture of a row cannot be used.
     #[error("{origin}: image {number} ({image}): {fault}")]
     Image {

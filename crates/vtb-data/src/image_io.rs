@@ -5,11 +5,13 @@
 //! the reference processors use. The EXIF orientation is ignored unless asked for, again as there:
 //! coordinates in a record are those of the stored pixels.
 
+use std::borrow::Cow;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Cursor, Seek, Write};
+use std::io::{BufRead, BufReader, Cursor, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageError, ImageReader, Limits, RgbImage};
 
 use crate::error::{DataError, ImageFault, Result};
@@ -78,7 +80,7 @@ impl TrainRow {
         self.each_image(|image| match (check, image) {
             (ImageCheck::None, _) | (ImageCheck::Exists, ImageRef::Encoded(_)) => Ok(()),
             (ImageCheck::Exists, ImageRef::Path(path)) => open(path, options).map(drop),
-            (ImageCheck::Header, _) => header(image, options),
+            (ImageCheck::Header, _) => dimensions(image, options).map(drop),
             (ImageCheck::Decode, _) => load(image, options).map(drop),
             (_, ImageRef::Pixels(_)) => Ok(()),
         })?;
@@ -90,14 +92,20 @@ impl TrainRow {
         mut visit: impl FnMut(&ImageRef) -> std::result::Result<T, ImageFault>,
     ) -> Result<Vec<T>> {
         let visit = |(i, image): (usize, &ImageRef)| {
-            visit(image).map_err(|fault| DataError::Image {
-                origin: self.origin.clone(),
-                number: i + 1,
-                image: image.to_string(),
-                fault,
-            })
+            visit(image).map_err(|fault| self.image_error(i, fault))
         };
         self.images.iter().enumerate().map(visit).collect()
+    }
+
+    /// The error that names picture `index` of this row, counted from 0.
+    pub fn image_error(&self, index: usize, fault: ImageFault) -> DataError {
+        let image = self.images.get(index);
+        DataError::Image {
+            origin: self.origin.clone(),
+            number: index + 1,
+            image: image.map_or_else(|| "absent".to_owned(), ToString::to_string),
+            fault,
+        }
     }
 }
 
@@ -111,20 +119,78 @@ pub fn load(
 ) -> std::result::Result<Arc<RgbImage>, ImageFault> {
     match image {
         ImageRef::Pixels(pixels) => Ok(Arc::clone(pixels)),
-        ImageRef::Encoded(bytes) => decode(Cursor::new(bytes), options).map(Arc::new),
-        ImageRef::Path(path) => decode(open(path, options)?, options).map(Arc::new),
+        ImageRef::Encoded(bytes) => decode(bytes, options).map(Arc::new),
+        ImageRef::Path(path) => decode(&read(path, options)?, options).map(Arc::new),
     }
 }
 
-fn header(image: &ImageRef, options: &ImageOptions) -> std::result::Result<(), ImageFault> {
+/// The bytes of a picture's file, or `None` for pixels.
+///
+/// # Errors
+/// It cannot be read, is larger than the limit, or lies outside the root.
+pub fn encoded<'a>(
+    image: &'a ImageRef,
+    options: &ImageOptions,
+) -> std::result::Result<Option<Cow<'a, [u8]>>, ImageFault> {
+    Ok(match image {
+        ImageRef::Pixels(_) => None,
+        ImageRef::Encoded(bytes) => Some(Cow::Borrowed(bytes)),
+        ImageRef::Path(path) => Some(Cow::Owned(read(path, options)?)),
+    })
+}
+
+/// Width and height of a picture as it would be decoded, from its header alone.
+///
+/// # Errors
+/// The header cannot be read, or is beyond the limits.
+pub fn dimensions(
+    image: &ImageRef,
+    options: &ImageOptions,
+) -> std::result::Result<(u32, u32), ImageFault> {
     match image {
-        ImageRef::Pixels(_) => Ok(()),
-        ImageRef::Encoded(bytes) => decoder(Cursor::new(bytes), options).map(drop),
-        ImageRef::Path(path) => decoder(open(path, options)?, options).map(drop),
+        ImageRef::Pixels(pixels) => Ok(pixels.dimensions()),
+        ImageRef::Encoded(bytes) => header(Cursor::new(bytes), options),
+        ImageRef::Path(path) => header(BufReader::new(open(path, options)?), options),
     }
 }
 
-fn open(path: &Path, options: &ImageOptions) -> std::result::Result<BufReader<File>, ImageFault> {
+fn header<R: BufRead + Seek>(
+    reader: R,
+    options: &ImageOptions,
+) -> std::result::Result<(u32, u32), ImageFault> {
+    let mut decoder = decoder(reader, options)?;
+    let (width, height) = decoder.dimensions();
+    let turned = options.apply_orientation
+        && matches!(
+            decoder.orientation().map_err(fault)?,
+            Orientation::Rotate90
+                | Orientation::Rotate270
+                | Orientation::Rotate90FlipH
+                | Orientation::Rotate270FlipH
+        );
+    Ok(if turned {
+        (height, width)
+    } else {
+        (width, height)
+    })
+}
+
+/// A whole file: decoders that read from memory are faster than those that ask for a few bytes at a time.
+fn read(path: &Path, options: &ImageOptions) -> std::result::Result<Vec<u8>, ImageFault> {
+    let file = open(path, options)?;
+    let limit = options.max_file_bytes;
+    let size = file.metadata().map_or(0, |m| m.len()).min(limit);
+    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
+    // It may have grown since it was looked at.
+    file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > limit {
+        let bytes = bytes.len() as u64;
+        return Err(ImageFault::FileTooLarge { bytes, limit });
+    }
+    Ok(bytes)
+}
+
+fn open(path: &Path, options: &ImageOptions) -> std::result::Result<File, ImageFault> {
     if let Some(root) = &options.root
         && !path.canonicalize()?.starts_with(root.canonicalize()?)
     {
@@ -140,7 +206,7 @@ fn open(path: &Path, options: &ImageOptions) -> std::result::Result<BufReader<Fi
         let (bytes, limit) = (meta.len(), options.max_file_bytes);
         return Err(ImageFault::FileTooLarge { bytes, limit });
     }
-    Ok(BufReader::new(File::open(path)?))
+    Ok(File::open(path)?)
 }
 
 /// Reads the header and checks it against the limits.
@@ -167,11 +233,12 @@ fn decoder<'a, R: BufRead + Seek + 'a>(
     Ok(decoder)
 }
 
-fn decode<R: BufRead + Seek>(
-    reader: R,
-    options: &ImageOptions,
-) -> std::result::Result<RgbImage, ImageFault> {
-    let mut decoder = decoder(reader, options)?;
+/// Decodes the bytes of a picture file to 8-bit RGB.
+///
+/// # Errors
+/// As [`load`].
+pub fn decode(bytes: &[u8], options: &ImageOptions) -> std::result::Result<RgbImage, ImageFault> {
+    let mut decoder = decoder(Cursor::new(bytes), options)?;
     let orientation = options
         .apply_orientation
         .then(|| decoder.orientation())
@@ -253,7 +320,7 @@ mod tests {
     use super::*;
     use image::Rgb;
 
-    fn encoded(image: &RgbImage) -> ImageRef {
+    fn png(image: &RgbImage) -> ImageRef {
         ImageRef::Encoded(encode_png(image).unwrap().into())
     }
 
@@ -263,7 +330,7 @@ mod tests {
 
     #[test]
     fn png_gives_the_same_pixels_back() {
-        let back = load(&encoded(&sample()), &ImageOptions::default()).unwrap();
+        let back = load(&png(&sample()), &ImageOptions::default()).unwrap();
         assert_eq!(*back, sample());
         assert_eq!(
             encode_png(&sample()).unwrap(),
@@ -283,7 +350,7 @@ mod tests {
 
     #[test]
     fn each_limit_refuses_before_pixels_are_decoded() {
-        let wide = encoded(&RgbImage::new(300, 20));
+        let wide = png(&RgbImage::new(300, 20));
         let refused = |options: ImageOptions| load(&wide, &options).unwrap_err();
         let side = ImageOptions {
             max_side: 200,

@@ -9,6 +9,7 @@
 //! threads, and every fault names its file, line and field.
 
 mod arc;
+mod batches;
 mod dataset;
 mod error;
 pub mod evaluate;
@@ -24,6 +25,8 @@ mod lines;
 pub mod manifest;
 pub mod media;
 mod message;
+pub mod picture_cache;
+mod positioned;
 mod prefetch;
 pub mod prepare;
 mod row;
@@ -32,14 +35,16 @@ pub mod stats;
 pub mod video;
 
 pub use arc::{ArcLimits, ArcProblem, load_arc};
+pub use batches::{BatchPlan, BatchSampler, BatchState, Bucket, LastBatch};
 pub use dataset::{Fingerprint, RowSource};
 pub use error::{DataError, ImageFault, Origin, Result, RowFault, VideoFault};
 pub use export::write_jsonl;
 pub use generated::{GeneratedDataset, PuzzleSpec, puzzle_row};
 pub use image_io::{ImageCheck, ImageOptions};
 pub use image_ref::ImageRef;
-pub use jsonl::{JsonlDataset, OpenOptions};
+pub use jsonl::{JsonlDataset, OpenOptions, RowCheck};
 pub use message::{IMAGE_TAG, Message, Piece, Role};
+pub use picture_cache::PictureCache;
 pub use prefetch::Prefetch;
 pub use row::{RowMode, RowRules, TrainRow};
 pub use sampler::{Sampler, SamplerState};

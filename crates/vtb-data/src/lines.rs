@@ -1,8 +1,6 @@
-//! Lines of a file with their places, hashed on the way, never more than a limit in memory.
+//! Lines of a file with their places, never more than a limit in memory.
 
 use std::io::{BufRead, BufReader, Read, Result};
-
-use sha2::{Digest, Sha256};
 
 /// One line.
 pub(crate) struct Line {
@@ -26,7 +24,6 @@ impl Line {
 pub(crate) struct Lines<R> {
     reader: BufReader<R>,
     limit: usize,
-    hash: Sha256,
     offset: u64,
     number: u64,
 }
@@ -38,7 +35,6 @@ impl<R: Read> Lines<R> {
         Self {
             reader,
             limit,
-            hash: Sha256::new(),
             offset: 0,
             number: 0,
         }
@@ -53,9 +49,8 @@ impl<R: Read> Lines<R> {
             if chunk.is_empty() {
                 break;
             }
-            let end = chunk.iter().position(|b| *b == b'\n');
+            let end = memchr::memchr(b'\n', chunk);
             let used = end.map_or(chunk.len(), |at| at + 1);
-            self.hash.update(&chunk[..used]);
             // The end of the line and two bytes more are kept, to tell too long from just right.
             let room = (self.limit + 2).saturating_sub(line.len());
             line.extend_from_slice(&chunk[..used.min(room)]);
@@ -86,11 +81,6 @@ impl<R: Read> Lines<R> {
             number: self.number,
             bytes: fits.then_some(line),
         }))
-    }
-
-    /// SHA-256 (lower-case hexadecimal) and number of all bytes read.
-    pub(crate) fn finish(self) -> (String, u64) {
-        (hex(&self.hash.finalize()), self.offset)
     }
 }
 
@@ -141,16 +131,12 @@ mod tests {
     }
 
     #[test]
-    fn a_line_past_the_buffer_is_whole_and_the_hash_covers_every_byte() {
+    fn a_line_past_the_buffer_is_whole() {
         let text = [vec![b'x'; 3 << 20], b"\ny".to_vec()].concat();
         let mut lines = Lines::new(text.as_slice(), 4 << 20);
         let first = lines.next().unwrap().unwrap();
         assert_eq!(first.bytes.unwrap().len(), 3 << 20);
         assert_eq!(lines.next().unwrap().unwrap().offset, (3 << 20) + 1);
         assert!(lines.next().unwrap().is_none());
-        assert_eq!(
-            lines.finish(),
-            (hex(&Sha256::digest(&text)), text.len() as u64)
-        );
     }
 }

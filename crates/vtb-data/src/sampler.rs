@@ -120,13 +120,19 @@ impl Iterator for Sampler {
     }
 }
 
+/// Random numbers that depend on their purpose and a few numbers alone.
+pub(crate) fn stream(purpose: &[u8], numbers: &[u64]) -> ChaCha8Rng {
+    let mut key = Sha256::new();
+    key.update(purpose);
+    for number in numbers {
+        key.update(number.to_le_bytes());
+    }
+    ChaCha8Rng::from_seed(key.finalize().into())
+}
+
 /// The rows of one epoch in order: a Fisher-Yates shuffle by ChaCha8.
 fn epoch_order(len: usize, seed: u64, epoch: u64) -> Vec<usize> {
-    let mut key = Sha256::new();
-    key.update(b"vtb sampler");
-    key.update(seed.to_le_bytes());
-    key.update(epoch.to_le_bytes());
-    let mut rng = ChaCha8Rng::from_seed(key.finalize().into());
+    let mut rng = stream(b"vtb sampler", &[seed, epoch]);
     let mut order: Vec<usize> = (0..len).collect();
     for last in (1..len).rev() {
         // 64 bits whatever the machine's word is: the same order everywhere.

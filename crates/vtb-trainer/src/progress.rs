@@ -8,10 +8,17 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::run_dir::Metrics;
+use crate::run_dir::{Metrics, TIME};
 
 /// Metrics shown when a reporter is given no names: those of them that a step has.
-pub const HEADLINE: [&str; 5] = ["loss", "reward", "accuracy", "grad_norm", "learning_rate"];
+pub const HEADLINE: [&str; 6] = [
+    "loss",
+    "reward",
+    "accuracy",
+    "grad_norm",
+    "learning_rate",
+    "time/rows_per_second",
+];
 
 /// What is known when a phase of a run begins.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -45,10 +52,11 @@ pub fn automatic(interval: Duration) -> Box<dyn Reporter> {
     }
 }
 
-/// `loss 0.53 · reward 0.25` of the metrics named, in that order.
+/// `loss 0.53 · reward 0.25` of the metrics named, in that order; of a path such as `time/step_time` the end.
 pub fn headline(metrics: &Metrics, names: &[&str]) -> String {
     let show = |name: &&str| {
         let value = metrics.values.get(*name)?;
+        let name = name.strip_prefix(TIME).unwrap_or(name);
         let digits = match value.abs() {
             x if x == 0.0 || (1e-3..1e4).contains(&x) => format!("{value:.4}"),
             _ => format!("{value:.3e}"),
@@ -210,6 +218,7 @@ mod tests {
         metrics.set("reward", 0.25);
         metrics.set("loss", 12.0);
         metrics.set("learning_rate", 1e-6);
+        metrics.set_time("rows_per_second", 41.5);
         metrics
     }
 
@@ -240,8 +249,8 @@ mod tests {
             lines(Duration::from_secs(3600)),
             [
                 "grpo: 4 steps, going on after step 1",
-                "grpo 2/4 loss 12.0000 · reward 0.2500 · learning_rate 1.000e-6",
-                "grpo 4/4 loss 12.0000 · reward 0.2500 · learning_rate 1.000e-6",
+                "grpo 2/4 loss 12.0000 · reward 0.2500 · learning_rate 1.000e-6 · rows_per_second 41.5000",
+                "grpo 4/4 loss 12.0000 · reward 0.2500 · learning_rate 1.000e-6 · rows_per_second 41.5000",
                 "saved",
                 "grpo: done",
             ]

@@ -102,9 +102,9 @@ impl Source {
                 }
                 Ok(())
             }
-            Self::Parquet { files, .. } => files.iter().try_for_each(|file| {
-                super::parquet::read_samples(file, &mut *take)
-            }),
+            Self::Parquet { files, .. } => files
+                .iter()
+                .try_for_each(|file| super::parquet::read_samples(file, &mut *take)),
         }
     }
 }

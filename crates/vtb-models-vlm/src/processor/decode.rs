@@ -67,20 +67,28 @@ impl Rgb {
     /// # Errors
     /// `name` is in the message if the number of values is not `width · height · 3`.
     pub fn new(name: &str, width: usize, height: usize, pixels: Vec<u8>) -> Result<Self, VlmError> {
-        let expected = width.checked_mul(height).and_then(|n| n.checked_mul(3));
-        if expected != Some(pixels.len()) || pixels.is_empty() {
-            let message = format!(
-                "{} values do not make {width}x{height} RGB pixels",
-                pixels.len()
-            );
-            return Err(VlmError::image(name, message));
-        }
+        check_len(name, width, height, pixels.len())?;
         Ok(Self {
             width,
             height,
             pixels,
         })
     }
+}
+
+/// Whether so many values are the pixels of a picture of that size.
+pub(super) fn check_len(
+    name: &str,
+    width: usize,
+    height: usize,
+    values: usize,
+) -> Result<(), VlmError> {
+    let expected = width.checked_mul(height).and_then(|n| n.checked_mul(3));
+    if expected == Some(values) && values > 0 {
+        return Ok(());
+    }
+    let message = format!("{values} values do not make {width}x{height} RGB pixels");
+    Err(VlmError::image(name, message))
 }
 
 /// Reads and decodes a picture file.

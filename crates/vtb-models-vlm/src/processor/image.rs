@@ -7,9 +7,9 @@ use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 use vtb_nn::lm::ImagePatches;
 
-use super::decode::{Rgb, read_rgb};
+use super::decode::{Rgb, check_len, read_rgb};
 use super::patches::patchify;
-use super::resample::bicubic;
+use super::resample::resized;
 use super::settings::ImageSettings;
 use crate::VlmError;
 
@@ -47,14 +47,52 @@ impl ImageProcessor {
 
     /// Processes one picture; `name` is in every error.
     pub fn process(&self, name: &str, image: &Rgb) -> Result<ImagePatches, VlmError> {
+        let (width, height) = (image.width, image.height);
+        match self.resize(name, width, height, &image.pixels)? {
+            Some(resized) => self.patches(name, &resized),
+            None => self.patches(name, image),
+        }
+    }
+
+    /// The first half of [`ImageProcessor::process`], which takes most of its time and whose result may be kept:
+    /// pixels of the size that the settings ask for, or `None` if the picture has it. `pixels` are `width · height · 3`
+    /// values.
+    ///
+    /// # Errors
+    /// `name` is in the message: too few pixels, or a shape that has no such size.
+    pub fn resize(
+        &self,
+        name: &str,
+        width: usize,
+        height: usize,
+        pixels: &[u8],
+    ) -> Result<Option<Rgb>, VlmError> {
+        let fail = |message| VlmError::image(name, message);
+        check_len(name, width, height, pixels.len())?;
+        let (to_height, to_width) = self.settings.resized(height, width).map_err(fail)?;
+        let found = resized(pixels, (width, height), (to_width, to_height));
+        Ok(found.map(|pixels| Rgb {
+            width: to_width,
+            height: to_height,
+            pixels,
+        }))
+    }
+
+    /// The second half: normalised patch rows of a picture whose sides are right.
+    ///
+    /// # Errors
+    /// `name` is in the message if a side is no multiple of [`ImageSettings::factor`].
+    pub fn patches(&self, name: &str, resized: &Rgb) -> Result<ImagePatches, VlmError> {
         let settings = &self.settings;
-        let (height, width) = settings
-            .resized(image.height, image.width)
-            .map_err(|message| VlmError::image(name, message))?;
-        let resized = bicubic(image, width, height);
-        let (values, grid) = patchify(&resized, settings);
+        let factor = settings.factor();
+        if resized.width % factor != 0 || resized.height % factor != 0 {
+            let Rgb { width, height, .. } = resized;
+            let message = format!("is {width}x{height}: sides must be multiples of {factor}");
+            return Err(VlmError::image(name, message));
+        }
+        let (values, grid) = patchify(resized, settings);
         Ok(ImagePatches {
-            key: key(&resized, settings),
+            key: key(resized, settings),
             values,
             grid,
         })

@@ -5,8 +5,9 @@
 //! Resizing in floating point differs by a grey level in many places, so the arithmetic is repeated here. The
 //! horizontal pass comes first, as in all Pillow versions up to 12 and in torchvision; Pillow 13 swaps the passes
 //! for some shapes.
-
-use rayon::prelude::*;
+//!
+//! Sums of integers do not depend on their order, so both passes run on vectors: the vertical one over the values of a
+//! line, the horizontal one over the lines of a band, which is turned on its side for it.
 
 use super::decode::Rgb;
 
@@ -14,20 +15,45 @@ use super::decode::Rgb;
 const PRECISION: u32 = 32 - 8 - 2;
 const SUPPORT: f64 = 2.0;
 const CHANNELS: usize = 3;
+/// Lines that the horizontal pass takes together.
+const BAND: usize = 16;
+/// Values of a band that stand beside each other in the picture.
+const SIDE: usize = BAND * CHANNELS;
+/// Values that the vertical pass keeps in registers.
+const LANES: usize = 64;
 
 /// Resizes a picture to `width` × `height`. A size that stays is not resampled.
 pub fn bicubic(image: &Rgb, width: usize, height: usize) -> Rgb {
-    let wide = if width == image.width {
-        None
-    } else {
-        Some(horizontal(image, width))
-    };
-    let wide = wide.as_ref().unwrap_or(image);
-    if height == wide.height {
-        wide.clone()
-    } else {
-        vertical(wide, height)
+    let pixels = resized(&image.pixels, (image.width, image.height), (width, height));
+    Rgb {
+        width,
+        height,
+        pixels: pixels.unwrap_or_else(|| image.pixels.clone()),
     }
+}
+
+/// The same for pixels that belong to someone else; `None` if the size stays. Sizes are `(width, height)`.
+pub(super) fn resized(pixels: &[u8], from: (usize, usize), to: (usize, usize)) -> Option<Vec<u8>> {
+    let wide = (from.0 != to.0).then(|| simd(|| horizontal(pixels, from, to.0)));
+    if from.1 == to.1 {
+        return wide;
+    }
+    let source = wide.as_deref().unwrap_or(pixels);
+    Some(simd(|| vertical(source, (to.0, from.1), to.1)))
+}
+
+/// Runs `f` compiled for the widest vector instructions of this machine.
+#[inline]
+fn simd<R>(f: impl FnOnce() -> R) -> R {
+    struct Run<F>(F);
+    impl<R, F: FnOnce() -> R> pulp::NullaryFnOnce for Run<F> {
+        type Output = R;
+        #[inline(always)]
+        fn call(self) -> R {
+            (self.0)()
+        }
+    }
+    pulp::Arch::new().dispatch(Run(f))
 }
 
 /// Source pixels and weights of one output coordinate.
@@ -78,62 +104,93 @@ fn cubic(x: f64) -> f64 {
 }
 
 /// Rounds a fixed-point sum to a grey level.
+#[inline(always)]
 fn clip(sum: i32) -> u8 {
     (sum >> PRECISION).clamp(0, 255) as u8
 }
 
 const HALF: i32 = 1 << (PRECISION - 1);
 
-fn horizontal(image: &Rgb, width: usize) -> Rgb {
-    let windows = windows(image.width, width);
-    let mut pixels = vec![0; width * image.height * CHANNELS];
-    pixels
-        .par_chunks_exact_mut(width * CHANNELS)
-        .zip(image.pixels.par_chunks_exact(image.width * CHANNELS))
-        .for_each(|(to, from)| {
-            for (window, out) in windows.iter().zip(to.chunks_exact_mut(CHANNELS)) {
-                let mut sums = [HALF; CHANNELS];
-                let source = from[window.start * CHANNELS..].chunks_exact(CHANNELS);
-                for (weight, pixel) in window.weights.iter().zip(source) {
-                    for (sum, value) in sums.iter_mut().zip(pixel) {
-                        *sum += weight * i32::from(*value);
-                    }
-                }
-                for (out, sum) in out.iter_mut().zip(sums) {
-                    *out = clip(sum);
-                }
-            }
-        });
-    Rgb {
-        width,
-        height: image.height,
-        pixels,
+/// Resizes the lines of a picture of size `(width, height)`, a band of them at a time.
+#[inline(always)]
+fn horizontal(pixels: &[u8], (from, lines): (usize, usize), to: usize) -> Vec<u8> {
+    let windows = windows(from, to);
+    let mut out = vec![0; to * lines * CHANNELS];
+    let mut source = vec![0; from * SIDE];
+    let mut target = vec![0; to * SIDE];
+    let bands = pixels.chunks(from * CHANNELS * BAND);
+    for (band, out) in bands.zip(out.chunks_mut(to * CHANNELS * BAND)) {
+        stand(band, from, &mut source);
+        for (window, sums) in windows.iter().zip(target.chunks_exact_mut(SIDE)) {
+            let columns = source[window.start * SIDE..].chunks_exact(SIDE);
+            weigh::<SIDE>(&window.weights, columns, sums);
+        }
+        lie(&target, to, out);
+    }
+    out
+}
+
+/// Turns lines into columns: `[x][line][channel]`. Lines that are missing stay what they were.
+#[inline(always)]
+fn stand(band: &[u8], width: usize, columns: &mut [u8]) {
+    for (line, pixels) in band.chunks_exact(width * CHANNELS).enumerate() {
+        let column = columns.chunks_exact_mut(SIDE);
+        for (column, pixel) in column.zip(pixels.chunks_exact(CHANNELS)) {
+            column[line * CHANNELS..][..CHANNELS].copy_from_slice(pixel);
+        }
     }
 }
 
-fn vertical(image: &Rgb, height: usize) -> Rgb {
-    let windows = windows(image.height, height);
-    let row = image.width * CHANNELS;
-    let mut pixels = vec![0; row * height];
-    pixels
-        .par_chunks_exact_mut(row)
-        .zip(&windows)
-        .for_each(|(to, window)| {
-            let mut sums = vec![HALF; row];
-            let source = image.pixels[window.start * row..].chunks_exact(row);
-            for (weight, line) in window.weights.iter().zip(source) {
-                for (sum, value) in sums.iter_mut().zip(line) {
-                    *sum += weight * i32::from(*value);
-                }
-            }
-            for (out, sum) in to.iter_mut().zip(sums) {
-                *out = clip(sum);
-            }
-        });
-    Rgb {
-        width: image.width,
-        height,
-        pixels,
+/// Turns columns back into lines.
+#[inline(always)]
+fn lie(columns: &[u8], width: usize, band: &mut [u8]) {
+    for (line, pixels) in band.chunks_exact_mut(width * CHANNELS).enumerate() {
+        let column = columns.chunks_exact(SIDE);
+        for (column, pixel) in column.zip(pixels.chunks_exact_mut(CHANNELS)) {
+            pixel.copy_from_slice(&column[line * CHANNELS..][..CHANNELS]);
+        }
+    }
+}
+
+#[inline(always)]
+fn vertical(pixels: &[u8], (width, _): (usize, usize), to: usize) -> Vec<u8> {
+    let row = width * CHANNELS;
+    let windows = windows(pixels.len() / row, to);
+    let mut out = vec![0; row * to];
+    let whole = row / LANES * LANES;
+    for (window, out) in windows.iter().zip(out.chunks_exact_mut(row)) {
+        let from = window.start * row;
+        for (at, sums) in (0..whole).step_by(LANES).zip(out.chunks_exact_mut(LANES)) {
+            let lines = pixels[from + at..].chunks(row);
+            weigh::<LANES>(&window.weights, lines, sums);
+        }
+        for (at, sum) in (whole..row).zip(&mut out[whole..]) {
+            let lines = pixels[from + at..].chunks(row);
+            weigh::<1>(&window.weights, lines, std::slice::from_mut(sum));
+        }
+    }
+    out
+}
+
+/// Weighted sums over the beginnings of lines, `N` values at a time.
+#[inline(always)]
+fn weigh<'a, const N: usize>(
+    weights: &[i32],
+    lines: impl Iterator<Item = &'a [u8]>,
+    out: &mut [u8],
+) {
+    let mut sums = [HALF; N];
+    for (weight, line) in weights.iter().zip(lines) {
+        // A line shorter than N would be a fault of the caller; the length tells the compiler.
+        let Some(line) = line.first_chunk::<N>() else {
+            return;
+        };
+        for (sum, value) in sums.iter_mut().zip(line) {
+            *sum += weight * i32::from(*value);
+        }
+    }
+    for (out, sum) in out.iter_mut().zip(sums) {
+        *out = clip(sum);
     }
 }
 
@@ -181,11 +238,66 @@ mod tests {
     fn both_axes_use_the_same_arithmetic() {
         let image = gray(9, 9, |x, y| (x * 31 + y * 17) as u8);
         let flipped = gray(9, 9, |x, y| (y * 31 + x * 17) as u8);
-        let (wide, tall) = (horizontal(&image, 5), vertical(&flipped, 5));
+        let (wide, tall) = (bicubic(&image, 5, 9), bicubic(&flipped, 9, 5));
         for x in 0..5 {
             for y in 0..9 {
                 assert_eq!(wide.pixels[(y * 5 + x) * 3], tall.pixels[(x * 9 + y) * 3]);
             }
+        }
+    }
+
+    /// One value after the other, as the formula stands.
+    fn plain(image: &Rgb, width: usize, height: usize) -> Vec<u8> {
+        let at = |pixels: &[u8], row: usize, x: usize, y: usize, c: usize| {
+            i32::from(pixels[(y * row + x) * CHANNELS + c])
+        };
+        let sum = |window: &Window, value: &dyn Fn(usize) -> i32| {
+            let terms = window.weights.iter().enumerate();
+            clip(terms.fold(HALF, |sum, (i, w)| sum + w * value(window.start + i)))
+        };
+        let (across, down) = (windows(image.width, width), windows(image.height, height));
+        let mut wide = Vec::new();
+        for y in 0..image.height {
+            for window in &across {
+                for c in 0..CHANNELS {
+                    wide.push(sum(window, &|x| at(&image.pixels, image.width, x, y, c)));
+                }
+            }
+        }
+        let mut out = Vec::new();
+        for window in &down {
+            for x in 0..width {
+                for c in 0..CHANNELS {
+                    out.push(sum(window, &|y| at(&wide, width, x, y, c)));
+                }
+            }
+        }
+        out
+    }
+
+    #[test]
+    fn vectors_give_what_the_formula_gives() {
+        let mut state = 7u32;
+        for (from, to) in [
+            ((1, 1), (3, 2)),
+            ((5, 40), (4, 33)),
+            ((64, 17), (21, 18)),
+            ((50, 33), (131, 7)),
+            ((23, 16), (22, 15)),
+        ] {
+            let pixels = (0..from.0 * from.1 * CHANNELS)
+                .map(|_| {
+                    state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                    (state >> 24) as u8
+                })
+                .collect();
+            let image = Rgb {
+                width: from.0,
+                height: from.1,
+                pixels,
+            };
+            let found = bicubic(&image, to.0, to.1);
+            assert!(found.pixels == plain(&image, to.0, to.1), "{from:?} {to:?}");
         }
     }
 }

@@ -1,19 +1,20 @@
 //! Group-relative policy optimisation as an [`Objective`].
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use vtb_data::Sampler;
+use vtb_data::{BatchPlan, Bucket, LastBatch};
 use vtb_nn::lm::{
     AdapterState, BackwardOptions, CausalLm, LmRow, NamedTensors, SampleOptions, ScoreOptions,
 };
 use vtb_rewards::{Completion as Answer, RewardPart, WeightedRewards};
 
 use super::grpo_batch::{Judged, Sample, StoredSample};
-use super::objective::{Objective, Position, PromptSource, StepOutput};
-use super::sft::{restored_sampler, sampler_position};
+use super::loader::{Load, LoadOptions, Loader};
+use super::objective::{Objective, Position, Prompt, PromptSource, StepOutput};
 use crate::TrainError;
 use crate::objectives::grpo::{
     DynamicSampling, GrpoConfig, LossRow, LossStats, Next, SamplingStats, StepCounts, advantages,
@@ -50,14 +51,14 @@ impl Default for GrpoSettings {
 }
 
 /// GRPO over prompts, rewards and a rollout engine.
-pub struct GrpoObjective<P, R> {
-    prompts: P,
+pub struct GrpoObjective<P: PromptSource, R> {
+    prompts: Arc<Prompts<P>>,
+    loader: Loader<Prompts<P>>,
     rollout: R,
     rewards: WeightedRewards,
     config: GrpoConfig,
     settings: GrpoSettings,
     stop_ids: Vec<u32>,
-    sampler: Sampler,
     seed: u64,
     dropout: bool,
     /// Unconsumed optimizer steps of the current generation batch: indices into `batch`, in order.
@@ -77,6 +78,7 @@ impl<P: PromptSource, R: Rollout> GrpoObjective<P, R> {
     #[allow(clippy::too_many_arguments)]
     pub fn new(
         prompts: P,
+        load: LoadOptions,
         rollout: R,
         rewards: WeightedRewards,
         config: GrpoConfig,
@@ -106,15 +108,23 @@ impl<P: PromptSource, R: Rollout> GrpoObjective<P, R> {
             )));
         }
         let order = rng::seed(seed, "data order", 0, 0);
-        let sampler = Sampler::new(prompts.len(), order, true).map_err(TrainError::other)?;
+        let plan = BatchPlan {
+            batch: rows / config.num_generations,
+            bucket: load.bucket,
+            last: LastBatch::Wrap,
+        };
+        let len = prompts.len();
+        let prompts = Arc::new(Prompts(prompts));
+        // How many prompts a round takes is known only when it comes, so they are drawn one at a time.
+        let loader = Loader::new(Arc::clone(&prompts), len, order, load, plan, 1)?;
         Ok(Self {
             prompts,
+            loader,
             rollout,
             rewards,
             config,
             settings,
             stop_ids,
-            sampler,
             seed,
             dropout,
             queue: Vec::new(),
@@ -166,11 +176,10 @@ impl<P: PromptSource, R: Rollout> GrpoObjective<P, R> {
         count: usize,
     ) -> Result<Vec<Vec<Judged>>, TrainError> {
         let g = self.config.num_generations;
-        let indices = self.sampler.next_batch(count);
-        let prompts = indices
-            .iter()
-            .map(|index| Ok((*index, self.prompts.prompt(*index)?)))
-            .collect::<Result<Vec<_>, TrainError>>()?;
+        let prompts = (0..count)
+            .map(|_| self.loader.next_batch())
+            .collect::<Result<Vec<_>, TrainError>>()?
+            .concat();
         let rows: Vec<LmRow> = prompts
             .iter()
             .flat_map(|(_, p)| std::iter::repeat_n(p.row.clone(), g))
@@ -187,7 +196,7 @@ impl<P: PromptSource, R: Rollout> GrpoObjective<P, R> {
         for (prompt_index, prompt) in prompts {
             let mut group = Vec::with_capacity(g);
             for completion in completions.by_ref().take(g) {
-                let text = self.prompts.decode(&completion.ids)?;
+                let text = self.prompts.0.decode(&completion.ids)?;
                 let total = self
                     .rewards
                     .total(&Answer::new(text.clone()), &prompt.reference);
@@ -406,6 +415,7 @@ impl<P: PromptSource, R: Rollout> Objective for GrpoObjective<P, R> {
             completions = self.generate(model, step)?;
         }
         let picked = self.queue.pop().unwrap_or_default();
+        let (rows, waited) = self.loader.take_counts();
         let (gradients, stats, sampling) = self.update(model, &picked, step)?;
         let mut metrics = self.generated.clone();
         metrics.extend(stats.metrics());
@@ -416,11 +426,13 @@ impl<P: PromptSource, R: Rollout> Objective for GrpoObjective<P, R> {
             metrics,
             completions,
             stop,
+            rows,
+            waited,
         })
     }
 
     fn position(&self) -> Position {
-        sampler_position(&self.sampler)
+        self.loader.position()
     }
 
     fn state(&self) -> Result<Value, TrainError> {
@@ -455,11 +467,11 @@ impl<P: PromptSource, R: Rollout> Objective for GrpoObjective<P, R> {
             generated: BTreeMap<String, u64>,
             tokens_seen: u64,
         }
-        self.sampler = restored_sampler(position)?;
+        self.loader.restore(&position.cursor)?;
         let stored: Stored = serde_json::from_value(state.clone()).map_err(TrainError::other)?;
         self.batch.clear();
         for sample in stored.batch {
-            let prompt = self.prompts.prompt(sample.prompt())?;
+            let prompt = self.prompts.0.prompt(sample.prompt())?;
             self.batch.push(sample.into_sample(&prompt.row));
         }
         let rows = self.batch.len();
@@ -476,5 +488,20 @@ impl<P: PromptSource, R: Rollout> Objective for GrpoObjective<P, R> {
             .collect();
         self.tokens_seen = stored.tokens_seen;
         Ok(())
+    }
+}
+
+/// Prompts as a loader draws them, with their numbers.
+struct Prompts<P>(P);
+
+impl<P: PromptSource> Load for Prompts<P> {
+    type Row = (usize, Prompt);
+
+    fn load(&self, index: usize) -> Result<(usize, Prompt), TrainError> {
+        Ok((index, self.0.prompt(index)?))
+    }
+
+    fn size(&self, index: usize, bucket: Bucket) -> Result<u64, TrainError> {
+        self.0.size(index, bucket)
     }
 }

@@ -2,11 +2,13 @@
 
 mod grpo;
 mod grpo_batch;
+mod loader;
 mod objective;
 mod sft;
 mod step_loop;
 
 pub use grpo::{GrpoObjective, GrpoSettings};
+pub use loader::LoadOptions;
 pub use objective::{Objective, Position, Prompt, PromptSource, RowEncoder, StepOutput};
 pub use sft::{SftObjective, SftSettings};
 pub use step_loop::{Evaluate, Evaluation, Export, Hooks, LoopConfig, Outcome, RunContext, train};

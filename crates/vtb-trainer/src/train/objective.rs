@@ -1,8 +1,10 @@
 //! What the loop asks of an objective, and what objectives ask of data.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde_json::Value;
+use vtb_data::Bucket;
 use vtb_nn::lm::{CausalLm, LmRow, NamedTensors};
 use vtb_rewards::Reference;
 
@@ -19,6 +21,10 @@ pub struct StepOutput {
     pub completions: Vec<Value>,
     /// A sentence that asks the loop to stop and keep the last good checkpoint.
     pub stop: Option<String>,
+    /// Rows drawn from the data for this step; 0 where it lived on rows drawn before.
+    pub rows: usize,
+    /// Time the step waited for them.
+    pub waited: Duration,
 }
 
 /// Where an objective stands in its data.
@@ -46,8 +52,8 @@ pub trait Objective {
     fn restore(&mut self, position: &Position, state: &Value) -> Result<(), TrainError>;
 }
 
-/// Rows of supervised data, encoded when asked for.
-pub trait RowEncoder {
+/// Rows of supervised data, encoded when asked for, by several threads at a time.
+pub trait RowEncoder: Send + Sync + 'static {
     /// Number of rows.
     fn len(&self) -> usize;
 
@@ -58,6 +64,18 @@ pub trait RowEncoder {
 
     /// Tokens and pictures of row `index`, response tokens marked as scored.
     fn encode(&self, index: usize) -> Result<LmRow, TrainError>;
+
+    /// How large row `index` is, as `bucket` measures it: rows of like size share a batch. The same every time, and
+    /// cheaper than encoding. Not asked for without buckets.
+    fn size(&self, index: usize, bucket: Bucket) -> Result<u64, TrainError> {
+        no_size(index, bucket)
+    }
+}
+
+fn no_size(index: usize, bucket: Bucket) -> Result<u64, TrainError> {
+    Err(TrainError::Config(format!(
+        "this data cannot tell the size of row {index} for {bucket:?} buckets; use none"
+    )))
 }
 
 /// A prompt of reinforcement learning and what its answer is checked against.
@@ -73,8 +91,8 @@ pub struct Prompt {
     pub text: String,
 }
 
-/// Prompts, encoded when asked for.
-pub trait PromptSource {
+/// Prompts, encoded when asked for, by several threads at a time.
+pub trait PromptSource: Send + Sync + 'static {
     /// Number of prompts.
     fn len(&self) -> usize;
 
@@ -85,6 +103,11 @@ pub trait PromptSource {
 
     /// Prompt `index`.
     fn prompt(&self, index: usize) -> Result<Prompt, TrainError>;
+
+    /// How large prompt `index` is, as [`RowEncoder::size`].
+    fn size(&self, index: usize, bucket: Bucket) -> Result<u64, TrainError> {
+        no_size(index, bucket)
+    }
 
     /// Text of completion ids, special tokens dropped.
     fn decode(&self, ids: &[u32]) -> Result<String, TrainError>;

@@ -1,10 +1,13 @@
 //! Supervised fine-tuning as an [`Objective`].
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use vtb_data::Sampler;
-use vtb_nn::lm::{BackwardOptions, CausalLm, NamedTensors};
+use vtb_data::{BatchPlan, Bucket, LastBatch};
+use vtb_nn::lm::{BackwardOptions, CausalLm, LmRow, NamedTensors};
 
+use super::loader::{Load, LoadOptions, Loader};
 use super::objective::{Objective, Position, RowEncoder, StepOutput};
 use crate::TrainError;
 use crate::objectives::scores::sft_rows;
@@ -20,6 +23,9 @@ pub struct SftSettings {
     pub batch_size: usize,
     /// Passes per optimizer step.
     pub gradient_accumulation: usize,
+    /// The rows at the end of an epoch that fill no batch: `wrap` goes on with the next epoch, `ragged` makes a smaller
+    /// batch, `drop` leaves them out.
+    pub last: LastBatch,
     /// Recompute blocks in the backward pass instead of keeping their activations.
     pub recompute: bool,
 }
@@ -29,15 +35,15 @@ impl Default for SftSettings {
         Self {
             batch_size: 8,
             gradient_accumulation: 1,
+            last: LastBatch::Wrap,
             recompute: true,
         }
     }
 }
 
 /// Token-mean cross-entropy over response tokens; the mean runs over all micro-batches of a step.
-pub struct SftObjective<D> {
-    data: D,
-    sampler: Sampler,
+pub struct SftObjective<D: RowEncoder> {
+    loader: Loader<Encoded<D>>,
     settings: SftSettings,
     seed: u64,
     dropout: bool,
@@ -47,6 +53,7 @@ impl<D: RowEncoder> SftObjective<D> {
     /// Trains on `data` in the order of `seed`. `dropout` says whether the model has any.
     pub fn new(
         data: D,
+        load: LoadOptions,
         settings: SftSettings,
         seed: u64,
         dropout: bool,
@@ -57,10 +64,15 @@ impl<D: RowEncoder> SftObjective<D> {
             ));
         }
         let order = rng::seed(seed, "data order", 0, 0);
-        let sampler = Sampler::new(data.len(), order, true).map_err(TrainError::other)?;
+        let plan = BatchPlan {
+            batch: settings.batch_size,
+            bucket: load.bucket,
+            last: settings.last,
+        };
+        let (len, draw) = (data.len(), settings.batch_size);
+        let loader = Loader::new(Arc::new(Encoded(data)), len, order, load, plan, draw)?;
         Ok(Self {
-            data,
-            sampler,
+            loader,
             settings,
             seed,
             dropout,
@@ -70,17 +82,14 @@ impl<D: RowEncoder> SftObjective<D> {
 
 impl<D: RowEncoder> Objective for SftObjective<D> {
     fn step(&mut self, model: &dyn CausalLm, step: u64) -> Result<StepOutput, TrainError> {
-        let wanted = self.settings.batch_size * self.settings.gradient_accumulation;
-        let rows = self
-            .sampler
-            .next_batch(wanted)
-            .into_iter()
-            .map(|index| self.data.encode(index))
+        let batches = (0..self.settings.gradient_accumulation)
+            .map(|_| self.loader.next_batch())
             .collect::<Result<Vec<_>, _>>()?;
-        let tokens: usize = rows.iter().map(|row| row.scored_count()).sum();
+        let (rows, waited) = self.loader.take_counts();
+        let tokens: usize = batches.iter().flatten().map(LmRow::scored_count).sum();
         let mut gradients = NamedTensors::new();
         let mut stats = SftStats::default();
-        for (i, batch) in rows.chunks(self.settings.batch_size).enumerate() {
+        for (i, batch) in batches.iter().enumerate() {
             let options = BackwardOptions {
                 temperature: 1.0,
                 dropout_seed: self
@@ -98,17 +107,19 @@ impl<D: RowEncoder> Objective for SftObjective<D> {
         let mut metrics = stats.metrics();
         metrics.insert(
             "num_tokens".into(),
-            rows.iter().map(|r| r.ids.len() as f64).sum(),
+            batches.iter().flatten().map(|r| r.ids.len() as f64).sum(),
         );
         Ok(StepOutput {
             gradients,
             metrics,
+            rows,
+            waited,
             ..Default::default()
         })
     }
 
     fn position(&self) -> Position {
-        sampler_position(&self.sampler)
+        self.loader.position()
     }
 
     fn state(&self) -> Result<Value, TrainError> {
@@ -116,21 +127,21 @@ impl<D: RowEncoder> Objective for SftObjective<D> {
     }
 
     fn restore(&mut self, position: &Position, _state: &Value) -> Result<(), TrainError> {
-        self.sampler = restored_sampler(position)?;
-        Ok(())
+        self.loader.restore(&position.cursor)
     }
 }
 
-pub(super) fn sampler_position(sampler: &Sampler) -> Position {
-    let state = sampler.state();
-    let cursor = serde_json::to_value(state).unwrap_or_default();
-    Position {
-        epoch: state.epoch,
-        cursor,
-    }
-}
+/// Supervised rows as a loader draws them.
+struct Encoded<D>(D);
 
-pub(super) fn restored_sampler(position: &Position) -> Result<Sampler, TrainError> {
-    let state = serde_json::from_value(position.cursor.clone()).map_err(TrainError::other)?;
-    Sampler::resume(state).map_err(TrainError::other)
+impl<D: RowEncoder> Load for Encoded<D> {
+    type Row = LmRow;
+
+    fn load(&self, index: usize) -> Result<LmRow, TrainError> {
+        self.0.encode(index)
+    }
+
+    fn size(&self, index: usize, bucket: Bucket) -> Result<u64, TrainError> {
+        self.0.size(index, bucket)
+    }
 }

@@ -24,7 +24,17 @@ use crate::tensorboard::EventWriter;
 const TRAINABLE: &str = "trainable.safetensors";
 const OPTIMIZER: &str = "optimizer.safetensors";
 /// Settings a resumed run may change: they do not touch what was computed.
-const FREE_KEYS: [&str; 4] = ["output_dir", "log", "save", "model.device"];
+const FREE_KEYS: [&str; 9] = [
+    "output_dir",
+    "log",
+    "save",
+    "model.device",
+    "data.check",
+    "data.threads",
+    "data.ahead",
+    "data.cache_dir",
+    "data.cache_gib",
+];
 
 /// Settings of the loop.
 #[derive(Debug, Clone, PartialEq)]
@@ -190,10 +200,16 @@ impl<'a> Loop<'a> {
             let started = Instant::now();
             let output = objective.step(model, self.step)?;
             let stop = output.stop.clone();
+            let (rows, waited) = (output.rows, output.waited);
             let mut metrics = self.update(model, output)?;
             self.step += 1;
             metrics.step = self.step;
-            metrics.set_time("step_time", started.elapsed().as_secs_f64());
+            let seconds = started.elapsed().as_secs_f64();
+            metrics.set_time("step_time", seconds);
+            if rows > 0 {
+                metrics.set_time("rows_per_second", rows as f64 / seconds.max(1e-9));
+                metrics.set_time("data_wait", waited.as_secs_f64());
+            }
             if due(self.step, self.config.eval_steps)
                 && let Some(evaluate) = hooks.evaluate.as_mut()
             {
