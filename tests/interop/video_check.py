@@ -1,11 +1,12 @@
 """Check our videos with PyAV and OpenCV, and make videos with FFmpeg's encoders for our reader.
 
-    video_check.py check VIDEO FRAMES
+    video_check.py check DIR
     video_check.py make DIR
 
-`check` decodes VIDEO with both and compares it with FRAMES, a folder of the frames that went in. Prints
-{"av": report, "cv": report}, each with frames, width, height, fps, and the PSNR of the worst frame and over
-all; PyAV's report has codec, profile and colour tags too.
+`check` decodes every NAME.mp4 of DIR with both and compares it with the frames that went in, in the folder
+NAME. Prints {"clips": {NAME: {"av": report, "cv": report}}}, each report with frames, width, height, fps, the
+PSNR of the worst frame and over all, and the largest mean error of a colour channel over a frame; PyAV's
+report has codec, profile and colour tags too.
 
 `make` writes one clip per set of encoder settings, and beside each that should be read a folder of
 frames as PyAV decodes them. Prints {"clips": [{"file", "frames" or "error"}]}: a folder, or a word that our
@@ -33,13 +34,15 @@ def compare(found, wanted, size, fps):
     """`found` frames against `wanted`; ours may have grown to even sides."""
     import numpy as np
 
-    errors = []
+    errors, shift = [], 0.0
     for ours, theirs in zip(wanted, found):
         h, w = ours.shape[:2]
-        errors.append(np.mean((theirs[:h, :w].astype(np.float64) - ours) ** 2))
+        off = theirs[:h, :w].astype(np.float32) - ours
+        errors.append(np.mean(off**2, dtype=np.float64))
+        shift = max(shift, float(np.abs(off.mean(axis=(0, 1), dtype=np.float64)).max()))
     return {
         "frames": len(found), "width": size[0], "height": size[1], "fps": float(fps),
-        "worst_psnr": min(psnr(e) for e in errors), "psnr": psnr(errors),
+        "worst_psnr": min(psnr(e) for e in errors), "psnr": psnr(errors), "shift": shift,
     }
 
 
@@ -210,14 +213,14 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     checking = commands.add_parser("check")
-    checking.add_argument("video")
-    checking.add_argument("frames")
+    checking.add_argument("directory")
     making = commands.add_parser("make")
     making.add_argument("directory")
     arguments = parser.parse_args()
     require("av", "cv2", "numpy", "PIL")
     if arguments.command == "check":
-        emit(check(arguments.video, arguments.frames))
+        videos = sorted(Path(arguments.directory).glob("*.mp4"))
+        emit({"clips": {v.stem: check(str(v), v.with_suffix("")) for v in videos}})
     else:
         emit(make(arguments.directory))
 
