@@ -62,7 +62,7 @@ fn cases(request: &Request) -> Vec<[Case; 2]> {
     let entries = read_all(&data_set(request, dir.path()));
     let frames = request.video.unwrap().frames;
     let mut cases = entries.into_iter().map(|entry| {
-        let record = entry.record.unwrap();
+        let record = *entry.record.unwrap();
         let task = find(&record.task).unwrap();
         let video = entry.video.unwrap();
         let reader = VideoReader::open(&video.file.path).unwrap();
@@ -87,7 +87,7 @@ fn cases(request: &Request) -> Vec<[Case; 2]> {
 }
 
 /// Names everything that fails, not just the first.
-fn check(request: &Request, check: impl Fn(&[Case; 2]) -> Vec<String> + Sync) {
+fn check(request: &Request, check: impl Fn(&[Case; 2]) -> Vec<String> + Sync + Send) {
     let failed: Vec<_> = cases(request).par_iter().flat_map_iter(check).collect();
     assert!(failed.is_empty(), "{}", failed.join("\n"));
 }

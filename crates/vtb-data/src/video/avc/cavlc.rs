@@ -116,7 +116,7 @@ mod tests {
     use super::*;
 
     fn written(levels: &[i16], around: Around) -> String {
-        let mut out = BitWriter::new(0);
+        let mut out = BitWriter::new(0xff);
         write_block(&mut out, levels, around);
         let bytes = out.finish();
         let bits: String = bytes[1..].iter().map(|b| format!("{b:08b}")).collect();
@@ -136,10 +136,7 @@ mod tests {
         assert_eq!(
             written(&levels, Around::Count(0)),
             // token, signs + - -, +1 (prefix 0), 3 (001 0), zeros 3, runs 1 0 0 1
-            concat!(
-                "0000100", "011", "1", "0010", "111", "10", "1", "1", "01", "1"
-            )[..]
-                .to_owned()
+            concat!("0000100", "011", "1", "0010", "111", "10", "1", "1", "01")[..].to_owned()
         );
         assert_eq!(written(&[0; 16], Around::Count(0)), "1");
         assert_eq!(written(&[0; 15], Around::Count(9)), "000011");

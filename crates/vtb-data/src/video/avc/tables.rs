@@ -158,11 +158,12 @@ mod tests {
 
     /// No code may begin another, and together they leave no more than the standard leaves unused.
     fn prefix_free(codes: &[Code]) {
-        let codes: Vec<_> = codes.iter().filter(|code| code.1 > 0).collect();
-        for (i, (value, length)) in codes.iter().enumerate() {
-            assert!(u32::from(*value) >> length == 0, "{value} in {length} bits");
-            for (other, longer) in codes.iter().skip(i + 1).map(|code| **code) {
-                let common = (*length).min(longer);
+        let wide = |code: &Code| (u32::from(code.0), code.1);
+        let codes: Vec<_> = codes.iter().filter(|code| code.1 > 0).map(wide).collect();
+        for (i, &(value, length)) in codes.iter().enumerate() {
+            assert!(value >> length == 0, "{value} in {length} bits");
+            for &(other, longer) in &codes[i + 1..] {
+                let common = length.min(longer);
                 let (a, b) = (value >> (length - common), other >> (longer - common));
                 assert!(a != b, "({value}, {length}) and ({other}, {longer})");
             }
