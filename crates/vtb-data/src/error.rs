@@ -366,12 +366,4 @@ pub enum VideoFault {
     /// The frames to write do not make a video.
     #[error("{0}")]
     Frames(String),
-    /// The encoder refused a frame.
-    #[error("frame {frame} cannot be encoded: {reason}")]
-    Encode {
-        /// The frame, counted from 0.
-        frame: usize,
-        /// What the encoder says.
-        reason: String,
-    },
 }

@@ -44,7 +44,7 @@ pub use judge::{ClipJudge, ClipVerdict, PictureJudge, PictureRule, PictureVerdic
 pub use params::{Params, read_params};
 pub use record::{Answer, Prompts, Record, TaskGroup};
 pub use registry::{Instance, find, judge_text, registry, verify};
-pub use task::{Puzzle, Solved, Task, TaskInfo};
+pub use task::{Painter, Puzzle, Solved, Task, TaskInfo};
 pub use verdict::{
     MAX_GRID_SIDE, Outcome, PlaceCheck, Question, Verdict, check_grid, check_sequence,
     judge_question, judge_record,

@@ -144,6 +144,9 @@ pub trait Task: Send + Sync + 'static {
     }
 }
 
+/// Draws pictures of one puzzle; fails with [`PuzzleError::Picture`].
+pub type Painter<'a> = Box<dyn Fn(Layer) -> Result<RgbImage> + 'a>;
+
 /// A kind of puzzle, as everybody else uses it.
 ///
 /// `params` is a JSON object with the keys to change, or null.
@@ -180,11 +183,19 @@ pub trait Puzzle: Send + Sync {
     /// [`PuzzleError::BadRecord`] naming the first field that does not agree.
     fn verify(&self, record: &Record) -> Result<()>;
 
+    /// Reads a record, for several pictures of its puzzle.
+    ///
+    /// # Errors
+    /// [`PuzzleError::BadRecord`], [`PuzzleError::BadScene`].
+    fn painter(&self, record: &Record) -> Result<Painter<'_>>;
+
     /// Draws a picture of the puzzle from the record alone.
     ///
     /// # Errors
-    /// [`PuzzleError::BadRecord`], [`PuzzleError::BadScene`], [`PuzzleError::Picture`].
-    fn draw(&self, record: &Record, layer: Layer) -> Result<RgbImage>;
+    /// As [`Puzzle::painter`], and [`PuzzleError::Picture`].
+    fn draw(&self, record: &Record, layer: Layer) -> Result<RgbImage> {
+        self.painter(record)?(layer)
+    }
 
     /// Draws `count` pictures: the puzzle, the growing construction, the solution.
     ///
@@ -195,8 +206,9 @@ pub trait Puzzle: Send + Sync {
             let fault = format!("{count} frames; a video needs at least 2, puzzle and solution");
             return Err(PuzzleError::Picture(fault));
         }
+        let painter = self.painter(record)?;
         (0..count)
-            .map(|at| self.draw(record, Layer::of_frame(at, count)))
+            .map(|at| painter(Layer::of_frame(at, count)))
             .collect()
     }
 
@@ -269,10 +281,12 @@ impl<T: Task> Puzzle for T {
         }
     }
 
-    fn draw(&self, record: &Record, layer: Layer) -> Result<RgbImage> {
+    fn painter(&self, record: &Record) -> Result<Painter<'_>> {
         let (params, scene) = read_record(self, record)?;
         let solved = self.solve(&params, &scene)?;
-        self.paint(&params, &scene, &solved, layer)?.into_rgb()
+        Ok(Box::new(move |layer| {
+            self.paint(&params, &scene, &solved, layer)?.into_rgb()
+        }))
     }
 
     fn picture_rule(&self, record: &Record) -> Result<PictureRule> {

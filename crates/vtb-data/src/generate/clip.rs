@@ -1,7 +1,7 @@
 //! Solution clips: the puzzle, the growing solution, the solution.
 
 use image::RgbImage;
-use vtb_puzzle::{Layer, Puzzle, Record};
+use vtb_puzzle::{Layer, Puzzle, PuzzleError, Record};
 
 use super::fault::GenerateFault;
 use crate::error::{DataError, Result, VideoFault};
@@ -78,59 +78,63 @@ pub(crate) struct Clip {
     pub(super) height: u32,
 }
 
-/// The clip of a record. It rests on the puzzle for a sixteenth of its frames and on the solution
-/// for an eighth.
-pub(crate) fn make_clip(task: &dyn Puzzle, record: &Record, how: &ClipSettings) -> Result<Clip> {
-    let name = || format!("{} {}: the solution clip", record.task, record.id);
+/// The clip of a record, drawn from the record alone.
+pub(crate) fn draw_clip(task: &dyn Puzzle, record: &Record, how: &ClipSettings) -> Result<Clip> {
+    let fail = |fault: PuzzleError| DataError::Puzzle {
+        task: record.task.clone(),
+        reason: format!("{}: {fault}", record.id),
+    };
+    let painter = task.painter(record).map_err(fail)?;
+    let draw = |layer| painter(layer).map_err(fail);
+    let ends = [draw(Layer::Puzzle)?, draw(Layer::Solution)?];
+    make_clip(record, &ends, |share| draw(Layer::Growing(share)), how)
+}
+
+/// The clip of a record, of which `ends` are puzzle and solution and `draw` gives what lies between.
+/// It rests on the puzzle for a sixteenth of its frames and on the solution for an eighth.
+pub(super) fn make_clip(
+    record: &Record,
+    [puzzle, solution]: &[RgbImage; 2],
+    draw: impl Fn(f64) -> Result<RgbImage>,
+    how: &ClipSettings,
+) -> Result<Clip> {
     let fail = |fault: VideoFault| DataError::Video {
-        video: name(),
+        video: format!("{} {}: the solution clip", record.task, record.id),
         fault,
     };
     let n = how.frames;
     let shares = plan_frames(n, (n / 16).max(1), (n / 8).max(1)).map_err(fail)?;
     let mut writer = VideoWriter::new(VideoSettings::at(how.fps)).map_err(fail)?;
-    let mut shown: Option<(f64, RgbImage)> = None;
+    let mut shown = None;
     for share in shares {
-        let frame = match shown.take() {
-            Some((last, frame)) if last == share => frame,
-            _ => draw(task, record, share, how.size)?,
+        let pushed = match share {
+            _ if shown == Some(share) => writer.repeat(),
+            0.0 => push(&mut writer, puzzle, how.size),
+            1.0 => push(&mut writer, solution, how.size),
+            _ => push(&mut writer, &draw(share)?, how.size),
         };
-        writer.push(&frame).map_err(fail)?;
-        shown = Some((share, frame));
+        pushed.map_err(fail)?;
+        shown = Some(share);
     }
-    let (width, height) = shown.map_or((0, 0), |(_, frame)| frame.dimensions());
+    let (width, height) = how
+        .size
+        .map_or(puzzle.dimensions(), |s| (s.width, s.height));
     // What the writer makes of sides that cannot be coded.
     let coded = |side: u32| side.max(16).next_multiple_of(2);
-    let (width, height) = (coded(width), coded(height));
-    let bytes = writer.finish().map_err(fail)?;
     Ok(Clip {
-        bytes,
-        width,
-        height,
+        bytes: writer.finish().map_err(fail)?,
+        width: coded(width),
+        height: coded(height),
     })
 }
 
-fn draw(
-    task: &dyn Puzzle,
-    record: &Record,
-    share: f64,
+fn push(
+    writer: &mut VideoWriter,
+    picture: &RgbImage,
     size: Option<ClipSize>,
-) -> Result<RgbImage> {
-    let layer = match share {
-        0.0 => Layer::Puzzle,
-        1.0 => Layer::Solution,
-        share => Layer::Growing(share),
-    };
-    let fail = |reason: String| DataError::Puzzle {
-        task: record.task.clone(),
-        reason: format!("{}: {reason}", record.id),
-    };
-    let picture = task
-        .draw(record, layer)
-        .map_err(|fault| fail(fault.to_string()))?;
+) -> std::result::Result<(), VideoFault> {
     match size {
-        None => Ok(picture),
-        Some(size) => fit_size(&picture, size.width, size.height, size.fit)
-            .map_err(|fault| fail(fault.to_string())),
+        None => writer.push(picture),
+        Some(size) => writer.push(&fit_size(picture, size.width, size.height, size.fit)?),
     }
 }

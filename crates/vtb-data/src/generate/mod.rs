@@ -28,7 +28,7 @@ mod store;
 mod work;
 
 pub use choose::choose_tasks;
-pub(crate) use clip::make_clip;
+pub(crate) use clip::draw_clip;
 pub use clip::{ClipSettings, ClipSize};
 pub use fault::GenerateFault;
 pub use params::{KNOBS, Knob, ParamLayers, Scope};

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use image::RgbImage;
 use sha2::{Digest, Sha256};
 use vtb_puzzle::{Layer, Puzzle, PuzzleError, Record, encode_png};
 
@@ -32,13 +31,35 @@ impl Maker<'_> {
     /// Each is complete or absent: it is written beside its place and renamed.
     pub(super) fn make(&self, record: &Record) -> Result<AssetRefs> {
         let [puzzle, solution, clip] = places(record);
+        let fail = |fault: PuzzleError| DataError::Puzzle {
+            task: record.task.clone(),
+            reason: format!("{}: {fault}", record.id),
+        };
+        let painter = self.task.painter(record).map_err(fail)?;
+        let draw = |layer| painter(layer).map_err(fail);
+        let ends = [draw(Layer::Puzzle)?, draw(Layer::Solution)?];
+        let [first, last] = &ends;
+        let write = |path: String, picture| {
+            let bytes = encode_png(picture).map_err(fail)?;
+            let sha256 = self.write(&path, &bytes)?;
+            Ok::<_, DataError>(FileRef { path, sha256 })
+        };
+        let video = self.video.map(|how| {
+            let made = make_clip(record, &ends, |share| draw(Layer::Growing(share)), how)?;
+            let sha256 = self.write(&clip, &made.bytes)?;
+            Ok::<_, DataError>(VideoRef {
+                path: clip,
+                sha256,
+                fps: how.fps,
+                frames: how.frames as u64,
+                width: made.width,
+                height: made.height,
+            })
+        });
         Ok(AssetRefs {
-            puzzle: self.picture(record, Layer::Puzzle, puzzle)?,
-            solution: self.picture(record, Layer::Solution, solution)?,
-            video: self
-                .video
-                .map(|how| self.clip(record, how, clip))
-                .transpose()?,
+            puzzle: write(puzzle, first)?,
+            solution: write(solution, last)?,
+            video: video.transpose()?,
         })
     }
 
@@ -51,30 +72,6 @@ impl Maker<'_> {
         };
         assets.files().map(|(path, _)| path).eq(wanted)
             && assets.files().all(|(path, sha256)| same(path, sha256))
-    }
-
-    fn picture(&self, record: &Record, layer: Layer, path: String) -> Result<FileRef> {
-        let fail = |fault: PuzzleError| DataError::Puzzle {
-            task: record.task.clone(),
-            reason: format!("{}: {fault}", record.id),
-        };
-        let picture: RgbImage = self.task.draw(record, layer).map_err(fail)?;
-        let bytes = encode_png(&picture).map_err(fail)?;
-        let sha256 = self.write(&path, &bytes)?;
-        Ok(FileRef { path, sha256 })
-    }
-
-    fn clip(&self, record: &Record, how: &ClipSettings, path: String) -> Result<VideoRef> {
-        let clip = make_clip(self.task, record, how)?;
-        let sha256 = self.write(&path, &clip.bytes)?;
-        Ok(VideoRef {
-            path,
-            sha256,
-            fps: how.fps,
-            frames: how.frames as u64,
-            width: clip.width,
-            height: clip.height,
-        })
     }
 
     fn write(&self, path: &str, bytes: &[u8]) -> Result<String> {

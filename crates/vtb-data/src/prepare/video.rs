@@ -9,7 +9,7 @@ use super::out::Staged;
 use super::sample::Sample;
 use super::{Common, Exporter};
 use crate::error::{DataError, Result, VideoFault};
-use crate::generate::{ClipSettings, ClipSize, make_clip};
+use crate::generate::{ClipSettings, ClipSize, draw_clip};
 use crate::video::{VideoLimits, VideoReader, VideoSettings, encode_mp4, fit_frames, fit_size};
 
 /// Frames are 4k + 1: video models compress time by four, and keep the first frame apart.
@@ -142,7 +142,7 @@ impl VideoExport {
                 let fps = video.as_ref().and_then(|video| video.fps);
                 let task = find(&record.task);
                 let task = task.map_err(|e| sample.invalid("task", e.to_string()))?;
-                make_clip(task, record, &self.shape.clip(fps.unwrap_or(16.0)))
+                draw_clip(task, record, &self.shape.clip(fps.unwrap_or(16.0)))
                     .map_err(|fault| sample.invalid("record", fault.to_string()))?
                     .bytes
             }

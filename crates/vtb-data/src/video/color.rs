@@ -6,6 +6,8 @@
 //! on 16..240. A chroma sample serves four pixels, and all four get it back: edges of drawings stay
 //! where they are.
 
+use std::ops::Range;
+
 use image::RgbImage;
 
 use super::chroma;
@@ -59,49 +61,129 @@ fn fixed(x: f64) -> i32 {
     (x * f64::from(1 << SHIFT)).round() as i32
 }
 
-/// A frame as 4:2:0 planes without gaps between rows; width and height are even.
+/// A frame as 4:2:0 planes, ready for an encoder.
+///
+/// The planes are as large as whole macroblocks of 16x16, of which `width` x `height` are shown;
+/// these are even and may be larger than the frame. What lies beyond the frame repeats its last
+/// column and row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Planes {
     pub(super) width: usize,
     pub(super) height: usize,
+    /// Samples from one row of Y to the next; U and V have half as many.
+    pub(super) stride: usize,
     pub(super) y: Vec<u8>,
     pub(super) u: Vec<u8>,
     pub(super) v: Vec<u8>,
-    /// The frame that was filled in last.
+    /// Macroblocks that the last call of `fill` may have changed, row by row.
+    changed: Vec<bool>,
+    /// The frame that was filled in last, and its size.
     last: Vec<u8>,
+    size: [usize; 2],
 }
 
 impl Planes {
-    pub(super) fn new(width: usize, height: usize) -> Self {
-        let chroma = width / 2 * (height / 2);
+    /// For frames of this size, of which neither side is 0.
+    pub(super) fn new(size: [usize; 2], [width, height]: [usize; 2]) -> Self {
+        let [stride, rows] = [width, height].map(|side| side.next_multiple_of(16));
+        let chroma = stride / 2 * (rows / 2);
         Self {
             width,
             height,
-            y: vec![0; width * height],
+            stride,
+            y: vec![0; stride * rows],
             u: vec![0; chroma],
             v: vec![0; chroma],
+            changed: vec![false; stride / 16 * (rows / 16)],
             last: Vec::new(),
+            size,
         }
     }
 
-    /// Fills the planes from a frame of their size. Rows that have not changed since the last call,
-    /// which had the same colours, are kept.
+    /// Macroblocks across and down.
+    pub(super) fn blocks(&self) -> [usize; 2] {
+        [self.stride / 16, self.changed.len() / (self.stride / 16)]
+    }
+
+    /// Macroblocks that may differ from the frame before, row by row.
+    pub(super) fn changed(&self) -> &[bool] {
+        &self.changed
+    }
+
+    /// The frame stays as it is.
+    pub(super) fn keep(&mut self) {
+        self.changed.fill(false);
+    }
+
+    /// Fills the planes from a frame of the size they were made for. What has not changed since
+    /// the last call, which had the same colours, is kept.
     pub(super) fn fill(&mut self, frame: &RgbImage, colors: Colors) {
+        let row = self.size[0] * 3;
+        let pixels = frame.as_raw();
+        let fresh = self.last.is_empty();
+        self.last.resize(pixels.len(), 0);
+        let rows = pixels
+            .chunks_exact(row)
+            .zip(self.last.chunks_exact_mut(row));
+        let changes: Vec<Range<usize>> = rows
+            .map(|(new, old)| {
+                let range = if fresh { 0..row } else { difference(old, new) };
+                old[range.clone()].copy_from_slice(&new[range.clone()]);
+                range.start / 3..range.end.div_ceil(3)
+            })
+            .collect();
+        self.changed.fill(false);
         let toward = ToYuv::new(colors);
-        let half = self.width / 2;
+        let half = self.stride / 2;
+        let luma = self.y.chunks_exact_mut(self.stride * 2);
+        let chroma = self
+            .u
+            .chunks_exact_mut(half)
+            .zip(self.v.chunks_exact_mut(half));
         // Two rows at a time.
-        let pixels = frame.as_raw().chunks_exact(self.width * 6);
-        let luma = self.y.chunks_exact_mut(self.width * 2);
-        let u = self.u.chunks_exact_mut(half);
-        let chroma = u.zip(self.v.chunks_exact_mut(half));
-        let mut last = self.last.chunks_exact(self.width * 6);
-        for (pixels, (luma, (u, v))) in pixels.zip(luma.zip(chroma)) {
-            if last.next() != Some(pixels) {
-                toward.rows(pixels, luma, u, v);
-            }
+        for (at, (luma, (u, v))) in luma.zip(chroma).enumerate() {
+            let [above, below] = [2 * at, 2 * at + 1].map(|row| row.min(self.size[1] - 1));
+            let Some(columns) = union(&changes[above], &changes[below]) else {
+                continue;
+            };
+            let end = match columns.end == self.size[0] {
+                // What repeats the last column changes with it.
+                true => half,
+                false => columns.end.div_ceil(2),
+            };
+            let pair = [above, below].map(|at| &pixels[at * row..(at + 1) * row]);
+            toward.rows(pair, columns.start / 2..end, luma, u, v);
+            let first = at / 8 * (self.stride / 16);
+            self.changed[first + columns.start / 16..first + end.div_ceil(8)].fill(true);
         }
-        self.last.clear();
-        self.last.extend(frame.as_raw());
+    }
+}
+
+/// From the first to the last place at which two rows differ.
+fn difference(old: &[u8], new: &[u8]) -> Range<usize> {
+    const AT_ONCE: usize = 64;
+    let parts = old.chunks(AT_ONCE).zip(new.chunks(AT_ONCE));
+    let differs = |(old, new): (&[u8], &[u8])| old != new;
+    let Some(first) = parts.clone().position(differs) else {
+        return 0..0;
+    };
+    let last = parts.rev().position(differs).unwrap_or(0);
+    let last = old.len().div_ceil(AT_ONCE) - last;
+    let (start, end) = (first * AT_ONCE, (last * AT_ONCE).min(old.len()));
+    let pairs = || old[start..end].iter().zip(&new[start..end]);
+    let unlike = |(old, new): (&u8, &u8)| old != new;
+    let before = pairs().position(unlike).unwrap_or(0);
+    let behind = pairs().rev().position(unlike).unwrap_or(0);
+    start + before..end - behind
+}
+
+/// The least range that holds both; `None` if both are empty.
+fn union(a: &Range<usize>, b: &Range<usize>) -> Option<Range<usize>> {
+    match (a.is_empty(), b.is_empty()) {
+        (true, true) => None,
+        (true, false) => Some(b.clone()),
+        (false, true) => Some(a.clone()),
+        (false, false) => Some(a.start.min(b.start)..a.end.max(b.end)),
     }
 }
 
@@ -138,25 +220,48 @@ impl ToYuv {
         }
     }
 
-    /// Two rows of pixels to two rows of Y and one each of Cb and Cr.
-    fn rows(&self, pixels: &[u8], y: &mut [u8], u: &mut [u8], v: &mut [u8]) {
-        let (above, below) = pixels.split_at(pixels.len() / 2);
+    /// Two rows of pixels to two rows of Y and one each of Cb and Cr, in some of the blocks of two
+    /// by two; those beyond the pixels repeat the last column.
+    fn rows(
+        &self,
+        [above, below]: [&[u8]; 2],
+        blocks: Range<usize>,
+        y: &mut [u8],
+        u: &mut [u8],
+        v: &mut [u8],
+    ) {
         let (y0, y1) = y.split_at_mut(y.len() / 2);
-        let pairs = above.chunks_exact(6).zip(below.chunks_exact(6));
-        let luma = y0.chunks_exact_mut(2).zip(y1.chunks_exact_mut(2));
-        let chroma = u.iter_mut().zip(v.iter_mut());
-        for (((above, below), (y0, y1)), (u, v)) in pairs.zip(luma).zip(chroma) {
-            let pixel = |row: &[u8], i: usize| [row[i], row[i + 1], row[i + 2]];
+        let last = above.len() / 3 - 1;
+        let mut put = |at: usize, block: &chroma::Block| {
+            let coded = self.code(block);
+            (u[at], v[at]) = (coded.u, coded.v);
+            y0[2 * at..2 * at + 2].copy_from_slice(&coded.y[..2]);
+            y1[2 * at..2 * at + 2].copy_from_slice(&coded.y[2..]);
+        };
+        let pixel = |row: &[u8], i: usize| [row[i], row[i + 1], row[i + 2]];
+        let whole = blocks.start..blocks.end.min(above.len() / 6).max(blocks.start);
+        let part = 6 * whole.start..6 * whole.end;
+        let pairs = above[part.clone()]
+            .chunks_exact(6)
+            .zip(below[part].chunks_exact(6));
+        for (at, (above, below)) in whole.clone().zip(pairs) {
             let block = [
                 pixel(above, 0),
                 pixel(above, 3),
                 pixel(below, 0),
                 pixel(below, 3),
             ];
-            let coded = self.code(&block);
-            (*u, *v) = (coded.u, coded.v);
-            y0.copy_from_slice(&coded.y[..2]);
-            y1.copy_from_slice(&coded.y[2..]);
+            put(at, &block);
+        }
+        for at in whole.end..blocks.end {
+            let [left, right] = [2 * at, 2 * at + 1].map(|x| 3 * x.min(last));
+            let block = [
+                pixel(above, left),
+                pixel(above, right),
+                pixel(below, left),
+                pixel(below, right),
+            ];
+            put(at, &block);
         }
     }
 
@@ -311,9 +416,14 @@ mod tests {
     use image::Rgb;
 
     fn there_and_back(frame: &RgbImage, colors: Colors) -> RgbImage {
-        let mut planes = Planes::new(frame.width() as usize, frame.height() as usize);
+        let mut planes = planes(frame.width() as usize, frame.height() as usize);
         planes.fill(frame, colors);
         view(&planes).to_rgb(colors).unwrap()
+    }
+
+    fn planes(width: usize, height: usize) -> Planes {
+        let shown = [width, height].map(|side| side.next_multiple_of(2));
+        Planes::new([width, height], shown)
     }
 
     fn view(planes: &Planes) -> View<'_> {
@@ -323,7 +433,7 @@ mod tests {
             y: &planes.y,
             u: &planes.u,
             v: &planes.v,
-            strides: (planes.width, planes.width / 2),
+            strides: (planes.stride, planes.stride / 2),
             halved: (1, 1),
         }
     }
@@ -357,7 +467,7 @@ mod tests {
 
     #[test]
     fn white_and_black_are_exact_and_at_the_ends_of_the_range() {
-        let mut planes = Planes::new(2, 2);
+        let mut planes = planes(2, 2);
         for (shade, luma) in [(255, 235), (0, 16)] {
             let frame = RgbImage::from_pixel(2, 2, Rgb([shade; 3]));
             planes.fill(&frame, Colors::USUAL);
@@ -390,23 +500,47 @@ mod tests {
     }
 
     #[test]
-    fn rows_that_stay_are_kept_right() {
-        let mut planes = Planes::new(6, 6);
-        for i in 0..4 {
-            let frame =
-                RgbImage::from_fn(6, 6, |x, y| Rgb([(x * 40) as u8, (i * y * 20) as u8, 9]));
-            planes.fill(&frame, Colors::USUAL);
-            let mut fresh = Planes::new(6, 6);
-            fresh.fill(&frame, Colors::USUAL);
-            assert_eq!(planes, fresh);
+    fn what_stays_is_kept_right_and_told() {
+        for (width, height) in [(6, 6), (37, 21), (64, 48), (1, 1), (200, 3)] {
+            let mut kept = planes(width, height);
+            let mut frame = RgbImage::new(width as u32, height as u32);
+            for i in 0..40 {
+                let (x, y) = (i * 31 % width as u32, i * 17 % height as u32);
+                if i % 4 > 0 {
+                    frame.put_pixel(x, y, Rgb([i as u8 * 5, 200, (i * i) as u8]));
+                }
+                kept.fill(&frame, Colors::USUAL);
+                let mut fresh = planes(width, height);
+                fresh.fill(&frame, Colors::USUAL);
+                assert_eq!((&kept.y, &kept.u, &kept.v), (&fresh.y, &fresh.u, &fresh.v));
+                let told = kept.changed().iter().filter(|changed| **changed).count();
+                match i {
+                    0 => assert_eq!(told, kept.changed().len()),
+                    // The last row and column stand for those beyond, in the same macroblock.
+                    _ => assert_eq!(told, usize::from(i % 4 > 0), "{width}x{height} {i}"),
+                }
+                let block = y as usize / 16 * (kept.stride / 16) + x as usize / 16;
+                assert!(i % 4 == 0 || kept.changed()[block]);
+            }
         }
     }
 
     #[test]
+    fn what_lies_beyond_a_frame_repeats_its_edge() {
+        let frame = RgbImage::from_fn(5, 3, |x, y| Rgb([(40 * x) as u8, (90 * y) as u8, 30]));
+        let mut small = planes(5, 3);
+        small.fill(&frame, Colors::USUAL);
+        let grown = RgbImage::from_fn(16, 16, |x, y| *frame.get_pixel(x.min(4), y.min(2)));
+        let mut large = planes(16, 16);
+        large.fill(&grown, Colors::USUAL);
+        assert_eq!((small.y, small.u, small.v), (large.y, large.u, large.v));
+    }
+
+    #[test]
     fn short_planes_are_refused() {
-        let planes = Planes::new(4, 4);
+        let planes = planes(4, 4);
         let short = View {
-            v: &planes.v[..3],
+            v: &planes.v[..1],
             ..view(&planes)
         };
         assert!(short.to_rgb(Colors::USUAL).is_none());

@@ -7,11 +7,11 @@
 //! Invariant: the same frames and settings give the same bytes, and a file, however hostile, gives
 //! frames within [`VideoLimits`] or a [`VideoFault`].
 
+mod avc;
 mod bits;
 mod boxes;
 mod chroma;
 mod color;
-mod encode;
 mod fit;
 mod folder;
 mod gif;

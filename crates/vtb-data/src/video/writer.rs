@@ -4,26 +4,27 @@ use std::path::Path;
 
 use image::RgbImage;
 
+use super::avc::Encoder;
 use super::color::{Colors, Planes};
-use super::encode::{COLORS, H264Encoder};
-use super::fit::pad;
 use super::mp4_write::{Coded, Movie, mux};
 use super::{Found, of_video};
 use crate::error::{Result, VideoFault};
 use crate::image_io::write_whole;
 
-/// Largest long and short side that the encoder takes.
+/// Largest long and short side that are encoded.
 const MAX_SIDES: (u32, u32) = (3840, 2160);
-/// Frames are padded to this if they are smaller; the encoder needs it.
+/// Frames are padded to this if they are smaller; some players refuse less.
 const MIN_SIDE: u32 = 16;
+/// What the parameter set and the container say of the colours: the pixels are sRGB, the matrix is
+/// that of BT.601. As numbers of H.273: primaries, transfer, matrix.
+const COLORS: [u8; 3] = [1, 13, 6];
 
 /// How a video is written.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct VideoSettings {
     /// Frames per second, 0.01 to 1000, at most three decimals. Every frame lasts equally long.
     pub fps: f64,
-    /// Quantizer of every frame, from 12, the finest that the encoder has, to 51. From 16 on H.264
-    /// smooths the edges of its blocks, which blurs drawings.
+    /// Quantizer of every frame, from 12, the finest, to 51. Six more double the steps.
     pub quantizer: u8,
 }
 
@@ -78,11 +79,18 @@ fn frames<T>(text: String) -> Found<T> {
 /// next size that can be coded: the last column and row are repeated on the right and at the
 /// bottom. The same frames and settings give the same bytes.
 pub struct VideoWriter {
-    encoder: H264Encoder,
+    settings: VideoSettings,
     timescale: u32,
-    size: Option<(u32, u32)>,
-    planes: Planes,
+    /// From the first frame on.
+    track: Option<Track>,
     coded: Vec<Coded>,
+}
+
+/// What the first frame decides.
+struct Track {
+    size: (u32, u32),
+    planes: Planes,
+    encoder: Encoder,
 }
 
 impl VideoWriter {
@@ -91,14 +99,10 @@ impl VideoWriter {
     /// # Errors
     /// [`VideoFault::Frames`] if a setting is out of its range.
     pub fn new(settings: VideoSettings) -> std::result::Result<Self, VideoFault> {
-        let timescale = settings.timescale()?;
-        let encoder = H264Encoder::new(settings.fps, settings.quantizer);
-        let encoder = encoder.map_err(|reason| VideoFault::Encode { frame: 0, reason })?;
         Ok(Self {
-            encoder,
-            timescale,
-            size: None,
-            planes: Planes::new(0, 0),
+            settings,
+            timescale: settings.timescale()?,
+            track: None,
             coded: Vec::new(),
         })
     }
@@ -107,35 +111,66 @@ impl VideoWriter {
     ///
     /// # Errors
     /// [`VideoFault::Frames`] if the frame differs in size, [`VideoFault::TooLarge`] if it has more
-    /// than 3840 x 2160 pixels either way up, [`VideoFault::Encode`] if the encoder refuses it.
+    /// than 3840 x 2160 pixels either way up.
     pub fn push(&mut self, frame: &RgbImage) -> std::result::Result<(), VideoFault> {
         let number = self.coded.len();
-        match self.size {
-            None => self.begin(frame.dimensions())?,
-            Some(size) if size != frame.dimensions() => {
-                let ((w, h), (width, height)) = (size, frame.dimensions());
-                return frames(format!(
-                    "frame {number} is {width}x{height} and those before it are {w}x{h}; \
-                     see fit_size"
-                ));
-            }
-            Some(_) => {}
+        let track = match self.track.take() {
+            None => Track::new(frame.dimensions(), self.settings)?,
+            Some(track) => track,
+        };
+        let track = self.track.insert(track);
+        if track.size != frame.dimensions() {
+            let ((w, h), (width, height)) = (track.size, frame.dimensions());
+            return frames(format!(
+                "frame {number} is {width}x{height} and those before it are {w}x{h}; \
+                 see fit_size"
+            ));
         }
-        let size = (self.planes.width as u32, self.planes.height as u32);
-        match frame.dimensions() == size {
-            true => self.planes.fill(frame, Colors::USUAL),
-            false => self.planes.fill(&pad(frame, size.0, size.1), Colors::USUAL),
-        }
-        let coded = self.encoder.encode(&self.planes);
-        let coded = coded.map_err(|reason| VideoFault::Encode {
-            frame: number,
-            reason,
-        })?;
-        self.coded.push(coded);
+        track.planes.fill(frame, Colors::USUAL);
+        self.coded.push(track.encoder.encode(&track.planes));
         Ok(())
     }
 
-    fn begin(&mut self, (width, height): (u32, u32)) -> Found<()> {
+    /// The last frame once more, without looking at it again.
+    ///
+    /// # Errors
+    /// [`VideoFault::Frames`] if there is none.
+    pub fn repeat(&mut self) -> std::result::Result<(), VideoFault> {
+        let Some(track) = &mut self.track else {
+            return frames("there is no frame to repeat".into());
+        };
+        track.planes.keep();
+        self.coded.push(track.encoder.encode(&track.planes));
+        Ok(())
+    }
+
+    /// The file.
+    ///
+    /// # Errors
+    /// [`VideoFault::Frames`] without a frame, [`VideoFault::TooLarge`] from 4 GiB on.
+    pub fn finish(self) -> std::result::Result<Vec<u8>, VideoFault> {
+        let Some(Track {
+            planes, encoder, ..
+        }) = self.track
+        else {
+            return frames("a video needs at least one frame".into());
+        };
+        let movie = Movie {
+            width: planes.width as u16,
+            height: planes.height as u16,
+            timescale: self.timescale,
+            ticks: 1000,
+            sps: &encoder.sps,
+            pps: &encoder.pps,
+            colors: COLORS,
+        };
+        mux(&movie, &self.coded)
+            .ok_or_else(|| VideoFault::TooLarge("the video would exceed 4 GiB".into()))
+    }
+}
+
+impl Track {
+    fn new((width, height): (u32, u32), settings: VideoSettings) -> Found<Self> {
         let (long, short) = (width.max(height), width.min(height));
         if short == 0 {
             return frames("frames without pixels make no video".into());
@@ -146,31 +181,14 @@ impl VideoWriter {
                 MAX_SIDES.0, MAX_SIDES.1
             )));
         }
-        let coded = |side: u32| side.max(MIN_SIDE).next_multiple_of(2) as usize;
-        self.planes = Planes::new(coded(width), coded(height));
-        self.size = Some((width, height));
-        Ok(())
-    }
-
-    /// The file.
-    ///
-    /// # Errors
-    /// [`VideoFault::Frames`] without a frame, [`VideoFault::TooLarge`] from 4 GiB on.
-    pub fn finish(self) -> std::result::Result<Vec<u8>, VideoFault> {
-        if self.coded.is_empty() {
-            return frames("a video needs at least one frame".into());
-        }
-        let movie = Movie {
-            width: self.planes.width as u16,
-            height: self.planes.height as u16,
-            timescale: self.timescale,
-            ticks: 1000,
-            sps: &self.encoder.sps,
-            pps: &self.encoder.pps,
-            colors: COLORS,
-        };
-        mux(&movie, &self.coded)
-            .ok_or_else(|| VideoFault::TooLarge("the video would exceed 4 GiB".into()))
+        let shown = [width, height].map(|side| side.max(MIN_SIDE).next_multiple_of(2) as usize);
+        let planes = Planes::new([width as usize, height as usize], shown);
+        let encoder = Encoder::new(&planes, settings.fps, settings.quantizer, COLORS);
+        Ok(Self {
+            size: (width, height),
+            planes,
+            encoder,
+        })
     }
 }
 
