@@ -155,7 +155,7 @@ impl Task for Perpendicular {
         Ok(params.common.labels.labels(params.common.candidates))
     }
 
-    fn prompts(&self, _: &LineParams, _: &Solved, options: &[String]) -> Prompts {
+    fn prompts(&self, params: &LineParams, _: &Solved, options: &[String]) -> Prompts {
         Wording {
             figure: format!(
                 "The picture shows a straight segment, a small empty ring, and discs marked {}. \
@@ -169,7 +169,7 @@ impl Task for Perpendicular {
             film: "A thin line grows from the segment through the ring, at a right angle to the \
                    segment; when it has reached a disc, that disc gets a red outline.",
         }
-        .prompts()
+        .prompts(&params.common)
     }
 
     fn paint(
@@ -198,6 +198,6 @@ impl Task for Perpendicular {
         _: &Solved,
         _: &[String],
     ) -> Result<PictureRule> {
-        Ok(marker_rule(&scene.candidates, params.common.marker_radius))
+        Ok(marker_rule(&scene.candidates, params.common.disc_radius()))
     }
 }

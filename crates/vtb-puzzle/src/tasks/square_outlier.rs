@@ -10,15 +10,14 @@ use crate::dice::Dice;
 use crate::draw::{Canvas, Layer, draw_growing};
 use crate::error::{PuzzleError, Result};
 use crate::eyeballing::figure::bounds;
-use crate::eyeballing::figure_task::{
-    Words, construction, draw_choices, figure_prompts, marker_rule, require_finite,
-};
+use crate::eyeballing::figure_task::{Words, construction, figure_prompts, require_finite};
 use crate::eyeballing::plane::{Vec2, add, length, lerp, normal, scale, sub};
+use crate::eyeballing::sheet::{marked, marker_rule};
 use crate::eyeballing::{
-    Candidate, EyeballingParams, distance, index_of_answer, require_legible, snap,
+    Candidate, EyeballingParams, distance, draw_choices, index_of_answer, require_legible, snap,
 };
 use crate::judge::PictureRule;
-use crate::params::{Params, within};
+use crate::params::{Optional, Params, within};
 use crate::record::{Answer, Prompts, TaskGroup};
 use crate::task::{Solved, Task, TaskInfo};
 
@@ -53,6 +52,10 @@ impl Params for SquareOutlierParams {
         within("candidates", self.common.candidates, 5, 5)?;
         within("square_min", self.square_min, 0.15, 0.5)?;
         within("square_max", self.square_max, self.square_min, 0.5)
+    }
+
+    fn optional() -> Optional {
+        EyeballingParams::OPTIONAL
     }
 }
 
@@ -172,7 +175,7 @@ impl Task for SquareOutlier {
         Ok(params.common.labels.labels(params.common.candidates))
     }
 
-    fn prompts(&self, _: &SquareOutlierParams, _: &Solved, options: &[String]) -> Prompts {
+    fn prompts(&self, params: &SquareOutlierParams, _: &Solved, options: &[String]) -> Prompts {
         let words = Words {
             shown: "five",
             asked: "Four of them sit at the corners of a square, which may be turned. Exactly one \
@@ -181,7 +184,7 @@ impl Task for SquareOutlier {
             moving: "The four sides of the square grow one after another as a thin line from disc \
                      to disc.",
         };
-        figure_prompts(&words, options)
+        figure_prompts(&params.common, &words, options)
     }
 
     fn paint(
@@ -194,7 +197,8 @@ impl Task for SquareOutlier {
         let common = &params.common;
         let mut canvas = Canvas::new(common.canvas(), common.theme.page())?;
         draw_growing(&mut canvas, &solved.construction, layer.progress());
-        draw_choices(&mut canvas, common, &scene.candidates, solved, layer);
+        let answer = marked(&scene.candidates, solved, layer);
+        draw_choices(&mut canvas, common, &scene.candidates, answer, |_| {})?;
         canvas.noise(common.noise, u64::from(scene.noise_seed));
         Ok(canvas)
     }
@@ -206,7 +210,7 @@ impl Task for SquareOutlier {
         _: &Solved,
         _: &[String],
     ) -> Result<PictureRule> {
-        Ok(marker_rule(&params.common, &scene.candidates))
+        Ok(marker_rule(&scene.candidates, params.common.disc_radius()))
     }
 }
 
@@ -237,7 +241,7 @@ fn draw_points(params: &SquareOutlierParams, plan: &Plan, dice: &mut Dice) -> Op
         return None;
     }
     let [low, high] = bounds(points.into_iter());
-    let edge = common.margin() + common.marker_radius;
+    let edge = common.margin() + common.disc_radius();
     let canvas = common.canvas().map(f64::from);
     let room = [0, 1].map(|axis: usize| canvas[axis] - edge - high[axis] - (edge - low[axis]));
     if room.iter().any(|free| *free < 0.0) {
