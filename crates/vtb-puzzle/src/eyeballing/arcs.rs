@@ -8,9 +8,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::plane::{Vec2, add, scale, slope_between, turn};
-use super::sheet::{
-    draw_noise_seed, marked, no_scene, require, require_inside, solved_choice,
-};
+use super::sheet::{draw_noise_seed, marked, no_scene, require, require_inside, solved_choice};
 use super::{
     Candidate, EyeballingParams, distance, draw_around, index_of_answer, require_legible, snap,
 };

@@ -75,8 +75,16 @@ pub fn place(
         .map(|at| choices(params, candidates, at, figure))
         .collect();
     let letter = letter_radius(params);
-    let found = settle(&choices, letter).or_else(|| search(&choices, letter));
-    found.ok_or_else(|| {
+    // What is settled depends on who chooses first; without a figure anything will do.
+    let starts = if figure.is_some() {
+        candidates.len()
+    } else {
+        1
+    };
+    let settled = (0..starts).filter_map(|first| settle(&choices, first, letter));
+    let best = settled.min_by(|one, other| one.0.total_cmp(&other.0));
+    let found = best.map(|(_, callouts)| callouts);
+    found.or_else(|| search(&choices, letter)).ok_or_else(|| {
         let fault = "the letters of the candidates find no room beside their dots";
         PuzzleError::BadScene(fault.to_owned())
     })
@@ -121,8 +129,11 @@ fn choices(
             }
             let callout = Callout { leader, letter };
             let turned = 1.0 - dot(push, toward) / strength;
+            // Whose letter it is should be seen without following the line.
+            let near = 1.2 * reach * params.marker_radius;
+            let rivals = others().filter(|(_, other)| distance(other.at(), letter) < near);
             let ink = figure.map_or(0.0, |figure| ink_cost(params, figure, &callout));
-            let cost = 3.0 * reach + turned + ink;
+            let cost = 3.0 * reach + turned + 3.0 * rivals.count() as f64 + ink;
             found.push(Place { callout, cost });
         }
     }
@@ -145,7 +156,13 @@ fn ink_cost(params: &EyeballingParams, figure: &Canvas, callout: &Callout) -> f6
         let inked = points.iter().filter(|point| is_ink(**point)).count();
         inked as f64 / points.len().max(1) as f64
     };
-    let cost = |share: f64| if share > 0.0 { TOUCH + 40.0 * share } else { 0.0 };
+    let cost = |share: f64| {
+        if share > 0.0 {
+            TOUCH + 40.0 * share
+        } else {
+            0.0
+        }
+    };
     let reach = letter_radius(params) + 1.0;
     let steps = reach.ceil() as i32;
     let grid = (-steps..=steps).flat_map(|y| (-steps..=steps).map(move |x| [x, y]));
@@ -179,9 +196,9 @@ fn clash(one: &Callout, other: &Callout, letter: f64) -> bool {
         || !are_apart([a, b], [c, d], GAP)
 }
 
-/// Every letter in turn takes the cheapest place that the others leave, until none moves; `None`
-/// when some still clash then.
-fn settle(choices: &[Vec<Place>], letter: f64) -> Option<Vec<Callout>> {
+/// Every letter in turn, from `first` on, takes the cheapest place that the others leave, until
+/// none moves. Returns what all places cost; `None` when some still clash then.
+fn settle(choices: &[Vec<Place>], first: usize, letter: f64) -> Option<(f64, Vec<Callout>)> {
     const ROUNDS: usize = 12;
     /// More than any place costs.
     const CLASH: f64 = 1e3;
@@ -190,8 +207,13 @@ fn settle(choices: &[Vec<Place>], letter: f64) -> Option<Vec<Callout>> {
         .map(|places| places.first().copied())
         .collect::<Option<_>>()?;
     for _ in 0..ROUNDS {
-        let before: Vec<Vec2> = taken.iter().map(|place: &Place| place.callout.letter).collect();
-        for (at, places) in choices.iter().enumerate() {
+        let before: Vec<Vec2> = taken
+            .iter()
+            .map(|place: &Place| place.callout.letter)
+            .collect();
+        for step in 0..choices.len() {
+            let at = (first + step) % choices.len();
+            let places = &choices[at];
             let mut best: Option<(f64, Place)> = None;
             for place in places {
                 if best.is_some_and(|best| best.0 <= place.cost) {
@@ -211,7 +233,10 @@ fn settle(choices: &[Vec<Place>], letter: f64) -> Option<Vec<Callout>> {
             }
         }
         let same = taken.iter().zip(&before);
-        if same.into_iter().all(|(place, before)| place.callout.letter == *before) {
+        if same
+            .into_iter()
+            .all(|(place, before)| place.callout.letter == *before)
+        {
             break;
         }
     }
@@ -220,7 +245,8 @@ fn settle(choices: &[Vec<Place>], letter: f64) -> Option<Vec<Callout>> {
         let mut rest = callouts[at + 1..].iter();
         !rest.any(|other| clash(one, other, letter))
     });
-    apart.then_some(callouts)
+    let cost = taken.iter().map(|place| place.cost).sum();
+    apart.then_some((cost, callouts))
 }
 
 /// Some places without a clash, by trying out; gives up after a bounded number of steps.
@@ -256,4 +282,116 @@ fn search(choices: &[Vec<Place>], letter: f64) -> Option<Vec<Callout>> {
     let mut taken = Vec::with_capacity(choices.len());
     let mut steps = STEPS;
     next(choices, letter, &mut taken, &mut steps).then_some(taken)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dice::Dice;
+    use crate::eyeballing::{Cluster, draw_candidates};
+
+    fn params(candidates: usize) -> EyeballingParams {
+        EyeballingParams {
+            candidates,
+            callouts: true,
+            ..EyeballingParams::default()
+        }
+    }
+
+    fn cluster(params: &EyeballingParams, dice: &mut Dice) -> Vec<Candidate> {
+        let cluster = Cluster {
+            center: [dice.between(90.0, 420.0), dice.between(90.0, 420.0)],
+            axis: dice.direction(),
+            stretch: 1.3,
+        };
+        (0..100)
+            .find_map(|_| draw_candidates(params, cluster, dice))
+            .unwrap()
+    }
+
+    /// Points along a line, a pixel apart.
+    fn walk([from, to]: [Vec2; 2]) -> Vec<Vec2> {
+        let count = distance(from, to).ceil();
+        let steps = 0..=count as u32;
+        let at = |step: u32| add(from, scale(sub(to, from), f64::from(step) / count));
+        steps.map(at).collect()
+    }
+
+    #[test]
+    fn letters_and_lines_touch_no_dot_and_no_other_letter() {
+        let mut dice = Dice::new(8, "callouts");
+        for count in [3, 5, 8] {
+            let params = params(count);
+            let (dot, letter) = (params.disc_radius(), 0.5 * letter_size(&params));
+            for _ in 0..60 {
+                let candidates = cluster(&params, &mut dice);
+                let mut page = Canvas::new([512, 512], [255; 3]).unwrap();
+                let stroke = [(); 2].map(|()| [dice.between(0.0, 512.0), dice.between(0.0, 512.0)]);
+                page.polyline(&stroke, 5.0, [32; 3]);
+                let places = place(&params, &candidates, Some(&page)).unwrap();
+                assert_eq!(places, place(&params, &candidates, Some(&page)).unwrap());
+                for (at, own) in places.iter().enumerate() {
+                    let inside = |part: f64| (letter..=512.0 - letter).contains(&part);
+                    assert!(own.letter.into_iter().all(inside));
+                    let line = walk(own.leader);
+                    for (other, candidate) in candidates.iter().enumerate() {
+                        let far = distance(own.letter, candidate.at());
+                        assert!(far >= dot + letter, "a letter on a dot");
+                        let clear = |point: &Vec2| distance(*point, candidate.at()) >= dot - 1e-9;
+                        assert!(line.iter().all(clear), "{at} {other}: a line over a dot");
+                    }
+                    for other in &places[..at] {
+                        assert!(distance(own.letter, other.letter) >= 2.0 * letter);
+                        let theirs = walk(other.leader);
+                        for point in &line {
+                            assert!(distance(*point, other.letter) >= letter);
+                            assert!(theirs.iter().all(|far| distance(*point, *far) >= 1.5));
+                        }
+                        let clear = |point: &Vec2| distance(*point, own.letter) >= letter;
+                        assert!(theirs.iter().all(clear));
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn letters_keep_off_a_stroke_beside_their_dots() {
+        let mut dice = Dice::new(9, "callouts");
+        let params = params(5);
+        for _ in 0..60 {
+            let candidates = cluster(&params, &mut dice);
+            // A wall as near to the cluster as a stroke may be.
+            let right = candidates.iter().map(|one| one.x).fold(0.0, f64::max);
+            let wall = right + params.stroke_clearance();
+            let mut page = Canvas::new([512, 512], [255; 3]).unwrap();
+            page.polyline(&[[wall, 0.0], [wall, 512.0]], params.line_width, [32; 3]);
+            for own in place(&params, &candidates, Some(&page)).unwrap() {
+                let reach = 0.5 * letter_size(&params) + params.line_width / 2.0;
+                assert!(
+                    (own.letter[0] - wall).abs() >= reach,
+                    "a letter on the wall"
+                );
+                assert!(own.letter[0] < wall, "a line across the wall");
+            }
+        }
+    }
+
+    #[test]
+    fn no_room_is_an_error() {
+        let params = EyeballingParams {
+            width: 128,
+            height: 128,
+            marker_radius: 40.0,
+            ..params(8)
+        };
+        let point = |at: usize| Candidate {
+            x: 30.0 + 10.0 * at as f64,
+            y: 64.0,
+            label: "A".to_owned(),
+        };
+        let candidates: Vec<_> = (0..8).map(point).collect();
+        let fault = place(&params, &candidates, None);
+        assert!(matches!(fault, Err(PuzzleError::BadScene(_))));
+    }
 }

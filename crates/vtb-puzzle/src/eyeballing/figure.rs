@@ -117,7 +117,10 @@ impl Figure {
     #[must_use]
     pub fn slack(&self, params: &EyeballingParams) -> f64 {
         let room = Room::of(params);
-        let slacks = self.shapes.iter().map(|shape| shape.slack(room, self.target));
+        let slacks = self
+            .shapes
+            .iter()
+            .map(|shape| shape.slack(room, self.target));
         slacks.fold(f64::INFINITY, f64::min)
     }
 

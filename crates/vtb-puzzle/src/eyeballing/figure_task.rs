@@ -188,7 +188,9 @@ impl<T: FigureTask> Task for T {
             _ => (dice.bits() >> 32) as u32,
         };
         let kind = dice.below(self.kinds());
-        let tries = EFFORTS.iter().flat_map(|effort| (0..effort.figures).map(move |at| (effort, at)));
+        let tries = EFFORTS
+            .iter()
+            .flat_map(|effort| (0..effort.figures).map(move |at| (effort, at)));
         for (effort, tried) in tries {
             // With many candidates one kind may have no room for them.
             let kind = match tried < effort.figures / 2 {

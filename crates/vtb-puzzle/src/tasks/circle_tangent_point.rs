@@ -204,7 +204,12 @@ impl Task for CircleTangentPoint {
         Ok(params.common.labels.labels(params.common.candidates))
     }
 
-    fn prompts(&self, params: &CircleTangentPointParams, _: &Solved, options: &[String]) -> Prompts {
+    fn prompts(
+        &self,
+        params: &CircleTangentPointParams,
+        _: &Solved,
+        options: &[String],
+    ) -> Prompts {
         Wording {
             figure: format!(
                 "The picture shows a circle, a small empty ring outside it, and discs marked {} \

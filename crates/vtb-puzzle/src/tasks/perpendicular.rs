@@ -64,7 +64,7 @@ impl Perpendicular {
 
 impl Perpendicular {
     /// Picks of solvers that draw a line from the segment's middle through the ring, or take what
-    /// is nearest to an end of the segment.
+    /// is nearest to or farthest from an end of the segment.
     fn lazy(scene: &PerpendicularScene) -> Vec<usize> {
         let [start, end] = scene.reference;
         let middle = lerp(start, end, 0.5);
@@ -74,6 +74,8 @@ impl Perpendicular {
             }),
             least_by(&scene.candidates, |at| distance(at, start)),
             least_by(&scene.candidates, |at| distance(at, end)),
+            least_by(&scene.candidates, |at| -distance(at, start)),
+            least_by(&scene.candidates, |at| -distance(at, end)),
         ]
     }
 }
@@ -86,7 +88,7 @@ impl Task for Perpendicular {
         TaskInfo {
             name: "perpendicular",
             group: TaskGroup::Eyeballing,
-            version: 1,
+            version: 2,
             about: "Pick the candidate on the perpendicular to a segment through a ring.",
         }
     }
