@@ -87,11 +87,6 @@ fn one_side_of_the_canvas_makes_squares() {
 
 #[test]
 fn an_option_that_a_task_has_not_names_the_task() {
-    let text = fault(layers(&["color_grid", "midpoint"]).canvas(Some(480), Some(873)));
-    assert!(
-        text.starts_with("a canvas of 480x873: color_grid has no"),
-        "{text}"
-    );
     let text = fault(knob(&mut layers(&["midpoint"]), "hex-radius", 3));
     assert!(text.contains("--hex-radius: the task maze_hexagon is not among"));
     let text = fault(knob(&mut layers(&["color_grid"]), "point-radius", 3));

@@ -41,7 +41,7 @@ pub use error::{PuzzleError, Result};
 pub use graph::{CellId, MazeGraph, PathCheck, PathFault, PathRules, check_path};
 pub use hash::{canonical_json, record_id, record_seed, scene_hash};
 pub use judge::{ClipJudge, ClipVerdict, PictureJudge, PictureRule, PictureVerdict};
-pub use params::{Params, read_params};
+pub use params::{Optional, Params, read_params};
 pub use record::{Answer, Prompts, Record, TaskGroup};
 pub use registry::{Instance, find, judge_text, registry, verify};
 pub use task::{Painter, Puzzle, Solved, Task, TaskInfo};

@@ -13,6 +13,27 @@ pub trait Params: Serialize + DeserializeOwned + Default {
     /// # Errors
     /// A sentence naming the parameter, its value and what would do.
     fn validate(&self) -> Result<(), String>;
+
+    /// Parameters, each with its default, that are written only where they differ from it: added
+    /// later, they leave records, ids and pictures that do without them as they were.
+    fn optional() -> Optional {
+        &[]
+    }
+}
+
+/// Names and defaults.
+pub type Optional = &'static [(&'static str, Value)];
+
+/// Every parameter with its default.
+///
+/// # Errors
+/// A sentence; only for a type that does not serialize to an object.
+pub(crate) fn defaults<P: Params>() -> Result<Map<String, Value>, String> {
+    let mut full = object(&P::default())?;
+    for (key, value) in P::optional() {
+        full.insert((*key).to_owned(), value.clone());
+    }
+    Ok(full)
 }
 
 /// Fills `given` (an object, or null for none) up with defaults and checks it.
@@ -24,7 +45,7 @@ pub fn read_params<P: Params>(task: &str, given: &Value) -> Result<P> {
         task: task.to_owned(),
         reason,
     };
-    let mut full = object(&P::default()).map_err(&bad)?;
+    let mut full = defaults::<P>().map_err(&bad)?;
     match given {
         Value::Null => {}
         Value::Object(map) => {

@@ -17,7 +17,7 @@ use crate::error::{PuzzleError, Result};
 use crate::graph::{MazeGraph, PathRules};
 use crate::hash::{record_id, scene_hash};
 use crate::judge::{PictureJudge, PictureRule, PictureVerdict, decode_picture};
-use crate::params::{Params, read_params};
+use crate::params::{Params, defaults, read_params};
 use crate::record::{Answer, Prompts, Record, TaskGroup};
 use crate::verdict::{Verdict, judge_record};
 
@@ -247,7 +247,7 @@ impl<T: Task> Puzzle for T {
     }
 
     fn default_params(&self) -> Value {
-        serde_json::to_value(T::Params::default()).unwrap_or(Value::Null)
+        defaults::<T::Params>().map_or(Value::Null, Value::Object)
     }
 
     fn resolve_params(&self, params: &Value) -> Result<Value> {

@@ -92,14 +92,14 @@ impl ParamLayers {
             let (name, known) = (task.info().name, task.default_params());
             let has = |key| known.get(key).is_some();
             let params = self.params.entry(name).or_default();
-            if has("width") && has("height") {
+            if has("canvas") && wide == high {
+                params.insert("canvas".to_owned(), wide.into());
+            } else if has("width") && has("height") {
                 params.insert("width".to_owned(), wide.into());
                 params.insert("height".to_owned(), high.into());
                 if known["cell"].as_u64().is_some_and(|side| side > 0) {
                     params.insert("cell".to_owned(), 0.into());
                 }
-            } else if has("canvas") && wide == high {
-                params.insert("canvas".to_owned(), wide.into());
             } else {
                 without.push(name.to_owned());
             }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Number, Value};
-use vtb_puzzle::eyeballing::Candidate;
+use vtb_puzzle::eyeballing::{Candidate, EyeballingParams};
 use vtb_puzzle::{Answer, Record, TaskGroup};
 
 use crate::manifest::AssetRefs;
@@ -94,7 +94,7 @@ pub(super) fn upstream_row(
         },
         canvas_dimensions: record.canvas,
         candidates: candidates(&record.scene),
-        point_radius: param("marker_radius").filter(|_| eyeballing),
+        point_radius: point_radius(record).filter(|_| eyeballing),
         line_width: param("line_width").filter(|_| eyeballing),
         correct_option: answer(eyeballing && !is_path),
         solution_path_cell_ids: answer(is_path),
@@ -107,6 +107,12 @@ pub(super) fn upstream_row(
         video_fps: assets.video.as_ref().and_then(|video| whole(video.fps)),
         video_num_frames: assets.video.as_ref().map(|video| video.frames),
     })
+}
+
+/// Radius of what marks a candidate; with callouts that is a dot.
+fn point_radius(record: &Record) -> Option<Number> {
+    let params = EyeballingParams::deserialize(&record.params).ok()?;
+    whole(params.disc_radius())
 }
 
 fn candidates(scene: &Value) -> Option<Vec<Candidate>> {

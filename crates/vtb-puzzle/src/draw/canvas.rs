@@ -17,6 +17,7 @@ pub const MAX_SIDE: u32 = 4096;
 ///
 /// Its bytes are those of the finished picture from the start: most puzzles are a page with a few
 /// strokes, and filling, converting and copying pages would take longer than drawing on them.
+#[derive(Clone)]
 pub struct Canvas {
     width: u32,
     height: u32,
@@ -100,6 +101,13 @@ impl Canvas {
                 mix(pixel, share, color);
             }
         }
+    }
+
+    /// Whether a pixel has another colour than `page`; outside the picture none has.
+    pub(crate) fn differs(&self, x: i32, y: i32, page: Rgb) -> bool {
+        let inside = x >= 0 && y >= 0 && x < self.width as i32 && y < self.height as i32;
+        let at = |x: i32, y: i32| (y as usize * self.width as usize + x as usize) * 3;
+        inside && self.bytes[at(x, y)..][..3] != page
     }
 
     /// Adds even noise of up to `amplitude` grey levels to every channel.

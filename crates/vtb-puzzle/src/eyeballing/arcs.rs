@@ -8,12 +8,14 @@
 use serde::{Deserialize, Serialize};
 
 use super::plane::{Vec2, add, scale, slope_between, turn};
-use super::sheet::{draw_noise_seed, no_scene, require, require_inside, solved_choice};
-use super::{Candidate, EyeballingParams, distance, index_of_answer, require_legible, snap};
+use super::sheet::{draw_noise_seed, marked, no_scene, require, require_inside, solved_choice};
+use super::{
+    Candidate, EyeballingParams, distance, draw_around, index_of_answer, require_legible, snap,
+};
 use crate::dice::Dice;
 use crate::draw::{Canvas, Layer, Rgb, Stroke, draw_growing};
 use crate::error::Result;
-use crate::params::{Params, within};
+use crate::params::{Optional, Params, within};
 use crate::task::Solved;
 
 /// Parameters of the arc tasks.
@@ -39,6 +41,10 @@ impl Params for ArcParams {
     fn validate(&self) -> Result<(), String> {
         self.common.validate()?;
         within("band", self.band, 0.15, 0.4)
+    }
+
+    fn optional() -> Optional {
+        EyeballingParams::OPTIONAL
     }
 }
 
@@ -185,7 +191,7 @@ fn draw_column(params: &ArcParams, noise_seed: u32, dice: &mut Dice) -> Option<A
         .map(|part| shape.arc(&scene, 0.0, part))
         .concat();
     let downs = || outline.iter().map(|point| point[1]);
-    let free = common.margin() + common.marker_radius;
+    let free = common.margin() + common.disc_radius();
     let low = free - downs().fold(f64::INFINITY, f64::min);
     let high = height - free - span - downs().fold(f64::NEG_INFINITY, f64::max);
     let top = (low <= high).then(|| dice.between(low, high))?;
@@ -252,14 +258,14 @@ pub fn solve_arcs(params: &ArcParams, rim: f64, scene: &ArcScene) -> Result<Solv
     require_inside(common, &discs)?;
     for (at, one) in candidates.iter().enumerate() {
         let room = add(one.at(), [rim, 0.0]);
-        require_inside(common, &[(room, common.marker_radius)])?;
+        require_inside(common, &[(room, common.disc_radius())])?;
         require(
-            one.x >= f64::from(scene.band_right) + common.marker_radius + 4.0,
+            one.x >= f64::from(scene.band_right) + common.disc_radius() + 4.0,
             "a candidate touches the band",
         )?;
         let clear = scene.rows.iter().enumerate().all(|(other, row)| {
             let off = (distance(one.at(), [scene.middle, *row]) - scene.radius).abs();
-            other == at || off >= common.marker_radius + half + 1.0
+            other == at || off >= common.disc_radius() + half + 1.0
         });
         require(clear, "a candidate touches another's arc")?;
     }
@@ -338,7 +344,33 @@ fn require_climb(scene: &ArcScene, shape: &Shape) -> Result<()> {
     require(climbs, "the arcs do not climb enough behind the band")
 }
 
-/// Draws the arcs and the band; on the solution the band is gone and one arc is whole.
+/// Draws the arcs as far as they are seen.
+fn draw_seen(canvas: &mut Canvas, common: &EyeballingParams, scene: &ArcScene) -> Result<()> {
+    let Some(shape) = Shape::of(scene) else {
+        return Ok(());
+    };
+    let ink = common.theme.ink();
+    for row in &scene.rows {
+        let arc = shape.arc(scene, *row, RIGHT);
+        canvas.polyline(&arc, common.line_width, ink);
+    }
+    let row = left_row(scene, &shape)?;
+    let arc = shape.arc(scene, row, LEFT);
+    canvas.polyline(&arc, common.line_width, ink);
+    Ok(())
+}
+
+fn draw_band(canvas: &mut Canvas, common: &EyeballingParams, scene: &ArcScene) {
+    let band = [scene.band_left, 0, scene.band_right, common.height];
+    canvas.rect(band, band_color(common));
+}
+
+/// How the candidates of a task look without callouts: draws them, the one at the given index in
+/// red.
+type Ends = fn(&mut Canvas, &EyeballingParams, &[Candidate], Option<usize>);
+
+/// Draws the arcs, the band and the candidates; on the solution the band is gone and one arc is
+/// whole.
 ///
 /// # Errors
 /// [`crate::PuzzleError::Picture`].
@@ -347,24 +379,28 @@ pub fn paint_arcs(
     scene: &ArcScene,
     solved: &Solved,
     layer: Layer,
+    ends: Ends,
 ) -> Result<Canvas> {
     let common = &params.common;
     let mut canvas = Canvas::new(common.canvas(), common.theme.page())?;
-    if let Some(shape) = Shape::of(scene) {
-        let ink = common.theme.ink();
-        for row in &scene.rows {
-            let arc = shape.arc(scene, *row, RIGHT);
-            canvas.polyline(&arc, common.line_width, ink);
-        }
-        let row = left_row(scene, &shape)?;
-        let arc = shape.arc(scene, row, LEFT);
-        canvas.polyline(&arc, common.line_width, ink);
+    draw_seen(&mut canvas, common, scene)?;
+    // Letters keep off the band in all pictures alike.
+    let mut figure = common.callouts.then(|| canvas.clone());
+    if let Some(figure) = &mut figure {
+        draw_band(figure, common, scene);
     }
     if layer != Layer::Solution {
-        let band = [scene.band_left, 0, scene.band_right, common.height];
-        canvas.rect(band, band_color(common));
+        draw_band(&mut canvas, common, scene);
     }
     draw_growing(&mut canvas, &solved.construction, layer.progress());
+    let answer = marked(&scene.candidates, solved, layer);
+    match figure {
+        Some(figure) => {
+            draw_around(&mut canvas, common, &scene.candidates, answer, &figure)?;
+        }
+        None => ends(&mut canvas, common, &scene.candidates, answer),
+    }
+    canvas.noise(common.noise, u64::from(scene.noise_seed));
     Ok(canvas)
 }
 

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::callouts::place;
 use super::{EyeballingParams, distance, snap};
 use crate::dice::Dice;
 use crate::error::{PuzzleError, Result};
@@ -80,7 +81,7 @@ pub fn draw_candidates(
 }
 
 /// Checks what every eyeballing scene must keep: number and labels of candidates, no overlap, all
-/// inside the margin.
+/// inside the margin, with callouts room for the letters.
 ///
 /// # Errors
 /// [`PuzzleError::BadScene`].
@@ -95,7 +96,7 @@ pub fn require_legible(params: &EyeballingParams, candidates: &[Candidate]) -> R
         return bad(format!("candidates must be labelled {}", labels.join(", ")));
     }
     for (at, one) in candidates.iter().enumerate() {
-        if !params.holds(one.at(), params.marker_radius) {
+        if !params.holds(one.at(), params.disc_radius()) {
             return bad(format!("candidate {} lies outside the margin", one.label));
         }
         let crowded = |other: &&Candidate| distance(one.at(), other.at()) < params.tolerance();
@@ -106,7 +107,10 @@ pub fn require_legible(params: &EyeballingParams, candidates: &[Candidate]) -> R
             ));
         }
     }
-    Ok(())
+    match params.callouts {
+        true => place(params, candidates, None).map(drop),
+        false => Ok(()),
+    }
 }
 
 /// The one candidate whose violation (pixels from the true locus) is nil, and the least violation

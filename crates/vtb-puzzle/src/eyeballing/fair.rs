@@ -20,19 +20,22 @@ const COMPACT: f64 = 0.66;
 
 /// Draws a set of candidates that all could be the answer to `figure`, whose target is the origin;
 /// `None` when they did not fit this time or a lazy rule would be right too often or too rarely.
+///
+/// `squeeze` puts them closer together than usual (1); each is moved `moves` times on average.
 pub fn draw_fair_set(
     params: &EyeballingParams,
     figure: &Figure,
+    squeeze: f64,
+    moves: usize,
     dice: &mut Dice,
 ) -> Option<Vec<Vec2>> {
-    const MOVES_PER_POINT: usize = 40;
-    let cluster = Scatter::new(params, figure, dice);
+    let cluster = Scatter::new(params, figure, squeeze, dice);
     let count = params.candidates;
     let mut points: Vec<_> = (0..count).map(|_| cluster.draw_point(dice)).collect();
     let mut conflicts = cluster.all_conflicts(&points);
     let mut faults = cluster.count_faults(&points, &conflicts, usize::MAX);
     // Sets that keep all rules at once are rare; most come to do so when points are moved singly.
-    for _ in 0..MOVES_PER_POINT * count {
+    for _ in 0..moves * count {
         if faults == 0 {
             // No member is special, whatever the order in which they came to rest.
             dice.shuffle(&mut points);
@@ -75,7 +78,12 @@ struct Scatter<'a> {
 }
 
 impl<'a> Scatter<'a> {
-    fn new(params: &'a EyeballingParams, figure: &'a Figure, dice: &mut Dice) -> Self {
+    fn new(
+        params: &'a EyeballingParams,
+        figure: &'a Figure,
+        squeeze: f64,
+        dice: &mut Dice,
+    ) -> Self {
         let to_mean = sub(figure.mean(), figure.target);
         // Along the mean of the anchors, the answer is not always the candidate nearest to it.
         let axis = match length(to_mean) > 1.0 && dice.chance(0.7) {
@@ -83,7 +91,7 @@ impl<'a> Scatter<'a> {
             false => dice.direction(),
         };
         let stretch = dice.between(1.0, 1.4);
-        let reach = COMPACT * params.cluster_radius();
+        let reach = COMPACT * squeeze * params.cluster_radius();
         Self {
             params,
             figure,
@@ -193,7 +201,7 @@ pub fn draw_place(
     let ink = figure.extent();
     let canvas = params.canvas().map(f64::from);
     let edge = params.margin() + params.line_width / 2.0;
-    let marker = params.margin() + params.marker_radius;
+    let marker = params.margin() + params.disc_radius();
     let range = [0, 1].map(|axis: usize| {
         let first = (edge - ink[0][axis]).max(marker) - low[axis];
         let last = canvas[axis] - (edge + ink[1][axis]).max(marker) - high[axis];

@@ -11,7 +11,7 @@ use super::sheet::{no_scene, require};
 use super::{Candidate, EyeballingParams, distance, index_of_answer, snap, snap_fine};
 use crate::dice::Dice;
 use crate::error::Result;
-use crate::params::{Params, within};
+use crate::params::{Optional, Params, within};
 
 /// Sine of 4 degrees: the least angle between a wrong candidate and the true line.
 pub const LEAST_SINE: f64 = 0.069_756_473_744_125_3;
@@ -44,6 +44,10 @@ impl Params for LineParams {
         self.common.validate()?;
         within("reach_min", self.reach_min, 0.15, 0.6)?;
         within("reach_max", self.reach_max, self.reach_min, 0.6)
+    }
+
+    fn optional() -> Optional {
+        EyeballingParams::OPTIONAL
     }
 }
 
@@ -95,7 +99,7 @@ impl Fan {
         dice.shuffle(&mut arrows);
         let mut discs: Vec<(Vec2, f64)> = Vec::new();
         for arrow in &arrows {
-            discs.push((*arrow, params.marker_radius));
+            discs.push((*arrow, params.disc_radius()));
             discs.extend(
                 rooms
                     .iter()

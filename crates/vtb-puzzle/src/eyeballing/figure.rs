@@ -1,6 +1,6 @@
 //! A figure that asks for one point, and where candidates may stand about it.
 
-use super::plane::{Vec2, add, cross, length, lerp, segment_distance, sub};
+use super::plane::{Vec2, add, cross, length, lerp, line_distance, segment_distance, sub};
 use super::{Candidate, EyeballingParams, distance, snap};
 use crate::error::{PuzzleError, Result};
 
@@ -45,6 +45,17 @@ impl Shape {
         }
     }
 
+    /// How far a marker may stand from `target` in any direction.
+    fn slack(&self, room: Room, target: Vec2) -> f64 {
+        match *self {
+            Self::Line([a, b]) => segment_distance(target, a, b) - room.stroke,
+            Self::Wall([a, b]) => line_distance(target, a, b) - room.stroke,
+            Self::Circle { center, radius } => radius - distance(target, center) - room.stroke,
+            Self::Ring { center, radius } => distance(target, center) - radius - room.marker,
+            Self::Decoy(at) => distance(target, at) - room.tolerance,
+        }
+    }
+
     /// Corners of a box about the ink.
     fn corners(&self) -> Vec<Vec2> {
         match *self {
@@ -66,6 +77,17 @@ struct Room {
     tolerance: f64,
 }
 
+impl Room {
+    fn of(params: &EyeballingParams) -> Self {
+        let marker = params.disc_radius() + 4.0;
+        Self {
+            stroke: marker + params.line_width / 2.0,
+            marker,
+            tolerance: params.tolerance(),
+        }
+    }
+}
+
 /// What follows from the given parts of a puzzle.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Figure {
@@ -85,15 +107,21 @@ impl Figure {
     /// A marker may stand at `point`.
     #[must_use]
     pub fn admits(&self, params: &EyeballingParams, point: Vec2) -> bool {
-        let marker = params.marker_radius + 4.0;
-        let room = Room {
-            stroke: marker + params.line_width / 2.0,
-            marker,
-            tolerance: params.tolerance(),
-        };
+        let room = Room::of(params);
         self.shapes
             .iter()
             .all(|shape| shape.admits(room, self.target, point))
+    }
+
+    /// How far a marker may stand from the target in any direction, pixels.
+    #[must_use]
+    pub fn slack(&self, params: &EyeballingParams) -> f64 {
+        let room = Room::of(params);
+        let slacks = self
+            .shapes
+            .iter()
+            .map(|shape| shape.slack(room, self.target));
+        slacks.fold(f64::INFINITY, f64::min)
     }
 
     /// Mean of the anchors; the target where there are none.

@@ -8,14 +8,15 @@ use serde::{Deserialize, Serialize};
 use super::fair::{draw_fair_set, draw_place};
 use super::figure::{Figure, require};
 use super::plane::{Vec2, add, scale};
+use super::sheet::{in_words_of, marked, marker_rule};
 use super::{
-    Candidate, EyeballingParams, distance, draw_markers, index_of_answer, require_legible, snap,
+    Candidate, EyeballingParams, distance, draw_choices, index_of_answer, require_legible, snap,
 };
 use crate::dice::Dice;
 use crate::draw::{Canvas, Layer, Stroke, draw_growing};
 use crate::error::{PuzzleError, Result};
-use crate::judge::{MarkerRule, PictureRule};
-use crate::params::{Params, within};
+use crate::judge::PictureRule;
+use crate::params::{Optional, Params, within};
 use crate::record::{Answer, Prompts};
 use crate::task::{Solved, Task, TaskInfo};
 
@@ -27,6 +28,13 @@ pub struct FigureParams {
     pub common: EyeballingParams,
     /// Largest figure, as a share of the room that the candidates leave (default 1).
     pub figure_size: f64,
+    /// How close together candidates are put, against the usual; no parameter, see [`Effort`].
+    #[serde(skip, default = "usual")]
+    pub(crate) squeeze: f64,
+}
+
+fn usual() -> f64 {
+    1.0
 }
 
 impl Default for FigureParams {
@@ -34,6 +42,7 @@ impl Default for FigureParams {
         Self {
             common: EyeballingParams::default(),
             figure_size: 1.0,
+            squeeze: usual(),
         }
     }
 }
@@ -42,6 +51,10 @@ impl Params for FigureParams {
     fn validate(&self) -> Result<(), String> {
         self.common.validate()?;
         within("figure_size", self.figure_size, 0.6, 1.0)
+    }
+
+    fn optional() -> Optional {
+        EyeballingParams::OPTIONAL
     }
 }
 
@@ -52,7 +65,7 @@ impl FigureParams {
     #[must_use]
     pub fn frame(&self) -> f64 {
         let free = self.common.side() - 2.0 * self.common.margin() - self.common.line_width;
-        let spread = 1.25 * self.common.cluster_radius();
+        let spread = 1.25 * self.squeeze * self.common.cluster_radius();
         self.figure_size * (free - spread).max(0.0)
     }
 
@@ -123,7 +136,41 @@ pub trait FigureTask: Send + Sync + 'static {
     fn draw_over(&self, _canvas: &mut Canvas, _params: &FigureParams, _given: &Self::Given) {}
 }
 
-const FIGURES: u32 = 1_500;
+/// How hard a scene is searched for.
+#[derive(Debug, Clone, Copy)]
+struct Effort {
+    /// Figures to try.
+    figures: u32,
+    /// Each is the roomiest of so many.
+    chosen_of: u32,
+    /// How close together candidates are put, against the usual.
+    squeeze: f64,
+    /// How often each candidate is moved in search of a fair set.
+    moves: usize,
+}
+
+/// The usual effort finds a scene at once in most cases. Many candidates, or large ones in a small
+/// picture, fit into few figures, and stand close together there: what they must keep is the same.
+const EFFORTS: [Effort; 3] = [
+    Effort {
+        figures: 1_500,
+        chosen_of: 1,
+        squeeze: 1.0,
+        moves: 40,
+    },
+    Effort {
+        figures: 150,
+        chosen_of: 20,
+        squeeze: 0.85,
+        moves: 300,
+    },
+    Effort {
+        figures: 300,
+        chosen_of: 60,
+        squeeze: 0.7,
+        moves: 600,
+    },
+];
 const SETS_PER_FIGURE: u32 = 3;
 
 impl<T: FigureTask> Task for T {
@@ -141,16 +188,19 @@ impl<T: FigureTask> Task for T {
             _ => (dice.bits() >> 32) as u32,
         };
         let kind = dice.below(self.kinds());
-        for tried in 0..FIGURES {
+        let tries = EFFORTS
+            .iter()
+            .flat_map(|effort| (0..effort.figures).map(move |at| (effort, at)));
+        for (effort, tried) in tries {
             // With many candidates one kind may have no room for them.
-            let kind = match tried < FIGURES / 2 {
+            let kind = match tried < effort.figures / 2 {
                 true => kind,
                 false => dice.below(self.kinds()),
             };
-            let Some((given, figure)) = centered(self, params, kind, dice) else {
+            let Some((given, figure)) = roomy(self, params, *effort, kind, dice) else {
                 continue;
             };
-            let Some(points) = place_set(params, &figure, dice) else {
+            let Some(points) = place_set(params, *effort, &figure, dice) else {
                 continue;
             };
             let scene = FigureScene {
@@ -164,7 +214,7 @@ impl<T: FigureTask> Task for T {
         }
         Err(PuzzleError::NoScene {
             task: FigureTask::info(self).name.to_owned(),
-            tries: FIGURES * SETS_PER_FIGURE,
+            tries: SETS_PER_FIGURE * EFFORTS.iter().map(|effort| effort.figures).sum::<u32>(),
             hint: "fewer candidates, smaller markers, less spread or a larger picture would help"
                 .to_owned(),
         })
@@ -202,8 +252,8 @@ impl<T: FigureTask> Task for T {
         Ok(params.common.labels.labels(params.common.candidates))
     }
 
-    fn prompts(&self, _: &FigureParams, _: &Solved, options: &[String]) -> Prompts {
-        figure_prompts(&self.words(), options)
+    fn prompts(&self, params: &FigureParams, _: &Solved, options: &[String]) -> Prompts {
+        figure_prompts(&params.common, &self.words(), options)
     }
 
     fn paint(
@@ -218,7 +268,11 @@ impl<T: FigureTask> Task for T {
         self.draw(&mut canvas, params, &scene.given);
         draw_growing(&mut canvas, &solved.construction, layer.progress());
         self.draw_over(&mut canvas, params, &scene.given);
-        draw_choices(&mut canvas, common, &scene.candidates, solved, layer);
+        let answer = marked(&scene.candidates, solved, layer);
+        draw_choices(&mut canvas, common, &scene.candidates, answer, |page| {
+            self.draw(page, params, &scene.given);
+            self.draw_over(page, params, &scene.given);
+        })?;
         canvas.noise(common.noise, u64::from(scene.noise_seed));
         Ok(canvas)
     }
@@ -230,7 +284,7 @@ impl<T: FigureTask> Task for T {
         _: &Solved,
         _: &[String],
     ) -> Result<PictureRule> {
-        Ok(marker_rule(&params.common, &scene.candidates))
+        Ok(marker_rule(&scene.candidates, params.common.disc_radius()))
     }
 }
 
@@ -249,11 +303,33 @@ fn centered<T: FigureTask>(
     clear.then_some((given, figure))
 }
 
+/// The figure with most room about its target, of as many as the effort says.
+fn roomy<T: FigureTask>(
+    task: &T,
+    params: &FigureParams,
+    effort: Effort,
+    kind: usize,
+    dice: &mut Dice,
+) -> Option<(T::Given, Figure)> {
+    let params = FigureParams {
+        squeeze: effort.squeeze,
+        ..params.clone()
+    };
+    let figures = (0..effort.chosen_of).filter_map(|_| centered(task, &params, kind, dice));
+    let slack = |(_, figure): &(T::Given, Figure)| figure.slack(&params.common);
+    figures.max_by(|one, other| slack(one).total_cmp(&slack(other)))
+}
+
 /// A fair set of candidates in a place where each could be the answer.
-fn place_set(params: &FigureParams, figure: &Figure, dice: &mut Dice) -> Option<Vec<Vec2>> {
+fn place_set(
+    params: &FigureParams,
+    effort: Effort,
+    figure: &Figure,
+    dice: &mut Dice,
+) -> Option<Vec<Vec2>> {
     let common = &params.common;
     (0..SETS_PER_FIGURE).find_map(|_| {
-        let points = draw_fair_set(common, figure, dice)?;
+        let points = draw_fair_set(common, figure, effort.squeeze, effort.moves, dice)?;
         let place = draw_place(common, figure, &points, dice)?;
         Some(points.into_iter().map(|point| add(point, place)).collect())
     })
@@ -278,34 +354,9 @@ pub fn construction(params: &EyeballingParams, lines: &[Vec<Vec2>]) -> Vec<Strok
     lines.iter().map(stroke).collect()
 }
 
-/// Draws the markers; in the solution the answer's is red.
-pub fn draw_choices(
-    canvas: &mut Canvas,
-    params: &EyeballingParams,
-    candidates: &[Candidate],
-    solved: &Solved,
-    layer: Layer,
-) {
-    let is_answer = |one: &Candidate| Answer::Choice(one.label.clone()) == solved.answer;
-    let marked = match layer {
-        Layer::Solution => candidates.iter().position(is_answer),
-        Layer::Puzzle | Layer::Growing(_) => None,
-    };
-    draw_markers(canvas, params, candidates, marked);
-}
-
-/// The answer's marker must be made red, and no other.
-#[must_use]
-pub fn marker_rule(params: &EyeballingParams, candidates: &[Candidate]) -> PictureRule {
-    PictureRule::Marker(MarkerRule {
-        points: candidates.iter().map(Candidate::at).collect(),
-        radius: params.marker_radius,
-    })
-}
-
 /// The four prompts.
 #[must_use]
-pub fn figure_prompts(words: &Words, options: &[String]) -> Prompts {
+pub fn figure_prompts(params: &EyeballingParams, words: &Words, options: &[String]) -> Prompts {
     let Words {
         shown,
         asked,
@@ -318,7 +369,7 @@ pub fn figure_prompts(words: &Words, options: &[String]) -> Prompts {
         "Draw {drawn}, outline the disc you were asked for in red, and leave the rest of the \
          picture as it is."
     );
-    Prompts {
+    let prompts = Prompts {
         text: format!(
             "{figure} Which one? Put only its mark inside <answer> and </answer> at the end of \
              your reply."
@@ -331,7 +382,8 @@ pub fn figure_prompts(words: &Words, options: &[String]) -> Prompts {
             "{figure} The camera does not move. {moving} At the end the disc that was asked for \
              gets a red outline. Nothing else changes."
         ),
-    }
+    };
+    in_words_of(params, prompts)
 }
 
 /// Every number is finite and none is out of all proportion.

@@ -5,6 +5,7 @@
 //! alike. So neither a label nor a position within the set says anything about the answer.
 
 pub mod arcs;
+pub mod callouts;
 mod candidates;
 mod fair;
 pub mod fan;
@@ -18,7 +19,10 @@ pub mod triangle;
 
 pub use candidates::{Candidate, Cluster, draw_candidates, index_of_answer, require_legible};
 pub use fair::{draw_fair_set, draw_place};
-pub use markers::{Theme, callout_reach, dot_radius, draw_anchor, draw_callouts, draw_markers};
+pub use markers::{
+    Theme, dot_radius, dot_reach, draw_anchor, draw_around, draw_callouts, draw_choices, draw_dots,
+    draw_markers,
+};
 pub use params::{EyeballingParams, LabelStyle};
 
 /// Rounds to 1/16 pixel: exact in binary and in four decimals, so JSON keeps it.

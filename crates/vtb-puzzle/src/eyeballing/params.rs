@@ -1,10 +1,11 @@
 //! Parameters that every eyeballing task has.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::markers::Theme;
 use crate::draw::MAX_SIDE;
-use crate::params::within;
+use crate::params::{Optional, within};
 
 /// How candidates are named.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,7 +40,7 @@ pub struct EyeballingParams {
     pub candidates: usize,
     /// Names of the candidates (default letters).
     pub labels: LabelStyle,
-    /// Radius of a candidate's disc, pixels (default 10).
+    /// Radius of a candidate's disc, pixels (default 10); sets the size of its name, too.
     pub marker_radius: f64,
     /// Thickness of figure lines, pixels (default 5).
     pub line_width: f64,
@@ -49,6 +50,10 @@ pub struct EyeballingParams {
     pub theme: Theme,
     /// Random change of every channel of every pixel, grey levels (default 0, at most 64).
     pub noise: u8,
+    /// Candidates are small dots that may stand close together, their names beside them at the
+    /// ends of thin lines (default false; a record holds it only where it is true).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub callouts: bool,
 }
 
 impl Default for EyeballingParams {
@@ -63,6 +68,7 @@ impl Default for EyeballingParams {
             spread: 1.0,
             theme: Theme::Light,
             noise: 0,
+            callouts: false,
         }
     }
 }
@@ -80,6 +86,18 @@ impl EyeballingParams {
         within("line_width", self.line_width, 1.0, 32.0)?;
         within("spread", self.spread, 0.8, 3.0)?;
         within("noise", self.noise, 0, 64)
+    }
+
+    /// The parameters that a record holds only where they differ from their default.
+    pub const OPTIONAL: Optional = &[("callouts", Value::Bool(false))];
+
+    /// Radius of what marks a candidate: its disc, with callouts its dot; pixels.
+    #[must_use]
+    pub fn disc_radius(&self) -> f64 {
+        match self.callouts {
+            true => (0.55 * self.marker_radius).max(4.0),
+            false => self.marker_radius,
+        }
     }
 
     /// Width and height, pixels.
@@ -103,7 +121,7 @@ impl EyeballingParams {
     /// Least distance between two candidates, and of a distractor from the true locus, pixels.
     #[must_use]
     pub fn tolerance(&self) -> f64 {
-        (2.0 * self.marker_radius + 4.0).max(0.03 * self.side())
+        (2.0 * self.disc_radius() + 4.0).max(0.03 * self.side())
     }
 
     /// Radius of the disc in which candidates are scattered, pixels.
@@ -115,7 +133,7 @@ impl EyeballingParams {
     /// Least distance between a candidate and the middle of a figure line, pixels.
     #[must_use]
     pub fn stroke_clearance(&self) -> f64 {
-        self.marker_radius + self.line_width / 2.0 + 4.0
+        self.disc_radius() + self.line_width / 2.0 + 4.0
     }
 
     /// Outer radius of the small hollow rings that mark points of a figure, pixels.

@@ -101,6 +101,19 @@ pub fn segment_distance(point: Vec2, a: Vec2, b: Vec2) -> f64 {
     length(sub(point, add(a, scale(along, t))))
 }
 
+/// Two segments neither cross nor come nearer than this.
+#[must_use]
+pub fn are_apart(one: [Vec2; 2], other: [Vec2; 2], least: f64) -> bool {
+    let beside = |[a, b]: [Vec2; 2], [c, d]: [Vec2; 2]| {
+        let along = sub(b, a);
+        cross(along, sub(c, a)) * cross(along, sub(d, a)) > 0.0
+    };
+    let near = |point: Vec2, [a, b]: [Vec2; 2]| segment_distance(point, a, b) < least;
+    (beside(one, other) || beside(other, one))
+        && !one.iter().any(|end| near(*end, other))
+        && !other.iter().any(|end| near(*end, one))
+}
+
 /// Where the lines `a b` and `c d` meet; `None` when they are parallel.
 #[must_use]
 pub fn meet([a, b]: [Vec2; 2], [c, d]: [Vec2; 2]) -> Option<Vec2> {
@@ -130,6 +143,9 @@ mod tests {
         assert_eq!(meet([a, b], [c, [2.0, 1.5]]), Some([4.0, 0.0]));
         assert_eq!(meet([a, b], [c, [2.0, 3.0]]), None);
         assert_eq!(unit(sub(c, a)), [0.0, 1.0]);
+        assert!(are_apart([a, b], [[0.0, 2.0], c], 1.9));
+        assert!(!are_apart([a, b], [[0.0, 2.0], c], 2.1));
+        assert!(!are_apart([a, b], [[1.0, -5.0], [2.0, 5.0]], 0.1));
         assert!(cross([1.0, 0.0], normal([1.0, 0.0])) > 0.0);
         assert_eq!(turn([2.0, 0.0], 1.0), [0.0, 2.0]);
         assert_eq!(slope_between([1.0, 0.0], [0.0, -1.0]), -1.0);

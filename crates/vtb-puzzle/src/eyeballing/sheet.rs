@@ -8,7 +8,7 @@ use crate::record::{Answer, Prompts};
 use crate::task::Solved;
 
 use super::plane::{Vec2, segment_distance};
-use super::{Candidate, EyeballingParams, draw_anchor, draw_markers};
+use super::{Candidate, EyeballingParams, draw_anchor, draw_choices};
 
 /// Seed of the noise of a new scene; 0 without noise.
 pub fn draw_noise_seed(params: &EyeballingParams, dice: &mut Dice) -> u32 {
@@ -34,14 +34,14 @@ pub struct Wording {
 impl Wording {
     /// The four prompts.
     #[must_use]
-    pub fn prompts(&self) -> Prompts {
+    pub fn prompts(&self, params: &EyeballingParams) -> Prompts {
         let Self {
             figure,
             question,
             edit,
             film,
         } = self;
-        Prompts {
+        let prompts = Prompts {
             text: format!(
                 "{figure} {question} Put only its mark inside <answer> and </answer> at the end \
                  of your reply."
@@ -51,7 +51,29 @@ impl Wording {
                 "{figure} {edit} Name its mark inside <answer> and </answer> as well."
             ),
             video: format!("{figure} The camera does not move. {film} Nothing else changes."),
-        }
+        };
+        in_words_of(params, prompts)
+    }
+}
+
+/// Prompts that speak of discs, in the words for how candidates are drawn.
+#[must_use]
+pub fn in_words_of(params: &EyeballingParams, prompts: Prompts) -> Prompts {
+    if !params.callouts {
+        return prompts;
+    }
+    let reword = |prompt: String| {
+        let dots = prompt.replace("disc", "dot");
+        format!(
+            "Small dots are named by marks beside them, each joined to its dot by a thin line. \
+             {dots}"
+        )
+    };
+    Prompts {
+        text: reword(prompts.text),
+        image: reword(prompts.image),
+        text_image: reword(prompts.text_image),
+        video: reword(prompts.video),
     }
 }
 
@@ -105,17 +127,23 @@ impl Sheet<'_> {
         &self,
         solved: &Solved,
         layer: Layer,
-        figure: impl FnOnce(&mut Canvas),
+        figure: impl Fn(&mut Canvas),
     ) -> Result<Canvas> {
         let params = self.params;
         let mut canvas = Canvas::new(params.canvas(), params.theme.page())?;
+        let rings = |canvas: &mut Canvas| {
+            for (at, radius) in self.rings {
+                draw_anchor(canvas, params, *at, *radius);
+            }
+        };
         figure(&mut canvas);
         draw_growing(&mut canvas, &solved.construction, layer.progress());
-        for (at, radius) in self.rings {
-            draw_anchor(&mut canvas, params, *at, *radius);
-        }
+        rings(&mut canvas);
         let answer = marked(self.candidates, solved, layer);
-        draw_markers(&mut canvas, params, self.candidates, answer);
+        draw_choices(&mut canvas, params, self.candidates, answer, |page| {
+            figure(page);
+            rings(page);
+        })?;
         canvas.noise(params.noise, u64::from(self.noise_seed));
         Ok(canvas)
     }

@@ -61,8 +61,8 @@ impl Triangle {
         center: impl Fn(&Self) -> Option<Vec2>,
     ) -> Option<Self> {
         let common = &params.common;
-        let off = common.tolerance() * (1.0 + 0.1 * common.candidates as f64);
-        let room = common.marker_radius + common.line_width + 0.5 * common.cluster_radius();
+        let off = params.squeeze * common.tolerance() * (1.0 + 0.1 * common.candidates as f64);
+        let room = common.disc_radius() + common.line_width + 0.5 * common.cluster_radius();
         Self::sample_with(params, limits, dice, |triangle| {
             let [a, b, c] = triangle.corners;
             let apart = |center: &Vec2| {

@@ -158,7 +158,7 @@ impl Task for AngleBisector {
         Ok(params.common.labels.labels(params.common.candidates))
     }
 
-    fn prompts(&self, _: &LineParams, _: &Solved, options: &[String]) -> Prompts {
+    fn prompts(&self, params: &LineParams, _: &Solved, options: &[String]) -> Prompts {
         Wording {
             figure: format!(
                 "The picture shows two straight arms that start at one corner, and discs marked \
@@ -172,7 +172,7 @@ impl Task for AngleBisector {
             film: "A thin line grows out of the corner and halves the angle; when it has reached \
                    a disc, that disc gets a red outline.",
         }
-        .prompts()
+        .prompts(&params.common)
     }
 
     fn paint(
@@ -203,6 +203,6 @@ impl Task for AngleBisector {
         _: &Solved,
         _: &[String],
     ) -> Result<PictureRule> {
-        Ok(marker_rule(&scene.candidates, params.common.marker_radius))
+        Ok(marker_rule(&scene.candidates, params.common.disc_radius()))
     }
 }

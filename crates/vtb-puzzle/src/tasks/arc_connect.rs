@@ -6,8 +6,8 @@ use crate::dice::Dice;
 use crate::draw::{Canvas, Layer};
 use crate::error::Result;
 use crate::eyeballing::arcs::{ArcParams, ArcScene, build_arcs, paint_arcs, solve_arcs};
-use crate::eyeballing::sheet::{Wording, marked, marker_rule};
-use crate::eyeballing::{callout_reach, dot_radius, draw_callouts};
+use crate::eyeballing::sheet::{Wording, marker_rule};
+use crate::eyeballing::{dot_radius, dot_reach, draw_dots};
 use crate::judge::PictureRule;
 use crate::record::{Prompts, TaskGroup};
 use crate::task::{Solved, Task, TaskInfo};
@@ -46,7 +46,7 @@ impl Task for ArcConnect {
         Ok(params.common.labels.labels(params.common.candidates))
     }
 
-    fn prompts(&self, _: &ArcParams, _: &Solved, options: &[String]) -> Prompts {
+    fn prompts(&self, params: &ArcParams, _: &Solved, options: &[String]) -> Prompts {
         Wording {
             figure: format!(
                 "A shaded vertical band covers the middle of the picture. One arc of a circle \
@@ -62,7 +62,7 @@ impl Task for ArcConnect {
                    arc on the right; then the band is gone, and the dot at the end of that arc \
                    gets a red outline.",
         }
-        .prompts()
+        .prompts(&params.common)
     }
 
     fn paint(
@@ -72,12 +72,7 @@ impl Task for ArcConnect {
         solved: &Solved,
         layer: Layer,
     ) -> Result<Canvas> {
-        let common = &params.common;
-        let mut canvas = paint_arcs(params, scene, solved, layer)?;
-        let answer = marked(&scene.candidates, solved, layer);
-        draw_callouts(&mut canvas, common, &scene.candidates, answer);
-        canvas.noise(common.noise, u64::from(scene.noise_seed));
-        Ok(canvas)
+        paint_arcs(params, scene, solved, layer, draw_dots)
     }
 
     fn picture_rule(
@@ -87,11 +82,19 @@ impl Task for ArcConnect {
         _: &Solved,
         _: &[String],
     ) -> Result<PictureRule> {
-        Ok(marker_rule(&scene.candidates, dot_radius(&params.common)))
+        let common = &params.common;
+        let radius = match common.callouts {
+            true => common.disc_radius(),
+            false => dot_radius(common),
+        };
+        Ok(marker_rule(&scene.candidates, radius))
     }
 }
 
-/// Room that a letter needs beside its dot.
+/// Room that a letter needs on the right of its dot.
 fn rim(params: &ArcParams) -> f64 {
-    callout_reach(&params.common)
+    match params.common.callouts {
+        true => 0.0,
+        false => dot_reach(&params.common),
+    }
 }

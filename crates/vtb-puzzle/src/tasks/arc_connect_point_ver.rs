@@ -5,7 +5,7 @@ use crate::draw::{Canvas, Layer};
 use crate::error::Result;
 use crate::eyeballing::arcs::{ArcParams, ArcScene, build_arcs, paint_arcs, solve_arcs};
 use crate::eyeballing::draw_markers;
-use crate::eyeballing::sheet::{Wording, marked, marker_rule};
+use crate::eyeballing::sheet::{Wording, marker_rule};
 use crate::judge::PictureRule;
 use crate::record::{Prompts, TaskGroup};
 use crate::task::{Solved, Task, TaskInfo};
@@ -44,7 +44,7 @@ impl Task for ArcConnectPointVer {
         Ok(params.common.labels.labels(params.common.candidates))
     }
 
-    fn prompts(&self, _: &ArcParams, _: &Solved, options: &[String]) -> Prompts {
+    fn prompts(&self, params: &ArcParams, _: &Solved, options: &[String]) -> Prompts {
         Wording {
             figure: format!(
                 "A shaded vertical band covers the middle of the picture. One arc of a circle \
@@ -60,7 +60,7 @@ impl Task for ArcConnectPointVer {
                    arc on the right; then the band is gone, and the disc at the end of that arc \
                    gets a red outline.",
         }
-        .prompts()
+        .prompts(&params.common)
     }
 
     fn paint(
@@ -70,12 +70,7 @@ impl Task for ArcConnectPointVer {
         solved: &Solved,
         layer: Layer,
     ) -> Result<Canvas> {
-        let common = &params.common;
-        let mut canvas = paint_arcs(params, scene, solved, layer)?;
-        let answer = marked(&scene.candidates, solved, layer);
-        draw_markers(&mut canvas, common, &scene.candidates, answer);
-        canvas.noise(common.noise, u64::from(scene.noise_seed));
-        Ok(canvas)
+        paint_arcs(params, scene, solved, layer, draw_markers)
     }
 
     fn picture_rule(
@@ -85,6 +80,6 @@ impl Task for ArcConnectPointVer {
         _: &Solved,
         _: &[String],
     ) -> Result<PictureRule> {
-        Ok(marker_rule(&scene.candidates, params.common.marker_radius))
+        Ok(marker_rule(&scene.candidates, params.common.disc_radius()))
     }
 }

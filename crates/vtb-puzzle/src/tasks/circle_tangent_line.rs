@@ -124,7 +124,7 @@ impl Task for CircleTangentLine {
         Ok(params.common.labels.labels(params.common.candidates))
     }
 
-    fn prompts(&self, _: &LineParams, _: &Solved, options: &[String]) -> Prompts {
+    fn prompts(&self, params: &LineParams, _: &Solved, options: &[String]) -> Prompts {
         Wording {
             figure: format!(
                 "The picture shows a circle with a small empty ring on its outline, and discs \
@@ -138,7 +138,7 @@ impl Task for CircleTangentLine {
             film: "A thin line grows out of the ring along the circle's tangent; when it has \
                    reached a disc, that disc gets a red outline.",
         }
-        .prompts()
+        .prompts(&params.common)
     }
 
     fn paint(
@@ -169,6 +169,6 @@ impl Task for CircleTangentLine {
         _: &Solved,
         _: &[String],
     ) -> Result<PictureRule> {
-        Ok(marker_rule(&scene.candidates, params.common.marker_radius))
+        Ok(marker_rule(&scene.candidates, params.common.disc_radius()))
     }
 }

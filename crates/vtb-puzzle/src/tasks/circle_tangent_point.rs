@@ -14,7 +14,7 @@ use crate::eyeballing::sheet::{
 };
 use crate::eyeballing::{Candidate, EyeballingParams, distance, index_of_answer, require_legible};
 use crate::judge::PictureRule;
-use crate::params::{Params, within};
+use crate::params::{Optional, Params, within};
 use crate::record::{Prompts, TaskGroup};
 use crate::task::{Solved, Task, TaskInfo};
 
@@ -48,6 +48,10 @@ impl Params for CircleTangentPointParams {
         self.common.validate()?;
         within("radius_min", self.radius_min, 0.1, 0.35)?;
         within("radius_max", self.radius_max, self.radius_min, 0.35)
+    }
+
+    fn optional() -> Optional {
+        EyeballingParams::OPTIONAL
     }
 }
 
@@ -200,7 +204,12 @@ impl Task for CircleTangentPoint {
         Ok(params.common.labels.labels(params.common.candidates))
     }
 
-    fn prompts(&self, _: &CircleTangentPointParams, _: &Solved, options: &[String]) -> Prompts {
+    fn prompts(
+        &self,
+        params: &CircleTangentPointParams,
+        _: &Solved,
+        options: &[String],
+    ) -> Prompts {
         Wording {
             figure: format!(
                 "The picture shows a circle, a small empty ring outside it, and discs marked {} \
@@ -216,7 +225,7 @@ impl Task for CircleTangentPoint {
             film: "A thin line grows from the ring until it touches the circle, then another \
                    from the circle's center to the same place; the disc there gets a red outline.",
         }
-        .prompts()
+        .prompts(&params.common)
     }
 
     fn paint(
@@ -246,6 +255,6 @@ impl Task for CircleTangentPoint {
         _: &Solved,
         _: &[String],
     ) -> Result<PictureRule> {
-        Ok(marker_rule(&scene.candidates, params.common.marker_radius))
+        Ok(marker_rule(&scene.candidates, params.common.disc_radius()))
     }
 }

@@ -6,12 +6,13 @@
 //! whole steps: scenes are then countable and their hashes exact.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::dice::Dice;
 use crate::draw::{Canvas, Layer, Rgb, Stroke, draw_growing};
 use crate::error::{PuzzleError, Result};
 use crate::judge::{Area, PictureRule};
-use crate::params::{Params, nearest, within};
+use crate::params::{Optional, Params, nearest, within};
 use crate::pattern::{PromptStyle, colors_rule};
 use crate::record::{Answer, Prompts, TaskGroup};
 use crate::task::{Solved, Task, TaskInfo};
@@ -38,11 +39,17 @@ const CORNERS: [usize; 4] = [0, 2, 6, 8];
 const EDGES: [usize; 4] = [1, 3, 5, 7];
 const CENTER: usize = 4;
 
-/// Parameters. Shares are of the canvas side, and become whole pixels.
+/// Parameters. Shares are of the picture's shorter side, and become whole pixels.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ColorGridParams {
     /// Side of the square picture, pixels (default 512).
     pub canvas: u32,
+    /// Width of the picture, pixels (default null: as `canvas`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub width: Option<u32>,
+    /// Height of the picture, pixels (default null: as `canvas`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub height: Option<u32>,
     /// Names of the colours in play, 4 to 6 of them (default all six).
     pub palette: Vec<String>,
     /// Least radius of a circle (default 0.075).
@@ -68,6 +75,8 @@ impl Default for ColorGridParams {
     fn default() -> Self {
         Self {
             canvas: 512,
+            width: None,
+            height: None,
             palette: COLORS.iter().map(|(name, _)| (*name).to_owned()).collect(),
             radius_min: 0.075,
             radius_max: 0.11,
@@ -84,6 +93,9 @@ impl Default for ColorGridParams {
 impl Params for ColorGridParams {
     fn validate(&self) -> Result<(), String> {
         within("canvas", self.canvas, 64, 2048)?;
+        let [width, height] = self.size();
+        within("width", width, 64, 2048)?;
+        within("height", height, 64, 2048)?;
         within("tints", self.tints, 1, 16)?;
         within("offset", self.offset, 0.0, 0.2)?;
         within("radius_min", self.radius_min, 0.03, 0.16)?;
@@ -111,11 +123,15 @@ impl Params for ColorGridParams {
             let fault = "circles would touch: lower `radius_max` or raise `spacing_min`";
             return Err(fault.to_owned());
         }
-        if 2 * (ranges.offset + ranges.spacing[1] + ranges.radius[1]) >= self.canvas as i32 {
+        if 2 * (ranges.offset + ranges.spacing[1] + ranges.radius[1]) >= self.side() as i32 {
             let fault = "circles would leave the picture: lower `offset` or `spacing_max`";
             return Err(fault.to_owned());
         }
         Ok(())
+    }
+
+    fn optional() -> Optional {
+        &[("width", Value::Null), ("height", Value::Null)]
     }
 }
 
@@ -128,8 +144,23 @@ struct Ranges {
 }
 
 impl ColorGridParams {
+    /// Width and height of the picture.
+    fn size(&self) -> [u32; 2] {
+        [self.width, self.height].map(|side| side.unwrap_or(self.canvas))
+    }
+
+    fn side(&self) -> u32 {
+        let [width, height] = self.size();
+        width.min(height)
+    }
+
+    /// The size as far as a scene tells it besides the side.
+    fn page(&self) -> Option<[u32; 2]> {
+        (self.width.is_some() || self.height.is_some()).then(|| self.size())
+    }
+
     fn ranges(&self) -> Ranges {
-        let pixels = |share: f64| (share * f64::from(self.canvas)).round() as i32;
+        let pixels = |share: f64| (share * f64::from(self.side())).round() as i32;
         Ranges {
             spacing: [pixels(self.spacing_min), pixels(self.spacing_max)],
             radius: [pixels(self.radius_min), pixels(self.radius_max)],
@@ -161,8 +192,11 @@ impl ColorGridParams {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ColorGridScene {
-    /// Side of the picture.
+    /// Shorter side of the picture.
     pub canvas: u32,
+    /// Width and height, where they were asked for; else the picture is square.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub page: Option<[u32; 2]>,
     /// Background.
     pub background: Rgb,
     /// Centre of the middle circle.
@@ -178,6 +212,10 @@ pub struct ColorGridScene {
 }
 
 impl ColorGridScene {
+    fn size(&self) -> [u32; 2] {
+        self.page.unwrap_or([self.canvas; 2])
+    }
+
     fn place(&self, cell: usize) -> [f64; 2] {
         let [column, row] = [cell as i32 % 3 - 1, cell as i32 / 3 - 1];
         let x = self.center[0] + column * self.spacing;
@@ -283,11 +321,13 @@ impl Task for ColorGrid {
             };
             (cell != hidden).then(|| params.palette[color].clone())
         });
-        let middle = params.canvas as i32 / 2;
         Ok(ColorGridScene {
-            canvas: params.canvas,
+            canvas: params.side(),
+            page: params.page(),
             background: [(); 3].map(|()| params.tint(dice.below(params.tints as usize))),
-            center: [(); 2].map(|()| middle + dice.whole(-offset, offset)),
+            center: params
+                .size()
+                .map(|side| side as i32 / 2 + dice.whole(-offset, offset)),
             spacing: dice.whole(spacing[0], spacing[1]),
             radius: dice.whole(radius[0], radius[1]),
             line_tenths: dice.whole(line[0], line[1]),
@@ -302,16 +342,16 @@ impl Task for ColorGrid {
             line,
             offset,
         } = params.ranges();
-        let middle = params.canvas as i32 / 2;
         let in_range = |value: i32, range: [i32; 2]| (range[0]..=range[1]).contains(&value);
-        let centered = scene
-            .center
-            .iter()
-            .all(|&at| in_range(at, [middle - offset, middle + offset]));
+        let centered = scene.center.iter().zip(params.size()).all(|(&at, side)| {
+            let middle = side as i32 / 2;
+            in_range(at, [middle - offset, middle + offset])
+        });
         let sized = in_range(scene.spacing, spacing)
             && in_range(scene.radius, radius)
             && in_range(scene.line_tenths, line);
-        if scene.canvas != params.canvas || !centered || !sized {
+        let page = scene.canvas == params.side() && scene.page == params.page();
+        if !page || !centered || !sized {
             return Err(PuzzleError::BadScene(
                 "sizes are outside the parameters".to_owned(),
             ));
@@ -323,8 +363,7 @@ impl Task for ColorGrid {
             )));
         }
         let (hidden, name) = scene.apply_rule()?;
-        let side = scene.canvas;
-        let mut solved = Solved::new(Answer::Choice(name.to_owned()), [side, side]);
+        let mut solved = Solved::new(Answer::Choice(name.to_owned()), scene.size());
         solved.construction.push(Stroke::Disc {
             center: scene.place(hidden),
             radius: f64::from(scene.radius) - scene.line(),
@@ -410,7 +449,7 @@ impl Task for ColorGrid {
         solved: &Solved,
         layer: Layer,
     ) -> Result<Canvas> {
-        let mut canvas = Canvas::new([scene.canvas; 2], scene.background)?;
+        let mut canvas = Canvas::new(scene.size(), scene.background)?;
         for (cell, name) in scene.cells.iter().enumerate() {
             match name.as_deref().and_then(color) {
                 Some(fill) => scene.disc(&mut canvas, cell, fill),

@@ -9,12 +9,13 @@ use serde::{Deserialize, Serialize};
 use crate::dice::Dice;
 use crate::draw::{Canvas, Layer, Stroke, draw_growing};
 use crate::error::{PuzzleError, Result};
+use crate::eyeballing::sheet::{in_words_of, marked, marker_rule};
 use crate::eyeballing::{
-    Candidate, Cluster, EyeballingParams, distance, draw_anchor, draw_candidates, draw_markers,
+    Candidate, Cluster, EyeballingParams, distance, draw_anchor, draw_candidates, draw_choices,
     index_of_answer, require_legible, snap,
 };
-use crate::judge::{MarkerRule, PictureRule};
-use crate::params::{Params, within};
+use crate::judge::PictureRule;
+use crate::params::{Optional, Params, within};
 use crate::record::{Answer, Prompts, TaskGroup};
 use crate::task::{Solved, Task, TaskInfo};
 
@@ -48,6 +49,10 @@ impl Params for MidpointParams {
         self.common.validate()?;
         within("half_min", self.half_min, 0.1, 0.45)?;
         within("half_max", self.half_max, self.half_min, 0.45)
+    }
+
+    fn optional() -> Optional {
+        EyeballingParams::OPTIONAL
     }
 }
 
@@ -192,7 +197,7 @@ impl Task for Midpoint {
         Ok(params.common.labels.labels(params.common.candidates))
     }
 
-    fn prompts(&self, _: &MidpointParams, _: &Solved, options: &[String]) -> Prompts {
+    fn prompts(&self, params: &MidpointParams, _: &Solved, options: &[String]) -> Prompts {
         let names = options.join(", ");
         let figure = format!(
             "The picture shows two large empty rings and smaller discs marked {names}. Imagine a \
@@ -201,7 +206,7 @@ impl Task for Midpoint {
         );
         let edit = "Draw the segment between the two ring centers, outline the disc at its \
                     midpoint in red, and leave the rest of the picture as it is.";
-        Prompts {
+        let prompts = Prompts {
             text: format!(
                 "{figure} Which one? Put only its mark inside <answer> and </answer> at the end \
                  of your reply."
@@ -215,7 +220,8 @@ impl Task for Midpoint {
                  when it has arrived, the disc at its midpoint gets a red outline. Nothing else \
                  changes."
             ),
-        }
+        };
+        in_words_of(&params.common, prompts)
     }
 
     fn paint(
@@ -227,17 +233,15 @@ impl Task for Midpoint {
     ) -> Result<Canvas> {
         let common = &params.common;
         let mut canvas = Canvas::new(common.canvas(), common.theme.page())?;
-        draw_growing(&mut canvas, &solved.construction, layer.progress());
-        for ring in scene.segment {
-            draw_anchor(&mut canvas, common, ring, scene.ring_radius);
-        }
-        let labels = scene.candidates.iter().map(|candidate| &candidate.label);
-        let is_answer = |label: &String| Answer::Choice(label.clone()) == solved.answer;
-        let marked = match layer {
-            Layer::Solution => labels.into_iter().position(is_answer),
-            Layer::Puzzle | Layer::Growing(_) => None,
+        let rings = |canvas: &mut Canvas| {
+            for ring in scene.segment {
+                draw_anchor(canvas, common, ring, scene.ring_radius);
+            }
         };
-        draw_markers(&mut canvas, common, &scene.candidates, marked);
+        draw_growing(&mut canvas, &solved.construction, layer.progress());
+        rings(&mut canvas);
+        let answer = marked(&scene.candidates, solved, layer);
+        draw_choices(&mut canvas, common, &scene.candidates, answer, rings)?;
         canvas.noise(common.noise, u64::from(scene.noise_seed));
         Ok(canvas)
     }
@@ -249,10 +253,7 @@ impl Task for Midpoint {
         _: &Solved,
         _: &[String],
     ) -> Result<PictureRule> {
-        Ok(PictureRule::Marker(MarkerRule {
-            points: scene.candidates.iter().map(Candidate::at).collect(),
-            radius: params.common.marker_radius,
-        }))
+        Ok(marker_rule(&scene.candidates, params.common.disc_radius()))
     }
 }
 
@@ -299,7 +300,7 @@ fn ring_fits(params: &MidpointParams, candidates: &[Candidate], ring: [f64; 2]) 
 
 /// Least distance between the centres of a ring and of a candidate, pixels.
 fn ring_clearance(params: &MidpointParams) -> f64 {
-    params.ring_radius() + params.common.marker_radius + 4.0
+    params.ring_radius() + params.common.disc_radius() + 4.0
 }
 
 fn require(holds: bool, fault: &str) -> Result<()> {

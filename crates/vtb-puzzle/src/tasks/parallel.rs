@@ -131,7 +131,7 @@ impl Task for Parallel {
         Ok(params.common.labels.labels(params.common.candidates))
     }
 
-    fn prompts(&self, _: &LineParams, _: &Solved, options: &[String]) -> Prompts {
+    fn prompts(&self, params: &LineParams, _: &Solved, options: &[String]) -> Prompts {
         Wording {
             figure: format!(
                 "The picture shows a straight segment, a small empty ring apart from it, and \
@@ -145,7 +145,7 @@ impl Task for Parallel {
             film: "A thin line grows out of the ring, parallel to the segment; when it has \
                    reached a disc, that disc gets a red outline.",
         }
-        .prompts()
+        .prompts(&params.common)
     }
 
     fn paint(
@@ -174,6 +174,6 @@ impl Task for Parallel {
         _: &Solved,
         _: &[String],
     ) -> Result<PictureRule> {
-        Ok(marker_rule(&scene.candidates, params.common.marker_radius))
+        Ok(marker_rule(&scene.candidates, params.common.disc_radius()))
     }
 }

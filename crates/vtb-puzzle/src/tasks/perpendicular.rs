@@ -64,7 +64,7 @@ impl Perpendicular {
 
 impl Perpendicular {
     /// Picks of solvers that draw a line from the segment's middle through the ring, or take what
-    /// is nearest to an end of the segment.
+    /// is nearest to or farthest from an end of the segment.
     fn lazy(scene: &PerpendicularScene) -> Vec<usize> {
         let [start, end] = scene.reference;
         let middle = lerp(start, end, 0.5);
@@ -74,6 +74,8 @@ impl Perpendicular {
             }),
             least_by(&scene.candidates, |at| distance(at, start)),
             least_by(&scene.candidates, |at| distance(at, end)),
+            least_by(&scene.candidates, |at| -distance(at, start)),
+            least_by(&scene.candidates, |at| -distance(at, end)),
         ]
     }
 }
@@ -86,7 +88,7 @@ impl Task for Perpendicular {
         TaskInfo {
             name: "perpendicular",
             group: TaskGroup::Eyeballing,
-            version: 1,
+            version: 2,
             about: "Pick the candidate on the perpendicular to a segment through a ring.",
         }
     }
@@ -155,7 +157,7 @@ impl Task for Perpendicular {
         Ok(params.common.labels.labels(params.common.candidates))
     }
 
-    fn prompts(&self, _: &LineParams, _: &Solved, options: &[String]) -> Prompts {
+    fn prompts(&self, params: &LineParams, _: &Solved, options: &[String]) -> Prompts {
         Wording {
             figure: format!(
                 "The picture shows a straight segment, a small empty ring, and discs marked {}. \
@@ -169,7 +171,7 @@ impl Task for Perpendicular {
             film: "A thin line grows from the segment through the ring, at a right angle to the \
                    segment; when it has reached a disc, that disc gets a red outline.",
         }
-        .prompts()
+        .prompts(&params.common)
     }
 
     fn paint(
@@ -198,6 +200,6 @@ impl Task for Perpendicular {
         _: &Solved,
         _: &[String],
     ) -> Result<PictureRule> {
-        Ok(marker_rule(&scene.candidates, params.common.marker_radius))
+        Ok(marker_rule(&scene.candidates, params.common.disc_radius()))
     }
 }

@@ -113,7 +113,7 @@ impl Task for PerpendicularBisector {
         Ok(params.common.labels.labels(params.common.candidates))
     }
 
-    fn prompts(&self, _: &LineParams, _: &Solved, options: &[String]) -> Prompts {
+    fn prompts(&self, params: &LineParams, _: &Solved, options: &[String]) -> Prompts {
         Wording {
             figure: format!(
                 "The picture shows a straight segment with a small empty ring at either end, and \
@@ -127,7 +127,7 @@ impl Task for PerpendicularBisector {
             film: "A thin line grows from the middle of the segment at a right angle to it; when \
                    it has reached a disc, that disc gets a red outline.",
         }
-        .prompts()
+        .prompts(&params.common)
     }
 
     fn paint(
@@ -156,6 +156,6 @@ impl Task for PerpendicularBisector {
         _: &Solved,
         _: &[String],
     ) -> Result<PictureRule> {
-        Ok(marker_rule(&scene.candidates, params.common.marker_radius))
+        Ok(marker_rule(&scene.candidates, params.common.disc_radius()))
     }
 }

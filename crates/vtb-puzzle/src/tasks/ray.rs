@@ -11,8 +11,8 @@ use crate::draw::{Canvas, Layer, Rgb, Stroke};
 use crate::error::Result;
 use crate::eyeballing::fan::right_once;
 use crate::eyeballing::plane::{
-    Vec2, add, cross, dot, length, lerp, line_distance, mirror, scale, segment_distance, sub, turn,
-    unit,
+    Vec2, add, are_apart, cross, dot, length, lerp, line_distance, mirror, scale, segment_distance,
+    sub, turn, unit,
 };
 use crate::eyeballing::sheet::{
     Sheet, Wording, draw_noise_seed, marker_rule, no_scene, require, require_clear, require_inside,
@@ -22,7 +22,7 @@ use crate::eyeballing::{
     Candidate, EyeballingParams, distance, index_of_answer, require_legible, snap,
 };
 use crate::judge::PictureRule;
-use crate::params::{Params, within};
+use crate::params::{Optional, Params, within};
 use crate::record::{Prompts, TaskGroup};
 use crate::task::{Solved, Task, TaskInfo};
 
@@ -60,6 +60,10 @@ impl Params for RayParams {
         within("mirrors", self.mirrors, 2, 16)?;
         within("bounces_min", self.bounces_min, 1, 8)?;
         within("bounces_max", self.bounces_max, self.bounces_min, 12)
+    }
+
+    fn optional() -> Optional {
+        EyeballingParams::OPTIONAL
     }
 }
 
@@ -150,7 +154,7 @@ impl Ray {
             .iter()
             .chain([&[start, aim]])
             .all(|[a, b]| segment_distance(point, *a, *b) >= common.stroke_clearance());
-        (clear && common.holds(point, common.marker_radius)).then_some(Shot { aim, path, point })
+        (clear && common.holds(point, common.disc_radius())).then_some(Shot { aim, path, point })
     }
 
     /// Whether the candidate nearest to where the arrow points is the right one for exactly one of
@@ -312,7 +316,7 @@ impl Task for Ray {
         Ok(params.common.labels.labels(params.common.candidates))
     }
 
-    fn prompts(&self, _: &RayParams, _: &Solved, options: &[String]) -> Prompts {
+    fn prompts(&self, params: &RayParams, _: &Solved, options: &[String]) -> Prompts {
         Wording {
             figure: format!(
                 "The picture shows thick straight mirrors, a blue arrow where a light ray comes \
@@ -328,7 +332,7 @@ impl Task for Ray {
             film: "The ray grows from the arrow, from mirror to mirror, until it leaves the \
                    field; then the disc it passed through gets a red outline.",
         }
-        .prompts()
+        .prompts(&params.common)
     }
 
     fn paint(
@@ -366,7 +370,7 @@ impl Task for Ray {
         _: &Solved,
         _: &[String],
     ) -> Result<PictureRule> {
-        Ok(marker_rule(&scene.candidates, params.common.marker_radius))
+        Ok(marker_rule(&scene.candidates, params.common.disc_radius()))
     }
 }
 
@@ -388,18 +392,6 @@ fn field(params: &EyeballingParams) -> [f64; 4] {
 fn in_field(params: &EyeballingParams, dice: &mut Dice) -> Vec2 {
     let [left, top, right, bottom] = field(params);
     [dice.between(left, right), dice.between(top, bottom)]
-}
-
-/// Two segments neither cross nor come nearer than this.
-fn are_apart(one: [Vec2; 2], other: [Vec2; 2], least: f64) -> bool {
-    let beside = |[a, b]: [Vec2; 2], [c, d]: [Vec2; 2]| {
-        let along = sub(b, a);
-        cross(along, sub(c, a)) * cross(along, sub(d, a)) > 0.0
-    };
-    let near = |point: Vec2, [a, b]: [Vec2; 2]| segment_distance(point, a, b) < least;
-    (beside(one, other) || beside(other, one))
-        && !one.iter().any(|end| near(*end, other))
-        && !other.iter().any(|end| near(*end, one))
 }
 
 /// Distance of a point from a line through points.

@@ -157,7 +157,7 @@ impl Task for RayReflect {
         Ok(params.common.labels.labels(params.common.candidates))
     }
 
-    fn prompts(&self, _: &LineParams, _: &Solved, options: &[String]) -> Prompts {
+    fn prompts(&self, params: &LineParams, _: &Solved, options: &[String]) -> Prompts {
         Wording {
             figure: format!(
                 "The picture shows a thick straight mirror, the first part of a thin light ray \
@@ -172,7 +172,7 @@ impl Task for RayReflect {
             film: "The ray grows on to the mirror and, thrown back, away from it; when it has \
                    reached a disc, that disc gets a red outline.",
         }
-        .prompts()
+        .prompts(&params.common)
     }
 
     fn paint(
@@ -204,6 +204,6 @@ impl Task for RayReflect {
         _: &Solved,
         _: &[String],
     ) -> Result<PictureRule> {
-        Ok(marker_rule(&scene.candidates, params.common.marker_radius))
+        Ok(marker_rule(&scene.candidates, params.common.disc_radius()))
     }
 }

@@ -16,7 +16,7 @@ use crate::eyeballing::sheet::{
 };
 use crate::eyeballing::{Candidate, EyeballingParams, distance, require_legible, snap};
 use crate::judge::PictureRule;
-use crate::params::Params;
+use crate::params::{Optional, Params};
 use crate::record::{Prompts, TaskGroup};
 use crate::task::{Solved, Task, TaskInfo};
 
@@ -42,6 +42,10 @@ impl Params for RightTriangleParams {
                  the one in the middle, so it must lie between 5 and 8"
             )),
         }
+    }
+
+    fn optional() -> Optional {
+        EyeballingParams::OPTIONAL
     }
 }
 
@@ -142,7 +146,7 @@ type Triple = [usize; 3];
 impl RightTriangle {
     /// Points in a square, with the right angle's corner first and its arms' ends next.
     fn scatter(params: &EyeballingParams, dice: &mut Dice) -> Option<Vec<Vec2>> {
-        let free = params.margin() + params.marker_radius;
+        let free = params.margin() + params.disc_radius();
         let size = params.side() - 2.0 * free;
         let corner = params.canvas().map(|side| {
             let slack = f64::from(side) - params.side();
@@ -285,7 +289,7 @@ impl Task for RightTriangle {
         Ok(params.common.labels.labels(params.common.candidates))
     }
 
-    fn prompts(&self, _: &RightTriangleParams, _: &Solved, options: &[String]) -> Prompts {
+    fn prompts(&self, params: &RightTriangleParams, _: &Solved, options: &[String]) -> Prompts {
         Wording {
             figure: format!(
                 "The picture shows nothing but discs marked {}. The middles of exactly three of \
@@ -299,7 +303,7 @@ impl Task for RightTriangle {
             film: "A thin line runs from disc to disc round the right-angled triangle; then the \
                    disc at its right angle gets a red outline.",
         }
-        .prompts()
+        .prompts(&params.common)
     }
 
     fn paint(
@@ -325,6 +329,6 @@ impl Task for RightTriangle {
         _: &Solved,
         _: &[String],
     ) -> Result<PictureRule> {
-        Ok(marker_rule(&scene.candidates, params.common.marker_radius))
+        Ok(marker_rule(&scene.candidates, params.common.disc_radius()))
     }
 }

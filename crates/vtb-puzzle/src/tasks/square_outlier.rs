@@ -1,8 +1,10 @@
 //! square_outlier: four of five discs are the corners of a square; which one is not?
 //!
-//! Here the answer is not one of several like it, so what could give it away is drawn beforehand,
-//! evenly: how it ranks by distance from the mean of all discs and from the middle of the picture,
-//! and which edge of the set it forms. A scene is kept only if it comes out as drawn.
+//! Here the answer is not one of several like it, so what could give it away is drawn beforehand:
+//! whether it stands inside the square, beside it or far from it, how it ranks by distance from the
+//! mean of all discs and from the middle of the picture, and which edge of the set it forms. A scene
+//! is kept only if it comes out as drawn. Each of "nearest to", "farthest from" (the mean, the
+//! middle, the others, its two nearest) and "outermost" is then right once in five puzzles.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,15 +12,14 @@ use crate::dice::Dice;
 use crate::draw::{Canvas, Layer, draw_growing};
 use crate::error::{PuzzleError, Result};
 use crate::eyeballing::figure::bounds;
-use crate::eyeballing::figure_task::{
-    Words, construction, draw_choices, figure_prompts, marker_rule, require_finite,
-};
+use crate::eyeballing::figure_task::{Words, construction, figure_prompts, require_finite};
 use crate::eyeballing::plane::{Vec2, add, length, lerp, normal, scale, sub};
+use crate::eyeballing::sheet::{marked, marker_rule};
 use crate::eyeballing::{
-    Candidate, EyeballingParams, distance, index_of_answer, require_legible, snap,
+    Candidate, EyeballingParams, distance, draw_choices, index_of_answer, require_legible, snap,
 };
 use crate::judge::PictureRule;
-use crate::params::{Params, within};
+use crate::params::{Optional, Params, within};
 use crate::record::{Answer, Prompts, TaskGroup};
 use crate::task::{Solved, Task, TaskInfo};
 
@@ -54,6 +55,10 @@ impl Params for SquareOutlierParams {
         within("square_min", self.square_min, 0.15, 0.5)?;
         within("square_max", self.square_max, self.square_min, 0.5)
     }
+
+    fn optional() -> Optional {
+        EyeballingParams::OPTIONAL
+    }
 }
 
 /// Geometry. Pixels, y down.
@@ -70,7 +75,9 @@ pub struct SquareOutlierScene {
 struct Plan {
     /// Index of the answer among the labels.
     answer: usize,
-    /// How many discs are nearer to the mean of all; 0 inside the square, 4 far outside.
+    /// How many discs are nearer to the mean of all; 0 inside the square, 2 or 3 beside it, 4 far
+    /// from it. Not 1: there it is nearer than all corners to its two nearest discs, as it is
+    /// inside.
     mean_rank: usize,
     /// How many discs are nearer to the middle of the picture.
     picture_rank: usize,
@@ -83,6 +90,15 @@ const TRIES: u32 = 20_000;
 const APART: f64 = 0.3;
 /// The same where it is the farthest disc of all.
 const FAR: f64 = 1.05;
+/// By `mean_rank`: least and greatest distance of the answer from the middle of the square, as
+/// shares of the corners'. No scene comes out as drawn beyond them.
+const AWAY: [[f64; 2]; 5] = [
+    [0.0, 1.08],
+    [0.0; 2],
+    [1.29, 1.42],
+    [1.35, 1.67],
+    [2.0, 2.8],
+];
 
 impl Task for SquareOutlier {
     type Params = SquareOutlierParams;
@@ -92,7 +108,7 @@ impl Task for SquareOutlier {
         TaskInfo {
             name: "square_outlier",
             group: TaskGroup::Eyeballing,
-            version: 1,
+            version: 2,
             about: "Pick the one of five discs that is not a corner of a square.",
         }
     }
@@ -100,7 +116,7 @@ impl Task for SquareOutlier {
     fn build(&self, params: &SquareOutlierParams, dice: &mut Dice) -> Result<SquareOutlierScene> {
         let plan = Plan {
             answer: dice.below(5),
-            mean_rank: dice.below(5),
+            mean_rank: [0, 0, 2, 2, 2, 3, 3, 3, 4, 4][dice.below(10)],
             picture_rank: dice.below(5),
             edge: dice.below(4),
         };
@@ -172,7 +188,7 @@ impl Task for SquareOutlier {
         Ok(params.common.labels.labels(params.common.candidates))
     }
 
-    fn prompts(&self, _: &SquareOutlierParams, _: &Solved, options: &[String]) -> Prompts {
+    fn prompts(&self, params: &SquareOutlierParams, _: &Solved, options: &[String]) -> Prompts {
         let words = Words {
             shown: "five",
             asked: "Four of them sit at the corners of a square, which may be turned. Exactly one \
@@ -181,7 +197,7 @@ impl Task for SquareOutlier {
             moving: "The four sides of the square grow one after another as a thin line from disc \
                      to disc.",
         };
-        figure_prompts(&words, options)
+        figure_prompts(&params.common, &words, options)
     }
 
     fn paint(
@@ -194,7 +210,8 @@ impl Task for SquareOutlier {
         let common = &params.common;
         let mut canvas = Canvas::new(common.canvas(), common.theme.page())?;
         draw_growing(&mut canvas, &solved.construction, layer.progress());
-        draw_choices(&mut canvas, common, &scene.candidates, solved, layer);
+        let answer = marked(&scene.candidates, solved, layer);
+        draw_choices(&mut canvas, common, &scene.candidates, answer, |_| {})?;
         canvas.noise(common.noise, u64::from(scene.noise_seed));
         Ok(canvas)
     }
@@ -206,7 +223,7 @@ impl Task for SquareOutlier {
         _: &Solved,
         _: &[String],
     ) -> Result<PictureRule> {
-        Ok(marker_rule(&params.common, &scene.candidates))
+        Ok(marker_rule(&scene.candidates, params.common.disc_radius()))
     }
 }
 
@@ -218,7 +235,8 @@ fn draw_points(params: &SquareOutlierParams, plan: &Plan, dice: &mut Dice) -> Op
     let radius = side * 0.5_f64.sqrt();
     let spoke = snap(scale(dice.direction(), radius));
     let other = normal(spoke);
-    let away = dice.between(0.0, 2.8) * radius;
+    let [least, most] = AWAY[plan.mean_rank];
+    let away = dice.between(least, most) * radius;
     let outlier = snap(scale(dice.direction(), away));
     let points = [
         outlier,
@@ -237,7 +255,7 @@ fn draw_points(params: &SquareOutlierParams, plan: &Plan, dice: &mut Dice) -> Op
         return None;
     }
     let [low, high] = bounds(points.into_iter());
-    let edge = common.margin() + common.marker_radius;
+    let edge = common.margin() + common.disc_radius();
     let canvas = common.canvas().map(f64::from);
     let room = [0, 1].map(|axis: usize| canvas[axis] - edge - high[axis] - (edge - low[axis]));
     if room.iter().any(|free| *free < 0.0) {
@@ -259,9 +277,16 @@ fn as_planned(points: &[Vec2; 5], plan: &Plan) -> bool {
             .map(|other| distance(*at, *other))
             .sum::<f64>()
     };
-    let own = sum(&points[0]);
-    let is_medoid = points[1..].iter().all(|corner| sum(corner) > own);
-    let is_farthest = points[1..].iter().all(|corner| sum(corner) < own);
+    // Below and above the scores of all corners.
+    let extremes = |score: &dyn Fn(&Vec2) -> f64| {
+        let own = score(&points[0]);
+        let corners = || points[1..].iter().map(score);
+        [
+            corners().all(|other| other > own),
+            corners().all(|other| other < own),
+        ]
+    };
+    let planned_extremes = [plan.mean_rank == 0, plan.mean_rank == 4];
     let [x, y] = points[0];
     let beyond = |test: &dyn Fn(&Vec2) -> bool| points[1..].iter().all(test);
     let edges = [
@@ -273,9 +298,17 @@ fn as_planned(points: &[Vec2; 5], plan: &Plan) -> bool {
     let inside = plan.mean_rank == 0;
     let planned = [0, 1, 2, 3].map(|edge| !inside && edge == plan.edge);
     rank(points, mean) == plan.mean_rank
-        && is_medoid == inside
-        && is_farthest == (plan.mean_rank == 4)
+        && extremes(&sum) == planned_extremes
+        && extremes(&|at| two_nearest(points, *at)) == planned_extremes
         && edges == planned
+}
+
+/// Sum of the distances from one of the points to the two nearest others.
+fn two_nearest(points: &[Vec2; 5], at: Vec2) -> f64 {
+    let mut gaps = points.map(|other| distance(at, other));
+    gaps.sort_by(f64::total_cmp);
+    // The first is its own.
+    gaps[1] + gaps[2]
 }
 
 /// How many of the other points are nearer to `center` than the first.
@@ -339,7 +372,7 @@ mod tests {
         let params = SquareOutlierParams::default();
         let mut dice = Dice::new(4, "plans");
         for picture_rank in 0..5 {
-            for mean_rank in 0..5 {
+            for mean_rank in [0, 2, 3, 4] {
                 let plan = Plan {
                     answer: 0,
                     mean_rank,
