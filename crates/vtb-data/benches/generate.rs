@@ -14,9 +14,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hint::black_box;
+use std::io::Cursor;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
+use image::RgbImage;
+use image::codecs::jpeg::JpegEncoder;
+use image::imageops::{FilterType, resize};
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -247,44 +251,114 @@ fn best(mut measure: impl FnMut()) -> f64 {
     [(); REPEATS].map(once).into_iter().fold(f64::MAX, f64::min)
 }
 
-/// The bytes of each solution are decoded and judged: by a judge made for that one picture, which
-/// draws puzzle and solution first, and by one that is kept, as for several answers to one puzzle.
+/// The bytes of PNG files are decoded and judged: one picture of each puzzle, by a judge made for it
+/// (which reads the record and draws the puzzle first), and several of one puzzle by one judge, as
+/// for several answers to it. Processor time is
+/// counted, so that neighbours do not matter.
 fn judge(count: u64) {
-    println!("\nPNG files of solutions judged, pictures per second, one core, {count} each:\n");
-    println!("| task | one picture of each puzzle | upstream | ratio | further pictures |");
-    println!("|---|---|---|---|---|");
+    println!(
+        "\nPNG files of solutions judged, pictures per second of processor time, {count} puzzles: \
+          one of each, and {} further ones:\n",
+        PICTURES - 1
+    );
+    println!("| task | pictures | further | one | upstream | ratio |");
+    println!("|---|---|---|---|---|---|");
     let mut least = Least::default();
     for task in chosen() {
         let name = task.info().name;
-        let cases = solutions(task, count);
-        let fresh = best(|| {
-            for (record, bytes) in &cases {
-                assert!(task.judge_image_bytes(record, bytes).correct, "{name}");
-            }
-        });
-        let make = |(record, _): &(Record, _)| PictureJudge::new(task, record).unwrap();
-        let judges: Vec<_> = cases.iter().map(make).collect();
-        let kept = best(|| {
-            for (judge, (_, bytes)) in judges.iter().zip(&cases) {
-                assert!(judge.judge_bytes(bytes).correct, "{name}");
-            }
-        });
-        let [fresh, kept] = [fresh, kept].map(|seconds| count as f64 / seconds);
-        let cells = least.cells(task, fresh, upstream_judge(task));
-        println!("| `{name}` | {fresh:.0} | {cells} | {kept:.0} |");
+        for kind in [Kind::Clean, Kind::Jpeg, Kind::Rescaled] {
+            let cases: Vec<_> = (0..count).map(|at| solutions(task, at, kind)).collect();
+            let one = best(|| {
+                for (record, files) in &cases {
+                    let verdict = task.judge_image_bytes(record, &files[0]);
+                    assert!(verdict.correct, "{name}, {kind:?}: {verdict:?}");
+                }
+            });
+            let kept: Vec<_> = cases
+                .iter()
+                .map(|(record, files)| {
+                    let judge = PictureJudge::new(task, record).unwrap();
+                    judge.judge_bytes(&files[0]);
+                    (judge, &files[1..])
+                })
+                .collect();
+            let further = best(|| {
+                for (judge, files) in &kept {
+                    for bytes in *files {
+                        black_box(judge.judge_bytes(bytes));
+                    }
+                }
+            });
+            let one = count as f64 / one;
+            let further = (count as usize * (PICTURES - 1)) as f64 / further;
+            let cells = match kind {
+                Kind::Clean => least.cells(task, one, upstream_judge(task)),
+                _ => " | ".to_owned(),
+            };
+            println!("| `{name}` | {kind:?} | {further:.0} | {one:.0} | {cells} |");
+        }
     }
     least.print();
 }
 
-fn solutions(task: &dyn Puzzle, count: u64) -> Vec<(Record, Vec<u8>)> {
-    let make = |index| {
-        let name = task.info().name;
-        let record = task.generate(&params(name), record_seed(1, name, index));
-        let record = record.unwrap();
-        let picture = task.draw(&record, Layer::Solution).unwrap();
-        (record, encode_png(&picture).unwrap())
+/// Pictures of one puzzle.
+const PICTURES: usize = 8;
+
+/// What became of a picture before it is judged.
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    /// Nothing.
+    Clean,
+    /// Stored as JPEG of quality 75.
+    Jpeg,
+    /// Made smaller by a quarter.
+    Rescaled,
+}
+
+/// A puzzle, and the files of [`PICTURES`] different pictures of its solution: all but the first have
+/// a small blot somewhere.
+fn solutions(task: &dyn Puzzle, index: u64, kind: Kind) -> (Record, Vec<Vec<u8>>) {
+    let name = task.info().name;
+    let record = task.generate(&params(name), record_seed(1, name, index));
+    let record = record.unwrap();
+    let solution = task.draw(&record, Layer::Solution).unwrap();
+    let file = |at: usize| {
+        let mut picture = solution.clone();
+        if at > 0 {
+            let [x, y] = [0x9e37u32, 0x79b9].map(|by| by.wrapping_mul(at as u32 + 7) >> 4);
+            let [x, y] = [
+                x % (picture.width() - 12) + 4,
+                y % (picture.height() - 12) + 4,
+            ];
+            for (x, y) in (y..y + 3).flat_map(|y| (x..x + 4).map(move |x| (x, y))) {
+                picture.put_pixel(x, y, image::Rgb([90, 90, 110]));
+            }
+        }
+        match kind {
+            Kind::Clean => encode_png(&picture).unwrap(),
+            Kind::Jpeg => {
+                let mut bytes = Vec::new();
+                JpegEncoder::new_with_quality(&mut bytes, 75)
+                    .encode_image(&picture)
+                    .unwrap();
+                png(&image::load_from_memory(&bytes).unwrap().into_rgb8())
+            }
+            Kind::Rescaled => {
+                let [width, height] = [picture.width(), picture.height()].map(|side| side * 3 / 4);
+                png(&resize(&picture, width, height, FilterType::Triangle))
+            }
+        }
     };
-    (0..count).map(make).collect()
+    (record, (0..PICTURES).map(file).collect())
+}
+
+/// As another program would write it, with the filter that suits each row.
+fn png(picture: &RgbImage) -> Vec<u8> {
+    let mut bytes = Cursor::new(Vec::new());
+    picture
+        .write_to(&mut bytes, image::ImageFormat::Png)
+        .unwrap();
+    bytes.into_inner()
 }
 
 fn workers(count: u64) {

@@ -223,6 +223,16 @@ pub trait Puzzle: Send + Sync {
     /// As [`Puzzle::draw`].
     fn picture_rule(&self, record: &Record) -> Result<PictureRule>;
 
+    /// [`Puzzle::picture_rule`] with the pictures of puzzle and solution: all that a judge needs.
+    ///
+    /// # Errors
+    /// As [`Puzzle::draw`].
+    fn rule_and_layers(&self, record: &Record) -> Result<(PictureRule, [RgbImage; 2])> {
+        let rule = self.picture_rule(record)?;
+        let puzzle = self.draw(record, Layer::Puzzle)?;
+        Ok((rule, [puzzle, self.draw(record, Layer::Solution)?]))
+    }
+
     /// Judges an edited picture; total. For several pictures of one record, and for clips, a
     /// [`PictureJudge`] or [`ClipJudge`](crate::judge::ClipJudge) saves preparing it each time.
     fn judge_image(&self, record: &Record, picture: &RgbImage) -> PictureVerdict {
@@ -293,6 +303,14 @@ impl<T: Task> Puzzle for T {
         let (params, scene) = read_record(self, record)?;
         let solved = self.solve(&params, &scene)?;
         Task::picture_rule(self, &params, &scene, &solved, &record.options)
+    }
+
+    fn rule_and_layers(&self, record: &Record) -> Result<(PictureRule, [RgbImage; 2])> {
+        let (params, scene) = read_record(self, record)?;
+        let solved = self.solve(&params, &scene)?;
+        let rule = Task::picture_rule(self, &params, &scene, &solved, &record.options)?;
+        let paint = |layer| self.paint(&params, &scene, &solved, layer)?.into_rgb();
+        Ok((rule, [paint(Layer::Puzzle)?, paint(Layer::Solution)?]))
     }
 }
 

@@ -1,12 +1,17 @@
 //! What changed against the puzzle, beyond what resizing and compression do.
+//!
+//! Only tiles in which a picture is farther from the puzzle than any slack are compared; what a
+//! comparison needs of the puzzle there is worked out once. All counts are those of a comparison
+//! of all pixels.
 
-use image::RgbImage;
+use std::sync::{Arc, OnceLock};
 
 use super::PictureVerdict;
-use super::pixels::{least3, most3, page_color, redness, soften};
-
-/// Pixels of this region may change.
-pub(super) const FREE: u8 = 255;
+use super::known::{FLAT, Known, NEAR};
+use super::pixels::{least3, most3, redness, soften_bytes};
+use super::region::{FREE, Regions, within_rim};
+use super::sheet::{Overlay, Sheet};
+use super::tiles::{Patch, Rect};
 
 /// Changed more than this share of the drawing, a picture shows another puzzle or none.
 const LOST_ALL: f64 = 0.5;
@@ -17,18 +22,11 @@ const COVERED: f64 = 0.4;
 /// A blank pixel has changed when it lies outside what the puzzle or its solution have next to it;
 /// a pixel of the drawing is lost when the picture has nothing like it next to it.
 pub(super) struct Reference {
-    width: usize,
-    /// Range of puzzle and solution within two pixels.
-    low: Vec<u8>,
-    high: Vec<u8>,
-    soft: Vec<u8>,
-    slack: Vec<u8>,
-    /// 255 on the drawing, 0 on the page; three bytes a pixel.
-    ink: Vec<u8>,
-    region: Vec<u8>,
-    red: Vec<u8>,
+    sheet: Arc<Sheet>,
+    regions: Regions,
+    tiles: Vec<OnceLock<Box<Known>>>,
     /// Pixels of the drawing and of the page, by region.
-    totals: Vec<[usize; 2]>,
+    totals: OnceLock<Vec<[usize; 2]>>,
 }
 
 /// Counts of changed pixels.
@@ -59,94 +57,82 @@ impl Changes {
 }
 
 impl Reference {
-    /// `region` names the part of the picture every pixel belongs to, or [`FREE`].
-    pub(super) fn new(puzzle: &RgbImage, solution: &RgbImage, mut region: Vec<u8>) -> Self {
-        free_rim(&mut region, puzzle.width() as usize);
-        let row = puzzle.width() as usize * 3;
-        let (bytes, solved) = (puzzle.as_raw(), solution.as_raw());
-        let soft = soften(puzzle);
-        let [low, high] = ranges(bytes, row);
-        let page = page_color(puzzle.pixels().map(|pixel| pixel.0));
-        let mut slack = vec![0; bytes.len()];
-        let mut ink = vec![0; bytes.len()];
-        let out = slack.chunks_exact_mut(3).zip(ink.chunks_exact_mut(3));
-        let range = low.chunks_exact(3).zip(high.chunks_exact(3));
-        let pixels = bytes.chunks_exact(3).zip(solved.chunks_exact(3));
-        let all = out.zip(soft.chunks_exact(3)).zip(range.zip(pixels));
-        for (((slack, ink), soft), ((low, high), (before, after))) in all {
-            let contrast = [0, 1, 2].map(|at| soft[at].abs_diff(page[at]));
-            let flat = (0..3).all(|at| high[at] - low[at] <= FLAT);
-            let same = (0..3).all(|at| before[at].abs_diff(after[at]) <= FLAT);
-            ink.fill(if contrast.iter().any(|part| *part > INK) && same {
-                255
-            } else {
-                0
-            });
-            for (slack, contrast) in slack.iter_mut().zip(contrast) {
-                *slack = match flat {
-                    true => 32,
-                    false => (u16::from(contrast) * 166 / 256).max(44) as u8,
-                };
-            }
+    pub(super) fn new(sheet: Arc<Sheet>, regions: Regions) -> Self {
+        let tiles = (0..sheet.grid.count()).map(|_| OnceLock::new()).collect();
+        Self {
+            sheet,
+            regions,
+            tiles,
+            totals: OnceLock::new(),
         }
-        let with = |own: Vec<u8>, other: &[u8], pick: fn(u8, u8) -> u8| -> Vec<u8> {
-            own.into_iter()
-                .zip(other)
-                .map(|(a, b)| pick(a, *b))
-                .collect()
-        };
-        let [solved_low, solved_high] = ranges(solved, row);
-        let reddest: Vec<_> = bytes.chunks_exact(3).map(redness).collect();
-        let mut reference = Self {
-            width: puzzle.width() as usize,
-            low: with(low, &solved_low, Ord::min),
-            high: with(high, &solved_high, Ord::max),
-            soft,
-            slack,
-            ink,
-            region,
-            red: most3(&reddest, row / 3, 1),
-            totals: vec![[0; 2]; 256],
-        };
-        for (at, region) in reference.region.iter().enumerate() {
-            let drawn = usize::from(reference.ink[3 * at] == 0);
-            reference.totals[usize::from(*region)][drawn] += 1;
-        }
-        reference
     }
 
-    /// How much redder every pixel is than the puzzle near it.
-    pub(super) fn new_red(&self, picture: &RgbImage) -> Vec<u8> {
-        let pixels = picture.as_raw().chunks_exact(3).zip(&self.red);
-        pixels
-            .map(|(pixel, was)| redness(pixel).saturating_sub(*was))
-            .collect()
-    }
-
-    /// Counts changes outside [`FREE`] regions, the regions `except`, and pixels where `skip` is
-    /// not 0.
-    pub(super) fn changes(
-        &self,
-        picture: &RgbImage,
-        except: Option<u8>,
-        skip: Option<&[u8]>,
-    ) -> Changes {
-        let changed = self.changed_bytes(picture);
-        let mut counts = [0usize; 2];
-        let mut totals = [0usize; 2];
-        for (region, total) in self.totals.iter().enumerate() {
-            if region != usize::from(FREE) && except.map(usize::from) != Some(region) {
-                totals = [totals[0] + total[0], totals[1] + total[1]];
-            }
-        }
-        for (at, pixel) in changed.chunks_exact(3).enumerate() {
-            if pixel[0] | pixel[1] | pixel[2] == 0 {
+    /// Visits every pixel that is at least `least` redder than any of the puzzle near it, tile by
+    /// tile.
+    pub(super) fn each_red(&self, seen: &Overlay<'_>, least: u8, mut visit: impl FnMut(usize, u8)) {
+        let (grid, puzzle) = (self.sheet.grid, self.sheet.puzzle.as_raw());
+        for (at, far) in seen.far.iter().enumerate() {
+            // Red may be more by this, and green and blue less.
+            if 2 * u16::from(*far) < u16::from(least) {
                 continue;
             }
-            let region = self.region[at];
-            let skipped = skip.is_some_and(|skip| skip[at] != 0);
-            if region != FREE && Some(region) != except && !skipped {
-                counts[usize::from(self.ink[3 * at] == 0)] += 1;
+            let tile = grid.tile(at);
+            for y in tile.rows() {
+                let line = grid.line(seen.picture.as_raw(), tile, y).chunks_exact(3);
+                for (x, pixel) in (tile.left..).zip(line) {
+                    let red = redness(pixel);
+                    if red >= least {
+                        let more = red - red.min(self.reddest(puzzle, x, y));
+                        if more >= least {
+                            visit(y * grid.width + x, more);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Redness of the reddest pixel within one pixel.
+    fn reddest(&self, bytes: &[u8], x: usize, y: usize) -> u8 {
+        let (width, height) = (self.sheet.grid.width, self.sheet.grid.height);
+        let columns = 3 * x.saturating_sub(1)..3 * (x + 2).min(width);
+        let rows = y.saturating_sub(1)..(y + 2).min(height);
+        let reds = rows.flat_map(|y| {
+            let line = &bytes[3 * y * width..][columns.clone()];
+            line.chunks_exact(3).map(redness)
+        });
+        reds.max().unwrap_or(0)
+    }
+
+    /// Counts changes outside [`FREE`] regions, the regions `except`, and pixels that `skip` names.
+    pub(super) fn changes(
+        &self,
+        seen: &Overlay<'_>,
+        except: Option<u8>,
+        skip: impl Fn(usize) -> bool,
+    ) -> Changes {
+        let mut counts = [0usize; 2];
+        if matches!(self.regions, Regions::Free) {
+            return Changes::default();
+        }
+        let tiles = seen.far.iter().enumerate();
+        for (at, _) in tiles.filter(|(_, far)| **far > NEAR) {
+            let tile = self.sheet.grid.tile(at);
+            if !self.is_as_solved(seen, tile) {
+                let known = self.known(at, tile);
+                self.count(seen, tile, known, &mut counts, |pixel| {
+                    let region = self.regions.at(pixel);
+                    region != FREE && Some(region) != except && !skip(pixel)
+                });
+            }
+        }
+        if counts == [0; 2] {
+            return Changes::default();
+        }
+        let mut totals = [0usize; 2];
+        for (region, total) in self.totals().iter().enumerate() {
+            if region != usize::from(FREE) && except.map(usize::from) != Some(region) {
+                totals = [totals[0] + total[0], totals[1] + total[1]];
             }
         }
         let share = |at: usize| counts[at] as f64 / totals[at].max(1) as f64;
@@ -156,51 +142,119 @@ impl Reference {
         }
     }
 
-    /// Not 0 where a channel changed.
-    fn changed_bytes(&self, picture: &RgbImage) -> Vec<u8> {
-        let row = self.width * 3;
-        let bytes = picture.as_raw();
-        let (least, most) = (least3(bytes, row, 3), most3(bytes, row, 3));
-        let mut changed = vec![0; bytes.len()];
-        let references = self
-            .low
-            .iter()
-            .zip(&self.high)
-            .zip(self.soft.iter().zip(&self.slack));
-        let seen = bytes.iter().zip(least.iter().zip(&most));
-        let all = changed.iter_mut().zip(&self.ink).zip(references).zip(seen);
-        for (((to, ink), ((low, high), (soft, slack))), (here, (least, most))) in all {
-            let added = low.saturating_sub(*here).max(here.saturating_sub(*high));
-            let lost = soft.saturating_sub(*most).max(least.saturating_sub(*soft));
-            *to = ((lost & ink) | (added & !ink)).saturating_sub(*slack);
+    /// Whether what the solution draws over an empty page is all there is in a tile: that is no
+    /// change, whatever it is.
+    fn is_as_solved(&self, seen: &Overlay<'_>, tile: Rect) -> bool {
+        let (picture, solution) = (seen.picture.as_raw(), self.sheet.solution.as_raw());
+        self.sheet.grid.is_same(picture, solution, tile) && self.sheet.plain(tile).is_some()
+    }
+
+    fn known(&self, at: usize, tile: Rect) -> &Known {
+        self.tiles[at].get_or_init(|| Box::new(Known::new(&self.sheet, tile)))
+    }
+
+    /// Counts the changed pixels of a tile that matter: of the drawing, and of the page.
+    fn count(
+        &self,
+        seen: &Overlay<'_>,
+        tile: Rect,
+        known: &Known,
+        counts: &mut [usize; 2],
+        matters: impl Fn(usize) -> bool,
+    ) {
+        let grid = self.sheet.grid;
+        let patch = grid.patch(seen.picture.as_raw(), tile, 1);
+        let row = patch.row();
+        let crop = |bytes: &[u8]| patch.crop(bytes, tile);
+        let here = crop(&patch.bytes);
+        let least = crop(&least3(&patch.bytes, row, 3));
+        let most = crop(&most3(&patch.bytes, row, 3));
+        let differs = known.may_differ(&here, &least, &most);
+        let width = tile.right - tile.left;
+        let width = tile.right - tile.left;
+        let inside = within_rim(grid, tile);
+        for (y, x) in inside
+            .rows()
+            .flat_map(|y| (inside.left..inside.right).map(move |x| (y, x)))
+        {
+            let at = (y - tile.top) * width + x - tile.left;
+            let range = 3 * at..3 * at + 3;
+            if differs[range.clone()].iter().all(|by| *by == 0) {
+                continue;
+            }
+            let bytes = [&here[range.clone()], &least[range.clone()], &most[range]];
+            if let Some(kind) = known.change(at, bytes, self.sheet.page())
+                && matters(y * grid.width + x)
+            {
+                counts[kind] += 1;
+            }
         }
-        changed
+    }
+
+    fn totals(&self) -> &[[usize; 2]] {
+        self.totals.get_or_init(|| {
+            let mut totals = vec![[0; 2]; 256];
+            for at in 0..self.tiles.len() {
+                self.add_totals(at, &mut totals);
+            }
+            totals
+        })
+    }
+
+    fn add_totals(&self, at: usize, totals: &mut [[usize; 2]]) {
+        let sheet = &self.sheet;
+        let (grid, page) = (sheet.grid, sheet.page());
+        let (puzzle, solution) = (sheet.puzzle.as_raw(), sheet.solution.as_raw());
+        let tile = grid.tile(at);
+        let inside = within_rim(grid, tile);
+        if inside.area() == 0 {
+            return;
+        }
+        let whole = self.regions.whole(grid, inside);
+        if let (Some(color), Some(region)) = (sheet.plain(tile), whole)
+            && (!is_drawn(&color, &page) || grid.is_same(puzzle, solution, tile))
+        {
+            let blank = usize::from(!is_drawn(&color, &page));
+            totals[usize::from(region)][blank] += inside.area();
+            return;
+        }
+        let softened = match self.tiles[at].get() {
+            Some(known) => known.soft.clone(),
+            None => soft(&grid.patch(puzzle, tile, 1), tile),
+        };
+        let width = tile.right - tile.left;
+        for y in inside.rows() {
+            let from = (y - tile.top) * width + inside.left - tile.left;
+            let softened = softened[3 * from..].chunks_exact(3);
+            let before = grid.line(puzzle, inside, y).chunks_exact(3);
+            let after = grid.line(solution, inside, y).chunks_exact(3);
+            let pixels = (inside.left..).zip(softened.zip(before.zip(after)));
+            for (x, (softened, (before, after))) in pixels {
+                let ink = is_drawn(softened, &page) && is_alike(before, after);
+                let region = whole.unwrap_or_else(|| self.regions.at(y * grid.width + x));
+                totals[usize::from(region)][usize::from(!ink)] += 1;
+            }
+        }
     }
 }
 
-/// Lets the outermost pixels change: a fraction of a pixel off, they show what lies beside the
-/// picture.
-fn free_rim(region: &mut [u8], width: usize) {
-    const RIM: usize = 3;
-    let height = region.len() / width.max(1);
-    for (y, row) in region.chunks_exact_mut(width.max(1)).enumerate() {
-        if y < RIM || y + RIM >= height {
-            row.fill(FREE);
-        } else {
-            let (left, right) = (RIM.min(width), width.saturating_sub(RIM));
-            row[..left].fill(FREE);
-            row[right..].fill(FREE);
-        }
-    }
-}
-
-/// Least and greatest values within two pixels.
-fn ranges(bytes: &[u8], row: usize) -> [Vec<u8>; 2] {
-    let [low, high] = [least3(bytes, row, 3), most3(bytes, row, 3)];
-    [least3(&low, row, 3), most3(&high, row, 3)]
-}
-
-/// Greatest range of a flat part, grey levels.
-const FLAT: u8 = 24;
 /// Least contrast of the drawing to the page, grey levels.
-const INK: u8 = 44;
+pub(super) const INK: u8 = 44;
+
+/// Whether a softened pixel stands out from the page.
+pub(super) fn is_drawn(soft: &[u8], page: &[u8; 3]) -> bool {
+    soft.iter().zip(page).any(|(a, b)| a.abs_diff(*b) > INK)
+}
+
+/// Whether a pixel of the puzzle is still there in the solution.
+pub(super) fn is_alike(before: &[u8], after: &[u8]) -> bool {
+    before
+        .iter()
+        .zip(after)
+        .all(|(a, b)| a.abs_diff(*b) <= FLAT)
+}
+
+/// The tile of a patch, softened.
+pub(super) fn soft(patch: &Patch, tile: Rect) -> Vec<u8> {
+    patch.crop(&soften_bytes(&patch.bytes, patch.row()), tile)
+}

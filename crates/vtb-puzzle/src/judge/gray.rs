@@ -1,4 +1,4 @@
-//! Grey pictures at halving sizes, and places of the puzzle worth comparing.
+//! Grey pictures at halving sizes.
 
 use image::RgbImage;
 
@@ -19,26 +19,60 @@ const LEVELS: usize = 4;
 ///
 /// Sharp edges land differently on the grid at every size; soft ones can be compared.
 pub(super) fn pyramid(picture: &RgbImage) -> Vec<Gray> {
-    let luma = |pixel: &[u8]| {
-        let [red, green, blue] = [0, 1, 2].map(|at| u16::from(pixel[at]));
-        ((2 * red + green + blue) >> 2) as u8
-    };
-    let mut levels = vec![Gray {
-        width: picture.width() as usize,
-        height: picture.height() as usize,
-        pixels: picture.as_raw().chunks_exact(3).map(luma).collect(),
-    }];
+    let mut levels = bare_pyramid(picture);
+    levels.iter_mut().for_each(Gray::soften);
+    levels
+}
+
+/// The same without the finest level.
+pub(super) fn coarse_levels(picture: &RgbImage) -> Vec<Gray> {
+    let mut levels = bare_pyramid(picture).split_off(1);
+    levels.iter_mut().for_each(Gray::soften);
+    levels
+}
+
+fn bare_pyramid(picture: &RgbImage) -> Vec<Gray> {
+    let mut levels = vec![Gray::new(picture.as_raw(), picture.width() as usize)];
     while let Some(last) = levels.last()
         && levels.len() < LEVELS
         && last.width.min(last.height) >= 2 * COARSEST
     {
         levels.push(last.half());
     }
-    levels.iter_mut().for_each(Gray::soften);
     levels
 }
 
+fn luma(pixel: &[u8]) -> u8 {
+    let [red, green, blue] = [0, 1, 2].map(|at| u16::from(pixel[at]));
+    ((2 * red + green + blue) >> 2) as u8
+}
+
+/// One pixel of the finest level.
+pub(super) fn soft_luma(picture: &RgbImage, x: usize, y: usize) -> u8 {
+    let (width, height) = (picture.width() as usize, picture.height() as usize);
+    let at = |x: usize, y: usize| luma(&picture.as_raw()[3 * (y * width + x)..][..3]);
+    if width < 3 || height < 3 {
+        return at(x, y);
+    }
+    let across = |y: usize| match x > 0 && x + 1 < width {
+        true => (x - 1..x + 2).map(|x| u16::from(at(x, y))).sum(),
+        false => 3 * u16::from(at(x, y)),
+    };
+    let rows = [y.saturating_sub(1), y, (y + 1).min(height - 1)];
+    ninth(rows.map(across).iter().sum())
+}
+
 impl Gray {
+    /// Bytes of rows of `width` pixels in grey.
+    pub(super) fn new(bytes: &[u8], width: usize) -> Self {
+        let pixels: Vec<u8> = bytes.chunks_exact(3).map(luma).collect();
+        Self {
+            width,
+            height: pixels.len() / width.max(1),
+            pixels,
+        }
+    }
+
     fn half(&self) -> Self {
         let (width, height) = (self.width / 2, self.height / 2);
         let mut pixels = Vec::with_capacity(width * height);
@@ -58,7 +92,7 @@ impl Gray {
     }
 
     /// Mean of the 3x3 neighbourhood.
-    fn soften(&mut self) {
+    pub(super) fn soften(&mut self) {
         let (row, height) = (self.width, self.height);
         if row < 3 || height < 3 {
             return;
@@ -106,64 +140,4 @@ impl Gray {
         let below = value(x0, y1) + (value(x1, y1) - value(x0, y1)) * right;
         Some(above + (below - above) * down)
     }
-}
-
-/// A place of one level, and the grey value there.
-pub(super) struct Place {
-    pub(super) x: f32,
-    pub(super) y: f32,
-    pub(super) value: f32,
-}
-
-const EDGES: usize = 220;
-const GRID: usize = 12;
-
-/// Places of each level that a good edit leaves alone: edges of both directions, and a coarse grid.
-///
-/// A place is left alone when puzzle and solution agree on it.
-pub(super) fn places(puzzle: &[Gray], solution: &[Gray]) -> Vec<Vec<Place>> {
-    puzzle
-        .iter()
-        .zip(solution)
-        .map(|(a, b)| level_places(a, b))
-        .collect()
-}
-
-fn level_places(puzzle: &Gray, solution: &Gray) -> Vec<Place> {
-    const EDGE: u8 = 20;
-    const SAME: u8 = 6;
-    let row = puzzle.width;
-    let same = |at: usize| puzzle.pixels[at].abs_diff(solution.pixels[at]) <= SAME;
-    let [mut upright, mut level] = [Vec::new(), Vec::new()];
-    for y in 1..puzzle.height.saturating_sub(1) {
-        for at in y * row + 1..(y + 1) * row - 1 {
-            let across = puzzle.pixels[at + 1].abs_diff(puzzle.pixels[at - 1]);
-            let down = puzzle.pixels[at + row].abs_diff(puzzle.pixels[at - row]);
-            if across.max(down) >= EDGE && same(at) {
-                let list = if across >= down {
-                    &mut upright
-                } else {
-                    &mut level
-                };
-                list.push(at);
-            }
-        }
-    }
-    let every = |list: &[usize]| -> Vec<usize> {
-        let count = list.len().min(EDGES);
-        (0..count).map(|at| list[at * list.len() / count]).collect()
-    };
-    let mut chosen = every(&upright);
-    chosen.extend(every(&level));
-    for y in 0..GRID {
-        let y = (2 * y + 1) * puzzle.height / (2 * GRID);
-        let points = (0..GRID).map(|x| y * row + (2 * x + 1) * puzzle.width / (2 * GRID));
-        chosen.extend(points.filter(|at| same(*at)));
-    }
-    let place = |at: &usize| Place {
-        x: (at % row) as f32,
-        y: (at / row) as f32,
-        value: f32::from(puzzle.pixels[*at]),
-    };
-    chosen.iter().map(place).collect()
 }

@@ -2,7 +2,9 @@
 
 use super::compare::{Changes, Reference};
 use super::picture::Reading;
+use super::region::Regions;
 use super::rule::MarkerRule;
+use super::sheet::Overlay;
 use super::verdict::PictureVerdict;
 use crate::error::{PuzzleError, Result};
 use crate::verdict::Outcome;
@@ -25,13 +27,27 @@ const RED_ELSEWHERE: f64 = 0.01;
 /// Least that must stay as it was.
 const PRESERVED: f64 = 0.9;
 
-/// A [`MarkerRule`] laid out on the pixels.
+/// A [`MarkerRule`] ready to judge by.
 pub(super) struct Markers {
     options: Vec<String>,
     answer: usize,
-    /// Pixels of every marker, each with its sector; [`SECTORS`] inside of the outline.
-    pixels: Vec<Vec<(u32, u8)>>,
+    places: Places,
     ring: f64,
+}
+
+/// Where markers are, and how far what belongs to them reaches.
+#[derive(Debug, Clone)]
+struct Places {
+    points: Vec<[f64; 2]>,
+    radius: f64,
+    size: [u32; 2],
+}
+
+/// The red of a picture.
+struct Red {
+    marks: Vec<Mark>,
+    /// Red beside all markers, as a share of the picture.
+    elsewhere: f64,
 }
 
 /// How red one marker is.
@@ -54,13 +70,13 @@ impl Mark {
 }
 
 impl Markers {
-    /// Lays out the rule; also returns the region of every pixel: marker `k` is region `k + 1`.
+    /// Takes up the rule; also returns the region of every pixel: marker `k` is region `k + 1`.
     pub(super) fn new(
         rule: &MarkerRule,
         options: &[String],
         answer: &str,
-        [width, height]: [u32; 2],
-    ) -> Result<(Self, Vec<u8>)> {
+        size: [u32; 2],
+    ) -> Result<(Self, Regions)> {
         let fault = |text: &str| PuzzleError::Picture(text.to_owned());
         let Some(answer) = options.iter().position(|option| option == answer) else {
             return Err(fault("the answer is not among the options"));
@@ -73,41 +89,51 @@ impl Markers {
         if !finite || !(1.0..=1e4).contains(&rule.radius) {
             return Err(fault("a marker has no place or no size"));
         }
-        let reach = REACH * rule.radius;
-        let mut region = vec![0; width as usize * height as usize];
-        let mut pixels = vec![Vec::new(); count];
-        for (at, center) in rule.points.iter().enumerate() {
-            for (x, y, away) in disc(*center, reach, [width, height]) {
-                let nearer = |other: &[f64; 2]| distance(*other, [x, y]) < away;
-                if rule.points.iter().any(nearer) {
-                    continue;
-                }
-                let index = y as usize * width as usize + x as usize;
-                region[index] = at as u8 + 1;
-                let turn = (y - center[1]).atan2(x - center[0]) / std::f64::consts::TAU + 0.5;
-                let sector = match away >= INNER * rule.radius {
-                    true => (turn * SECTORS as f64) as usize % SECTORS,
-                    false => SECTORS,
-                };
-                pixels[at].push((index as u32, sector as u8));
-            }
-        }
+        let places = Places {
+            points: rule.points.clone(),
+            radius: rule.radius,
+            size,
+        };
         // An outline of three tenths of the radius, as drawn by our own solutions.
         let ring = std::f64::consts::PI * rule.radius * rule.radius * 0.51;
         let markers = Self {
             options: options.to_vec(),
             answer,
-            pixels,
+            places: places.clone(),
             ring,
         };
-        Ok((markers, region))
+        Ok((markers, Regions::by(move || places.regions())))
     }
 
-    fn mark(&self, marker: usize, red: &[u8]) -> Mark {
-        let mut sums = [0u32; SECTORS + 1];
-        for &(index, sector) in &self.pixels[marker] {
-            sums[usize::from(sector)] += weight(red[index as usize]);
+    /// Sums up the red of every marker, by sectors of its outline.
+    fn red(&self, reference: &Reference, seen: &Overlay<'_>) -> Red {
+        let width = self.places.size[0] as usize;
+        let inner = INNER * self.places.radius;
+        let mut sums = vec![[0u32; SECTORS + 1]; self.options.len()];
+        let (mut all, mut own) = (0u64, 0u64);
+        reference.each_red(seen, PALE + 1, |at, red| {
+            let weight = weight(red);
+            all += u64::from(weight);
+            let [x, y] = [at % width, at / width].map(|part| part as f64 + 0.5);
+            for (marker, away) in self.places.owners([x, y]) {
+                let [left, top] = self.places.points[marker];
+                let turn = (y - top).atan2(x - left) / std::f64::consts::TAU + 0.5;
+                let sector = match away >= inner {
+                    true => (turn * SECTORS as f64) as usize % SECTORS,
+                    false => SECTORS,
+                };
+                sums[marker][sector] += weight;
+                own += u64::from(weight);
+            }
+        });
+        let pixels = f64::from(self.places.size[0]) * f64::from(self.places.size[1]);
+        Red {
+            marks: sums.iter().map(|sums| self.mark(sums)).collect(),
+            elsewhere: (all as f64 - own as f64) / f64::from(FULL) / pixels,
         }
+    }
+
+    fn mark(&self, sums: &[u32; SECTORS + 1]) -> Mark {
         let area = |sum: u32| f64::from(sum) / f64::from(FULL) / self.ring;
         let least = 0.25 / SECTORS as f64;
         let round = sums[..SECTORS]
@@ -120,26 +146,15 @@ impl Markers {
         }
     }
 
-    pub(super) fn judge(&self, reference: &Reference, picture: &image::RgbImage) -> Reading {
-        let red = reference.new_red(picture);
-        let marks: Vec<_> = (0..self.pixels.len())
-            .map(|at| self.mark(at, &red))
-            .collect();
+    pub(super) fn judge(&self, reference: &Reference, seen: &Overlay<'_>) -> Reading {
+        let Red { marks, elsewhere } = self.red(reference, seen);
         let mut order: Vec<_> = (0..marks.len()).collect();
         order.sort_by(|a, b| marks[*b].strength().total_cmp(&marks[*a].strength()));
         let best = order.first().copied().unwrap_or(0);
         let strength = |rank: usize| order.get(rank).map_or(0.0, |at| marks[*at].strength());
-        let all: u64 = red.iter().map(|value| u64::from(weight(*value))).sum();
-        let own: u64 = self
-            .pixels
-            .iter()
-            .flatten()
-            .map(|&(at, _)| u64::from(weight(red[at as usize])))
-            .sum();
-        let elsewhere = (all - own) as f64 / f64::from(FULL) / red.len().max(1) as f64;
         let marked = marks.get(best).is_some_and(|mark| mark.is_clear());
         let winner = marked.then_some(best as u8 + 1);
-        let changes = reference.changes(picture, winner, None);
+        let changes = reference.changes(seen, winner, |_| false);
 
         let mut verdict = self.decide(&marks, &order, elsewhere, changes);
         let rivals = (0..marks.len()).filter(|at| *at != self.answer);
@@ -217,26 +232,34 @@ fn distance(a: [f64; 2], b: [f64; 2]) -> f64 {
     (x * x + y * y).sqrt()
 }
 
-/// Middles and distances of the pixels within `reach` of `center`.
-fn disc(center: [f64; 2], reach: f64, size: [u32; 2]) -> Vec<(f64, f64, f64)> {
-    let range = |axis: usize| {
-        let low = (center[axis] - reach)
-            .floor()
-            .clamp(0.0, f64::from(size[axis])) as u32;
-        let high = (center[axis] + reach)
-            .ceil()
-            .clamp(0.0, f64::from(size[axis])) as u32;
-        low..high
-    };
-    let mut found = Vec::new();
-    for y in range(1) {
-        for x in range(0) {
-            let [x, y] = [f64::from(x) + 0.5, f64::from(y) + 0.5];
-            let away = distance(center, [x, y]);
-            if away <= reach {
-                found.push((x, y, away));
+impl Places {
+    /// The markers that are nearest to a point and not out of reach, and how far it is to them.
+    fn owners(&self, point: [f64; 2]) -> impl Iterator<Item = (usize, f64)> {
+        let away = move |center: &[f64; 2]| distance(*center, point);
+        let reach = REACH * self.radius;
+        let least = self.points.iter().map(away).fold(reach, f64::min);
+        let all = self.points.iter().map(away).enumerate();
+        all.filter(move |(_, away)| *away <= least)
+    }
+
+    /// The marker, counted from 1, that every pixel belongs to, or 0.
+    fn regions(&self) -> Vec<u8> {
+        let [width, height] = self.size;
+        let reach = REACH * self.radius;
+        let mut region = vec![0; width as usize * height as usize];
+        for center in &self.points {
+            let range = |axis: usize| {
+                let edge = |at: f64| at.clamp(0.0, f64::from(self.size[axis])) as u32;
+                let low = edge((center[axis] - reach).floor());
+                low..edge((center[axis] + reach).ceil())
+            };
+            for (x, y) in range(1).flat_map(|y| range(0).map(move |x| (x, y))) {
+                let owners = self.owners([x, y].map(|part| f64::from(part) + 0.5));
+                if let Some((marker, _)) = owners.last() {
+                    region[y as usize * width as usize + x as usize] = marker as u8 + 1;
+                }
             }
         }
+        region
     }
-    found
 }

@@ -1,17 +1,20 @@
 //! The judge of edited pictures.
 
+use std::sync::Arc;
+
 use image::RgbImage;
 
 use super::compare::{Changes, Reference};
 use super::decode::decode_picture;
 use super::marker::Markers;
+use super::region::Regions;
 use super::register::{Aligned, Anchors, Map};
 use super::route::Routes;
 use super::route_walk::Trail;
 use super::rule::PictureRule;
+use super::sheet::{Overlay, Sheet};
 use super::slots::Slots;
 use super::verdict::PictureVerdict;
-use crate::draw::Layer;
 use crate::error::{PuzzleError, Result};
 use crate::record::Record;
 use crate::task::Puzzle;
@@ -19,9 +22,10 @@ use crate::verdict::{Outcome, Question};
 
 /// Judges edited pictures of one puzzle.
 ///
-/// Made once, it judges any number of pictures: puzzle and solution are drawn and the rule is laid
-/// out on their pixels when it is made.
+/// Made once, it judges any number of pictures: puzzle and solution are drawn when it is made. What
+/// else it needs to know of them is worked out, tile by tile, when a picture first asks for it.
 pub struct PictureJudge {
+    sheet: Arc<Sheet>,
     anchors: Anchors,
     reference: Reference,
     rule: Layout,
@@ -101,10 +105,8 @@ impl PictureJudge {
     /// # Errors
     /// As [`Puzzle::draw`] and [`Puzzle::picture_rule`].
     pub fn new<P: Puzzle + ?Sized>(task: &P, record: &Record) -> Result<Self> {
-        let rule = task.picture_rule(record)?;
-        let puzzle = task.draw(record, Layer::Puzzle)?;
-        let solution = task.draw(record, Layer::Solution)?;
-        Self::with_rule(record, &puzzle, &solution, &rule)
+        let (rule, [puzzle, solution]) = task.rule_and_layers(record)?;
+        Self::assemble(&record.question(), puzzle, solution, &rule)
     }
 
     /// Makes a judge by a rule that need not be the task's own.
@@ -133,30 +135,44 @@ impl PictureJudge {
         solution: &RgbImage,
         rule: &PictureRule,
     ) -> Result<Self> {
+        Self::assemble(question, puzzle.clone(), solution.clone(), rule)
+    }
+
+    fn assemble(
+        question: &Question<'_>,
+        puzzle: RgbImage,
+        solution: RgbImage,
+        rule: &PictureRule,
+    ) -> Result<Self> {
         let size = [puzzle.width(), puzzle.height()];
         if size.contains(&0) || solution.dimensions() != puzzle.dimensions() {
             let fault = "puzzle and solution must have one size, and pixels";
             return Err(PuzzleError::Picture(fault.to_owned()));
         }
-        let (rule, region) = match rule {
+        Self::lay(question, Sheet::new(puzzle, solution), rule)
+    }
+
+    fn lay(question: &Question<'_>, sheet: Sheet, rule: &PictureRule) -> Result<Self> {
+        let sheet = Arc::new(sheet);
+        let (rule, regions) = match rule {
             PictureRule::Marker(rule) => {
                 let answer = question.answer.to_string();
-                let (markers, region) = Markers::new(rule, question.options, &answer, size)?;
-                (Layout::Marker(markers), region)
+                let (markers, regions) = Markers::new(rule, question.options, &answer, sheet.size)?;
+                (Layout::Marker(markers), regions)
             }
             PictureRule::Route(rule) => {
-                let routes = Routes::new(rule, question, puzzle)?;
-                let region = vec![0; puzzle.width() as usize * puzzle.height() as usize];
-                (Layout::Route(Box::new(routes)), region)
+                let routes = Routes::new(rule, question, &sheet)?;
+                (Layout::Route(Box::new(routes)), Regions::One)
             }
             PictureRule::Slots(rule) => {
-                let (slots, region) = Slots::new(rule, puzzle)?;
-                (Layout::Slots(slots), region)
+                let (slots, regions) = Slots::new(rule, &sheet.puzzle)?;
+                (Layout::Slots(slots), regions)
             }
         };
         Ok(Self {
-            anchors: Anchors::new(puzzle, solution),
-            reference: Reference::new(puzzle, solution, region),
+            anchors: Anchors::new(sheet.clone()),
+            reference: Reference::new(sheet.clone(), regions),
+            sheet,
             rule,
         })
     }
@@ -182,6 +198,7 @@ impl PictureJudge {
             picture,
             map,
             residual,
+            far,
         }) = self.anchors.align(picture, hint)
         else {
             let reason = "the picture does not show this puzzle: it cannot be laid over it";
@@ -190,10 +207,14 @@ impl PictureJudge {
                 None,
             );
         };
+        let seen = Overlay {
+            picture: &picture,
+            far,
+        };
         let mut reading = match &self.rule {
-            Layout::Marker(markers) => markers.judge(&self.reference, &picture),
-            Layout::Route(routes) => routes.judge(&self.reference, &picture),
-            Layout::Slots(slots) => slots.judge(&self.reference, &picture),
+            Layout::Marker(markers) => markers.judge(&self.reference, &seen),
+            Layout::Route(routes) => routes.judge(&self.reference, &seen),
+            Layout::Slots(slots) => slots.judge(&self.reference, &seen),
         };
         for (name, value) in [
             ("residual", residual),
@@ -208,6 +229,116 @@ impl PictureJudge {
     }
 
     pub(super) fn size(&self) -> [f64; 2] {
-        self.anchors.size()
+        self.sheet.size.map(f64::from)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::draw::Layer;
+    use crate::judge::tiles::Grid;
+    use crate::{Dice, registry};
+    use image::codecs::jpeg::JpegEncoder;
+    use image::imageops::{FilterType, resize};
+    use serde_json::{Value, json};
+
+    /// A judge that looks at the whole of every picture.
+    fn thorough(task: &dyn Puzzle, record: &Record) -> PictureJudge {
+        let (rule, [puzzle, solution]) = task.rule_and_layers(record).unwrap();
+        let mut sheet = Sheet::new(puzzle, solution);
+        sheet.grid = Grid::whole(sheet.size);
+        PictureJudge::lay(&record.question(), sheet, &rule).unwrap()
+    }
+
+    fn blots(picture: &mut RgbImage, dice: &mut Dice) {
+        const COLORS: [[u8; 3]; 6] = [
+            [220, 30, 30],
+            [255; 3],
+            [0; 3],
+            [128; 3],
+            [255, 190, 190],
+            [40, 60, 200],
+        ];
+        for _ in 0..dice.below(5) {
+            let [width, height] = [picture.width(), picture.height()].map(|side| side as usize);
+            let [x, y] = [dice.below(width), dice.below(height)];
+            let (wide, high) = (1 + dice.below(width / 4), 1 + dice.below(12));
+            let color = COLORS[dice.below(COLORS.len())];
+            for (x, y) in (y..(y + high).min(height))
+                .flat_map(|y| (x..(x + wide).min(width)).map(move |x| (x, y)))
+            {
+                picture.put_pixel(x as u32, y as u32, image::Rgb(color));
+            }
+        }
+    }
+
+    fn jpeg(picture: &RgbImage) -> RgbImage {
+        let mut bytes = Vec::new();
+        JpegEncoder::new_with_quality(&mut bytes, 60)
+            .encode_image(picture)
+            .unwrap();
+        decode_picture(&bytes).unwrap()
+    }
+
+    fn worse(picture: RgbImage, dice: &mut Dice) -> RgbImage {
+        let (width, height) = picture.dimensions();
+        match dice.below(8) {
+            0 => jpeg(&picture),
+            1 => resize(
+                &picture,
+                width * 3 / 4,
+                height * 3 / 4,
+                FilterType::Triangle,
+            ),
+            2 => resize(&picture, width * 2, height * 2, FilterType::CatmullRom),
+            3 => RgbImage::from_fn(width, height, |x, y| {
+                *picture.get_pixel((x + 2).min(width - 1), y.saturating_sub(1))
+            }),
+            kind @ 4..6 => {
+                let mut noisy = picture;
+                let reach = if kind == 4 { 12 } else { 70 };
+                for byte in noisy.iter_mut() {
+                    *byte = (i32::from(*byte) + dice.whole(-reach, reach)).clamp(0, 255) as u8;
+                }
+                noisy
+            }
+            _ => picture,
+        }
+    }
+
+    /// Whatever is passed over, and whatever is known already from other pictures, the verdict is
+    /// that of a look at all pixels, down to the last measure.
+    #[test]
+    fn passing_over_what_is_alike_changes_no_verdict() {
+        for &task in registry() {
+            let name = task.info().name;
+            let params = match name {
+                "midpoint" => json!({"noise": 6, "width": 333, "height": 290}),
+                "maze_square" => json!({"print_ids": false}),
+                _ => Value::Null,
+            };
+            let record = task.generate(&params, 11).unwrap();
+            let Ok(judge) = PictureJudge::new(task, &record) else {
+                continue;
+            };
+            let thorough = thorough(task, &record);
+            let mut dice = Dice::new(5, name);
+            for _ in 0..12 {
+                let share = [0.0, 0.4, 1.0, 1.0][dice.below(4)];
+                let layer = if share < 1.0 {
+                    Layer::Growing(share)
+                } else {
+                    Layer::Solution
+                };
+                let mut picture = task.draw(&record, layer).unwrap();
+                blots(&mut picture, &mut dice);
+                let picture = worse(picture, &mut dice);
+                let [ours, theirs] = [&judge, &thorough].map(|judge| judge.judge(&picture));
+                assert_eq!(ours, theirs, "{name}");
+                let alone = task.judge_image(&record, &picture);
+                assert_eq!(alone, theirs, "{name}");
+            }
+        }
     }
 }

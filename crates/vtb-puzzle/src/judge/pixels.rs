@@ -49,8 +49,11 @@ pub(super) fn ninth(sum: u16) -> u8 {
 
 /// Mean of the 3x3 neighbourhood, channel by channel; edges repeat.
 pub(super) fn soften(picture: &RgbImage) -> Vec<u8> {
-    let row = picture.width() as usize * 3;
-    let bytes = picture.as_raw();
+    soften_bytes(picture.as_raw(), picture.width() as usize * 3)
+}
+
+/// The same of bytes; `row` of them make a row.
+pub(super) fn soften_bytes(bytes: &[u8], row: usize) -> Vec<u8> {
     let mut sums: Vec<u16> = bytes.iter().map(|&byte| u16::from(byte)).collect();
     if row == 0 {
         return Vec::new();
@@ -102,17 +105,35 @@ pub(super) fn shrink(picture: &RgbImage, by: u32) -> RgbImage {
 
 /// The colour most of a picture has: the mean of the fullest of 4096 boxes of the colour cube.
 pub(super) fn page_color(pixels: impl Iterator<Item = [u8; 3]>) -> [u8; 3] {
+    page_color_of(pixels.map(|color| (color, 1)))
+}
+
+/// The same of colours that are there so many times.
+pub(super) fn page_color_of(colors: impl Iterator<Item = ([u8; 3], u64)>) -> [u8; 3] {
     let mut boxes = vec![[0u64; 4]; 4096];
-    for [red, green, blue] in pixels {
+    for ([red, green, blue], count) in colors {
         let at = (usize::from(red) >> 4) << 8 | (usize::from(green) >> 4) << 4;
         let sums = &mut boxes[at | usize::from(blue) >> 4];
         for (sum, value) in sums.iter_mut().zip([red, green, blue, 1]) {
-            *sum += u64::from(value);
+            *sum += u64::from(value) * count;
         }
     }
     let fullest = boxes.iter().max_by_key(|sums| sums[3]);
     let [red, green, blue, count] = fullest.copied().unwrap_or([0; 4]);
     [red, green, blue].map(|sum| (sum / count.max(1)) as u8)
+}
+
+/// Neighbouring pixels of one colour, as the colour and how many there are.
+pub(super) fn runs(bytes: &[u8]) -> impl Iterator<Item = ([u8; 3], u64)> {
+    let mut pixels = bytes.chunks_exact(3).peekable();
+    std::iter::from_fn(move || {
+        let first = pixels.next()?;
+        let mut count = 1;
+        while pixels.next_if(|next| *next == first).is_some() {
+            count += 1;
+        }
+        Some(([first[0], first[1], first[2]], count))
+    })
 }
 
 #[cfg(test)]

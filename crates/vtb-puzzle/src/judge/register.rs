@@ -5,11 +5,15 @@
 //! some hundred places that a good edit leaves alone.
 
 use std::borrow::Cow;
+use std::sync::{Arc, OnceLock};
 
 use image::RgbImage;
 
-use super::gray::{Gray, Place, places, pyramid};
+use super::gray::{Gray, pyramid, soft_luma};
 use super::pixels::shrink;
+use super::places::{Place, coarse_places, finest_places};
+use super::resample::{resample, trim};
+use super::sheet::Sheet;
 
 /// Pixel of the picture = `scale` * pixel of the puzzle + `shift`, axis by axis; edges of the first
 /// pixel lie at 0.
@@ -100,11 +104,15 @@ const CAP: f32 = 96.0;
 const OUTSIDE: f32 = 64.0;
 
 /// The puzzle, ready to be found in pictures.
+///
+/// For a picture of the puzzle's size, in place, the finest level is enough.
 pub(super) struct Anchors {
-    size: [u32; 2],
-    places: Vec<Vec<Place>>,
+    sheet: Arc<Sheet>,
+    finest: OnceLock<Vec<Place>>,
+    /// The other levels.
+    coarse: OnceLock<Vec<Vec<Place>>>,
     /// Rectangle inside the page-coloured border.
-    content: [f64; 4],
+    content: OnceLock<[f64; 4]>,
 }
 
 /// An edited picture on the puzzle's own grid.
@@ -114,19 +122,49 @@ pub(super) struct Aligned<'a> {
     pub(super) map: Map,
     /// Mean grey difference that is left, 0 to 96.
     pub(super) residual: f64,
+    /// How far from the puzzle every tile is, as [`Sheet::far`] has it.
+    pub(super) far: Vec<u8>,
 }
 
 impl Anchors {
-    pub(super) fn new(puzzle: &RgbImage, solution: &RgbImage) -> Self {
+    pub(super) fn new(sheet: Arc<Sheet>) -> Self {
         Self {
-            size: [puzzle.width(), puzzle.height()],
-            places: places(&pyramid(puzzle), &pyramid(solution)),
-            content: trim(puzzle),
+            sheet,
+            finest: OnceLock::new(),
+            coarse: OnceLock::new(),
+            content: OnceLock::new(),
         }
     }
 
     pub(super) fn size(&self) -> [f64; 2] {
-        self.size.map(f64::from)
+        self.sheet.size.map(f64::from)
+    }
+
+    fn finest(&self) -> &[Place] {
+        self.finest.get_or_init(|| finest_places(&self.sheet))
+    }
+
+    fn coarse(&self) -> &[Vec<Place>] {
+        self.coarse.get_or_init(|| coarse_places(&self.sheet))
+    }
+
+    fn places(&self, level: usize) -> Option<&[Place]> {
+        match level.checked_sub(1) {
+            None => Some(self.finest()),
+            Some(coarse) => self.coarse().get(coarse).map(Vec::as_slice),
+        }
+    }
+
+    /// [`Search::score`] at the finest level of a picture of the puzzle's size that lies in place.
+    fn residual(&self, picture: &RgbImage, far: &[u8]) -> f64 {
+        let difference = |place: &Place| {
+            let [x, y] = [place.x, place.y].map(|part| part as usize);
+            match far[self.sheet.grid.tile_of(x, y)] {
+                0 => 0.0,
+                _ => cap(f32::from(soft_luma(picture, x, y)) - place.value),
+            }
+        };
+        mean(self.finest(), difference)
     }
 
     /// Finds the puzzle and brings it to its own size; `None` when no size would explain it.
@@ -141,7 +179,19 @@ impl Anchors {
         if given.contains(&0) {
             return None;
         }
-        let fit = [0, 1].map(|axis| f64::from(given[axis]) / f64::from(self.size[axis]));
+        if given == self.sheet.size {
+            let far = self.sheet.far(picture);
+            let residual = self.residual(picture, &far);
+            if residual <= EXACT {
+                return Some(Aligned {
+                    picture: Cow::Borrowed(picture),
+                    map: Map::IDENTITY,
+                    residual,
+                    far,
+                });
+            }
+        }
+        let fit = [0, 1].map(|axis| f64::from(given[axis]) / self.size()[axis]);
         let by = (fit[0].min(fit[1]) + 0.05).floor().clamp(1.0, 64.0);
         let small = match by > 1.0 {
             true => Cow::Owned(shrink(picture, by as u32)),
@@ -154,15 +204,15 @@ impl Anchors {
         let whole = [small.width(), small.height()].map(f64::from);
         let hint = hint.map(|map| map_times(map, 1.0 / by));
         let (map, residual) = self.find(&search, &small, whole, hint)?;
-        let straight = small.width() == self.size[0]
-            && small.height() == self.size[1]
+        let straight = [small.width(), small.height()] == self.sheet.size
             && map.distance(&Map::IDENTITY, self.size()) < 0.2;
         let map = if straight { Map::IDENTITY } else { map };
         let picture = match straight {
             true => small,
-            false => Cow::Owned(resample(&small, &map, self.size)),
+            false => Cow::Owned(resample(&small, &map, self.sheet.size)),
         };
         Some(Aligned {
+            far: self.sheet.far(&picture),
             picture,
             map: map_times(map, by),
             residual,
@@ -176,7 +226,7 @@ impl Anchors {
         whole: [f64; 2],
         hint: Option<Map>,
     ) -> Option<(Map, f64)> {
-        if [picture.width(), picture.height()] == self.size {
+        if [picture.width(), picture.height()] == self.sheet.size {
             let residual = search.score(&Map::IDENTITY, 0);
             if residual <= EXACT {
                 return Some((Map::IDENTITY, residual));
@@ -228,7 +278,10 @@ impl Anchors {
         let inside = trim(picture);
         let mut maps = vec![
             Map::between(full, inside),
-            Map::between(self.content, inside),
+            Map::between(
+                *self.content.get_or_init(|| trim(&self.sheet.puzzle)),
+                inside,
+            ),
             even(ratio[0].min(ratio[1]), 0.5),
             even(ratio[0].min(ratio[1]), 0.0),
         ];
@@ -249,6 +302,18 @@ fn map_times(map: Map, by: f64) -> Map {
     }
 }
 
+fn cap(difference: f32) -> f32 {
+    difference.abs().min(CAP)
+}
+
+/// Mean of a difference over places; 0 if there are none.
+fn mean(places: &[Place], difference: impl Fn(&Place) -> f32) -> f64 {
+    match places.len() {
+        0 => 0.0,
+        count => f64::from(places.iter().map(difference).sum::<f32>()) / count as f64,
+    }
+}
+
 struct Search<'a> {
     anchors: &'a Anchors,
     levels: Vec<Gray>,
@@ -256,17 +321,12 @@ struct Search<'a> {
 
 impl Search<'_> {
     fn top(&self) -> usize {
-        self.anchors.places.len().saturating_sub(1)
+        self.anchors.coarse().len()
     }
 
     /// Mean difference at the places of a level.
     fn score(&self, map: &Map, level: usize) -> f64 {
-        let Some(places) = self
-            .anchors
-            .places
-            .get(level)
-            .filter(|list| !list.is_empty())
-        else {
+        let Some(places) = self.anchors.places(level) else {
             return 0.0;
         };
         // The level of the picture that is about as sharp.
@@ -284,10 +344,9 @@ impl Search<'_> {
             let x = scale[0] * (place.x + 0.5) + shift[0] - 0.5;
             let y = scale[1] * (place.y + 0.5) + shift[1] - 0.5;
             gray.at(x, y)
-                .map_or(OUTSIDE, |value| (value - place.value).abs().min(CAP))
+                .map_or(OUTSIDE, |value| cap(value - place.value))
         };
-        let sum: f32 = places.iter().map(difference).sum();
-        f64::from(sum) / places.len() as f64
+        mean(places, difference)
     }
 
     /// Steepest descent, level by level, from level `from` down to level `to`.
@@ -322,69 +381,4 @@ impl Search<'_> {
         }
         best
     }
-}
-
-/// Left, top, right, bottom of what remains without the rows and columns that have the colour of
-/// their corner throughout.
-fn trim(picture: &RgbImage) -> [f64; 4] {
-    const SAME: u8 = 24;
-    let (width, height) = picture.dimensions();
-    let near = |a: (u32, u32), b: (u32, u32)| {
-        let (a, b) = (picture.get_pixel(a.0, a.1).0, picture.get_pixel(b.0, b.1).0);
-        (0..3).all(|at| a[at].abs_diff(b[at]) <= SAME)
-    };
-    let row = |y: u32, corner: (u32, u32)| (0..width).all(|x| near((x, y), corner));
-    let top = (0..height).take_while(|y| row(*y, (0, 0))).count() as u32;
-    let last = (width - 1, height - 1);
-    let bottom = height - (top..height).rev().take_while(|y| row(*y, last)).count() as u32;
-    if top >= bottom {
-        return [0.0, 0.0, f64::from(width), f64::from(height)];
-    }
-    let column = |x: u32, corner: (u32, u32)| (top..bottom).all(|y| near((x, y), corner));
-    let left = (0..width).take_while(|x| column(*x, (0, top))).count() as u32;
-    let corner = (width - 1, bottom - 1);
-    let right = width
-        - (left..width)
-            .rev()
-            .take_while(|x| column(*x, corner))
-            .count() as u32;
-    match left < right {
-        true => [left, top, right, bottom].map(f64::from),
-        false => [0.0, 0.0, f64::from(width), f64::from(height)],
-    }
-}
-
-/// Where to mix a row or column of the result from: two indices and 256ths of the second.
-fn taps(scale: f64, shift: f64, count: u32, end: u32) -> Vec<(usize, usize, u32)> {
-    let last = f64::from(end - 1);
-    let tap = |at: u32| {
-        let at = (scale * (f64::from(at) + 0.5) + shift - 0.5).clamp(0.0, last);
-        let low = at as usize;
-        let share = ((at - low as f64) * 256.0) as u32;
-        (low, (low + 1).min(end as usize - 1), share)
-    };
-    (0..count).map(tap).collect()
-}
-
-fn resample(picture: &RgbImage, map: &Map, [width, height]: [u32; 2]) -> RgbImage {
-    let row = picture.width() as usize * 3;
-    let source = picture.as_raw();
-    let columns = taps(map.scale[0], map.shift[0], width, picture.width());
-    let rows = taps(map.scale[1], map.shift[1], height, picture.height());
-    let mut mixed = vec![0u16; row];
-    let mut bytes = Vec::with_capacity(width as usize * height as usize * 3);
-    for (y0, y1, down) in rows {
-        let (above, below) = (&source[y0 * row..][..row], &source[y1 * row..][..row]);
-        for (to, (a, b)) in mixed.iter_mut().zip(above.iter().zip(below)) {
-            *to = (u32::from(*a) * (256 - down) + u32::from(*b) * down) as u16;
-        }
-        for &(x0, x1, right) in &columns {
-            for channel in 0..3 {
-                let (a, b) = (mixed[3 * x0 + channel], mixed[3 * x1 + channel]);
-                let sum = u32::from(a) * (256 - right) + u32::from(b) * right;
-                bytes.push(((sum + 32768) >> 16) as u8);
-            }
-        }
-    }
-    RgbImage::from_raw(width, height, bytes).unwrap_or_default()
 }

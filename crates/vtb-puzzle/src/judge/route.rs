@@ -5,39 +5,27 @@
 //! fault. Truth comes from the record's graph alone.
 
 use std::collections::{BTreeMap, BTreeSet};
-
-use image::RgbImage;
+use std::ops::Range;
+use std::sync::{Arc, OnceLock};
 
 use super::compare::Reference;
 use super::picture::Reading;
-use super::pixels::{least3, most3, page_color};
+use super::pixels::{page_color_of, runs};
+use super::route_line::{Line, Tinge};
 use super::route_walk::{Trail, Walk};
 use super::rule::RouteRule;
+use super::sheet::{Overlay, Sheet};
 use super::verdict::PictureVerdict;
-use crate::draw::Rgb;
 use crate::error::{PuzzleError, Result};
 use crate::graph::{CellId, MazeGraph, PathFault, PathRules, check_path};
 use crate::record::Answer;
 use crate::verdict::{Outcome, Question};
 
-/// Redness that may be red at all.
-const TINGE: u8 = 40;
-/// Fewest such pixels that are something.
-const LEAST_RED: usize = 12;
-/// Bounds of the threshold, which is half of what the reddest part has.
-const THRESHOLD: [u8; 2] = [45, 95];
 /// Most red on walls, as a share of all red, and pixels on top.
 const WALL_SHARE: f64 = 0.005;
 const WALL_SLACK: f64 = 4.0;
 /// Of a line no thicker than this, all red counts on walls: what opening leaves is nothing.
 const THIN: f64 = 3.5;
-/// Redness over which a line runs on, as a share of its reddest part: a gap shows floor.
-const FAINT_SHARE: f64 = 0.2;
-/// What is red: least red channel, least saturation, most that green and blue may be apart, as a
-/// share of what red is above the lower of them.
-const DARKEST: f64 = 144.0;
-const PALEST: f64 = 0.28;
-const OFF_HUE: f64 = 0.48;
 /// Most red of all cells, and of the cells of the way.
 const FLOOD: f64 = 0.6;
 const THICK: f64 = 0.85;
@@ -46,107 +34,28 @@ const PRESERVED: f64 = 0.9;
 
 /// A [`RouteRule`] laid out on the pixels.
 pub(super) struct Routes {
-    pub(super) width: usize,
+    sheet: Arc<Sheet>,
     /// 0 on walls, else one more than the index into `ids`.
     pub(super) cells: Vec<u32>,
-    /// 255 on walls more than one and more than two pixels from any cell.
-    inner: Vec<u8>,
-    deep: Vec<u8>,
-    /// 255 where something is printed over a cell: red may run beneath.
-    pub(super) hidden: Vec<u8>,
     /// Pixels of every cell; entry 0 is walls.
     pub(super) areas: Vec<u32>,
     pub(super) ids: Vec<CellId>,
     middles: Vec<[f64; 2]>,
     pub(super) start: u32,
     pub(super) goal: u32,
-    start_pixels: Vec<u32>,
+    start_pixels: Vec<Range<usize>>,
+    /// Colour of most of the cells' pixels.
+    floor: OnceLock<[u8; 3]>,
     graph: MazeGraph,
     rules: PathRules,
     answer: Vec<CellId>,
-}
-
-/// The red of one picture.
-pub(super) struct Line {
-    /// 255 on red pixels.
-    pub(super) red: Vec<u8>,
-    /// 255 within one pixel of them.
-    pub(super) near: Vec<u8>,
-    /// 255 where there is red enough for the line to run on.
-    pub(super) faint: Vec<u8>,
-    core: Vec<u8>,
-    /// Mean colour of its reddest part.
-    color: Rgb,
-    pub(super) area: usize,
-    /// Mean thickness, pixels.
-    pub(super) width: f64,
-}
-
-impl Line {
-    fn new(redness: &[u8], picture: &RgbImage) -> Option<Self> {
-        let row = picture.width() as usize;
-        let mut counts = [0usize; 256];
-        for &value in redness.iter().filter(|value| **value >= TINGE) {
-            counts[usize::from(value)] += 1;
-        }
-        let tinged: usize = counts.iter().sum();
-        if tinged < LEAST_RED {
-            return None;
-        }
-        let mut above = 0;
-        let strong = (0..256).rev().find(|&value| {
-            above += counts[value];
-            above * 5 >= tinged
-        });
-        let strong = strong.unwrap_or(0) as u8;
-        let threshold = (strong / 2).clamp(THRESHOLD[0], THRESHOLD[1]);
-        let from = |least: u8| -> Vec<u8> {
-            let mark = |&value: &u8| if value >= least { 255 } else { 0 };
-            redness.iter().map(mark).collect()
-        };
-        let red = from(threshold);
-        let reddest = picture.pixels().zip(redness);
-        let reddest = reddest.filter(|(_, value)| **value >= strong.max(TINGE));
-        let core = least3(&red, row, 1);
-        let count = |mask: &[u8]| mask.iter().filter(|value| **value != 0).count();
-        let (area, inner) = (count(&red), count(&core));
-        // A line of width w has two pixels of rim for w of area.
-        let width = 2.0 * area as f64 / (area - inner).max(1) as f64;
-        Some(Self {
-            near: most3(&red, row, 1),
-            faint: from((FAINT_SHARE * f64::from(strong)).max(16.0) as u8),
-            color: mean(reddest.map(|(pixel, _)| pixel.0)),
-            red,
-            core,
-            area,
-            width,
-        })
-    }
-
-    /// Neither orange nor purple, neither pink nor brown.
-    fn is_red(&self) -> bool {
-        let [red, green, blue] = self.color.map(f64::from);
-        let above = red - green.min(blue);
-        red >= DARKEST && above >= PALEST * red && (green - blue).abs() <= OFF_HUE * above
-    }
-}
-
-fn mean(colors: impl Iterator<Item = Rgb>) -> Rgb {
-    let mut sums = [0u64; 4];
-    for [red, green, blue] in colors {
-        for (sum, value) in sums.iter_mut().zip([red, green, blue, 1]) {
-            *sum += u64::from(value);
-        }
-    }
-    let [red, green, blue, count] = sums;
-    [red, green, blue].map(|sum| (sum / count.max(1)) as u8)
 }
 
 impl Routes {
     pub(super) fn new(
         rule: &RouteRule,
         question: &Question<'_>,
-        puzzle: &RgbImage,
+        sheet: &Arc<Sheet>,
     ) -> Result<Self> {
         let fault = |text: &str| PuzzleError::Picture(text.to_owned());
         let Some(graph) = question.graph.cloned() else {
@@ -155,42 +64,31 @@ impl Routes {
         let Answer::Path(answer) = question.answer else {
             return Err(fault("the answer is not a path"));
         };
-        let (width, height) = (puzzle.width() as usize, puzzle.height() as usize);
-        if rule.cells.len() != width * height {
+        if rule.cells.len() != sheet.grid.width * sheet.grid.height {
             return Err(fault("the cells are not laid out on this picture"));
         }
         let ids = graph.cells().to_vec();
         let number = |id: CellId| ids.binary_search(&id).map_or(0, |at| at as u32 + 1);
-        let cells: Vec<u32> = rule
-            .cells
-            .iter()
-            .map(|cell| cell.map_or(0, number))
-            .collect();
-        let mut areas = vec![0; ids.len() + 1];
-        cells.iter().for_each(|&cell| areas[cell as usize] += 1);
         let start = number(graph.start());
         let goal = number(graph.goal());
+        let mut cells = Vec::with_capacity(rule.cells.len());
+        let mut areas = vec![0; ids.len() + 1];
+        let mut start_pixels = Vec::new();
+        for run in rule.cells.chunk_by(PartialEq::eq) {
+            let cell = run[0].map_or(0, number);
+            areas[cell as usize] += run.len() as u32;
+            let from = cells.len();
+            cells.resize(from + run.len(), cell);
+            if cell == start {
+                start_pixels.push(from..cells.len());
+            }
+        }
         if areas[start as usize] == 0 || areas[goal as usize] == 0 {
             return Err(fault("start or goal has no place in the picture"));
         }
-        let within = |at: &usize| cells[*at] == start;
-        let start_pixels = (0..cells.len())
-            .filter(within)
-            .map(|at| at as u32)
-            .collect();
-        let open: Vec<u8> = cells
-            .iter()
-            .map(|cell| if *cell == 0 { 0 } else { 255 })
-            .collect();
-        let close = most3(&open, width, 1);
-        let inner = close.iter().map(|value| !value).collect();
-        let close = most3(&close, width, 1);
         let middle = |id: &CellId| rule.centers.get(id).copied().unwrap_or([0.0; 2]);
         Ok(Self {
-            width,
-            inner,
-            deep: close.iter().map(|value| !value).collect(),
-            hidden: hidden(puzzle, &cells),
+            sheet: sheet.clone(),
             middles: ids.iter().map(middle).collect(),
             cells,
             areas,
@@ -198,25 +96,21 @@ impl Routes {
             start,
             goal,
             start_pixels,
+            floor: OnceLock::new(),
             graph,
             rules: question.path_rules,
             answer: answer.clone(),
         })
     }
 
-    pub(super) fn judge(&self, reference: &Reference, picture: &RgbImage) -> Reading {
-        let redness = reference.new_red(picture);
-        let tinged: Vec<u8> = redness
-            .iter()
-            .map(|&value| if value >= TINGE { 255 } else { 0 })
-            .collect();
+    pub(super) fn judge(&self, reference: &Reference, seen: &Overlay<'_>) -> Reading {
+        let tinge = Tinge::new(reference, seen, self.sheet.grid);
         // What red bleeds into is not held against the rest of the picture.
-        let skip = most3(&most3(&tinged, self.width, 1), self.width, 1);
-        let changes = reference.changes(picture, None, Some(&skip));
+        let changes = reference.changes(seen, None, |at| tinge.is_near(at));
         if changes.is_another_picture() {
             return Reading::refused(changes);
         }
-        let Some(line) = Line::new(&redness, picture) else {
+        let Some(line) = tinge.line(seen.picture) else {
             let verdict = PictureVerdict::invalid("no red line is drawn");
             return Reading::nothing(verdict, changes);
         };
@@ -279,8 +173,64 @@ impl Routes {
     }
 
     /// Pixels of the start cell.
-    pub(super) fn start_pixels(&self) -> &[u32] {
-        &self.start_pixels
+    pub(super) fn start_pixels(&self) -> impl Iterator<Item = usize> {
+        self.start_pixels.iter().cloned().flatten()
+    }
+
+    pub(super) fn width(&self) -> usize {
+        self.sheet.grid.width
+    }
+
+    /// Whether something is printed over a cell at this pixel: red may run beneath.
+    pub(super) fn is_hidden(&self, at: usize) -> bool {
+        const CONTRAST: u8 = 48;
+        let floor = self.floor.get_or_init(|| self.find_floor());
+        let color = &self.sheet.puzzle.as_raw()[3 * at..3 * at + 3];
+        let mut pairs = color.iter().zip(floor);
+        self.cells[at] != 0 && pairs.any(|(a, b)| a.abs_diff(*b) > CONTRAST)
+    }
+
+    /// Whether something is printed within one pixel: compression smears it so far.
+    pub(super) fn is_smeared(&self, at: usize) -> bool {
+        self.sheet
+            .grid
+            .window(at, 1)
+            .flatten()
+            .any(|at| self.is_hidden(at))
+    }
+
+    fn find_floor(&self) -> [u8; 3] {
+        let sheet = &self.sheet;
+        let mut colors = Vec::new();
+        for tile in sheet.grid.bands().flatten().map(|at| sheet.grid.tile(at)) {
+            let plain = sheet.plain(tile);
+            for y in tile.rows() {
+                let start = y * sheet.grid.width;
+                let cells = &self.cells[start + tile.left..start + tile.right];
+                let open = cells.iter().filter(|cell| **cell != 0).count() as u64;
+                match plain {
+                    _ if open == 0 => {}
+                    Some(color) => colors.push((color, open)),
+                    None => {
+                        let line = sheet.grid.line(sheet.puzzle.as_raw(), tile, y);
+                        let mut from = 0;
+                        for (color, count) in runs(line) {
+                            let run = &cells[from..from + count as usize];
+                            let open = run.iter().filter(|cell| **cell != 0).count() as u64;
+                            colors.push((color, open));
+                            from += count as usize;
+                        }
+                    }
+                }
+            }
+        }
+        page_color_of(colors.into_iter())
+    }
+
+    /// Whether any cell lies within so many pixels.
+    fn is_near_cell(&self, at: usize, reach: usize) -> bool {
+        let mut pixels = self.sheet.grid.window(at, reach).flatten();
+        pixels.any(|pixel| self.cells[pixel] != 0)
     }
 
     /// The first thing wrong with the drawing itself; whether its path is legal is not asked here.
@@ -326,28 +276,28 @@ impl Routes {
     }
 
     fn on_walls(&self, line: &Line) -> OnWalls {
-        let mut found = OnWalls {
-            area: 0,
-            deep: 0,
-            first: 0,
+        let is_on_wall = |at: &usize| match line.width <= THIN {
+            true => !self.is_near_cell(*at, 1),
+            false => self.cells[*at] == 0 && line.is_core(*at),
         };
-        let is_on_wall = |at: usize| match line.width <= THIN {
-            true => line.red[at] & self.inner[at] != 0,
-            false => line.core[at] != 0 && self.cells[at] == 0,
-        };
-        for at in (0..self.cells.len()).filter(|at| is_on_wall(*at)) {
-            let deep = self.deep[at] != 0;
-            if found.area == 0 || deep && found.deep == 0 {
-                found.first = at;
-            }
-            found.area += 1;
-            found.deep += usize::from(deep);
+        let on_walls: Vec<usize> = line.pixels().filter(is_on_wall).collect();
+        let is_deep = |at: &usize| !self.is_near_cell(*at, 2);
+        let deep: Vec<usize> = on_walls.iter().copied().filter(is_deep).collect();
+        OnWalls {
+            area: on_walls.len(),
+            deep: deep.len(),
+            first: deep
+                .iter()
+                .min()
+                .or(on_walls.iter().min())
+                .copied()
+                .unwrap_or(0),
         }
-        found
     }
 
     fn nearest_cell(&self, pixel: usize) -> CellId {
-        let [x, y] = [pixel % self.width, pixel / self.width].map(|at| at as f64 + 0.5);
+        let width = self.width();
+        let [x, y] = [pixel % width, pixel / width].map(|at| at as f64 + 0.5);
         let away = |at: &usize| {
             let [left, up] = [self.middles[*at][0] - x, self.middles[*at][1] - y];
             left * left + up * up
@@ -378,22 +328,6 @@ struct OnWalls {
     deep: usize,
     /// A pixel to name a place by.
     first: usize,
-}
-
-/// Pixels of cells that differ from the floor.
-fn hidden(puzzle: &RgbImage, cells: &[u32]) -> Vec<u8> {
-    const CONTRAST: u8 = 48;
-    let colors = || puzzle.pixels().map(|pixel| pixel.0).zip(cells);
-    let floor = page_color(
-        colors()
-            .filter(|(_, cell)| **cell != 0)
-            .map(|(color, _)| color),
-    );
-    let differs = |color: [u8; 3]| (0..3).any(|at| color[at].abs_diff(floor[at]) > CONTRAST);
-    let is_hidden = |(color, cell): ([u8; 3], &u32)| *cell != 0 && differs(color);
-    colors()
-        .map(|pixel| if is_hidden(pixel) { 255 } else { 0 })
-        .collect()
 }
 
 /// Names of cells by pairs, with how many pixels of red run on between them.

@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 
-use super::pixels::most3;
-use super::route::{Crossings, Line, Routes};
+use super::route::{Crossings, Routes};
+use super::route_line::Line;
 use crate::graph::CellId;
 
 /// Red of a picture, followed from the start.
@@ -43,13 +43,8 @@ const HAIRLINE: f64 = 2.4;
 impl Walk {
     pub(super) fn along(routes: &Routes, line: &Line, allow_repeats: bool) -> Self {
         let mut red = vec![0u32; routes.areas.len()];
-        for (cell, _) in routes
-            .cells
-            .iter()
-            .zip(&line.red)
-            .filter(|(_, red)| **red != 0)
-        {
-            red[*cell as usize] += 1;
+        for at in line.pixels() {
+            red[routes.cells[at] as usize] += 1;
         }
         let holds = |cell: usize| {
             let slip = (line.width * line.width).min(SLIP_SHARE * f64::from(routes.areas[cell]));
@@ -115,15 +110,15 @@ fn crossings(routes: &Routes, line: &Line) -> Crossings {
         }
         // Start and goal are painted over the line, so it is enough that it arrives there.
         let arrives = |near: usize, end: usize| {
-            is_end(routes.cells[end]) && line.near[near] != 0 && routes.hidden[end] != 0
+            is_end(routes.cells[end]) && line.is_near(near) && routes.is_hidden(end)
         };
-        if line.red[a] & line.red[b] != 0 || arrives(a, b) || arrives(b, a) {
+        if line.is_on(a) && line.is_on(b) || arrives(a, b) || arrives(b, a) {
             *found.entry((from, to)).or_default() += 1;
             *found.entry((to, from)).or_default() += 1;
         }
     };
-    let (width, count) = (routes.width, routes.cells.len());
-    for (at, _) in line.near.iter().enumerate().filter(|(_, near)| **near != 0) {
+    let (width, count) = (routes.width(), routes.cells.len());
+    for at in line.near() {
         let column = at % width;
         if column + 1 < width {
             look(at, at + 1);
@@ -138,10 +133,10 @@ fn crossings(routes: &Routes, line: &Line) -> Crossings {
             }
         }
         // The pair behind is looked at from there, unless there is nothing.
-        if column > 0 && line.near[at - 1] == 0 {
+        if column > 0 && !line.is_near(at - 1) {
             look(at - 1, at);
         }
-        if at >= width && line.near[at - width] == 0 {
+        if at >= width && !line.is_near(at - width) {
             look(at - width, at);
         }
     }
@@ -219,18 +214,14 @@ fn broken(routes: &Routes, line: &Line, path: &[u32]) -> Option<String> {
     if path.len() < 2 {
         return None;
     }
-    let (width, count) = (routes.width, routes.cells.len());
-    // Compression smears what is printed by a pixel.
-    let hidden = most3(&routes.hidden, width, 1);
-    let is_on = |at: usize| routes.cells[at] != 0 && line.faint[at] | hidden[at] != 0;
+    let (width, count) = (routes.width(), routes.cells.len());
+    let is_on = |at: usize| routes.cells[at] != 0 && (line.is_faint(at) || routes.is_smeared(at));
     let mut seen = vec![false; routes.cells.len()];
     let mut reached = vec![false; routes.areas.len()];
     let mut stack: Vec<usize> = Vec::new();
-    for at in routes.start_pixels().iter().map(|at| *at as usize) {
-        if is_on(at) {
-            seen[at] = true;
-            stack.push(at);
-        }
+    for at in routes.start_pixels().filter(|at| is_on(*at)) {
+        seen[at] = true;
+        stack.push(at);
     }
     let is_hairline = line.width < HAIRLINE;
     while let Some(at) = stack.pop() {
@@ -242,7 +233,7 @@ fn broken(routes: &Routes, line: &Line, path: &[u32]) -> Option<String> {
         let rows = rows.into_iter().flatten().filter(|row| *row < count);
         for to in rows.flat_map(|row| columns.clone().map(move |next| row - column + next)) {
             let runs_on =
-                routes.cells[at] == routes.cells[to] || line.near[at] | line.near[to] != 0;
+                routes.cells[at] == routes.cells[to] || line.is_near(at) || line.is_near(to);
             if !seen[to] && runs_on && touches(to) && is_on(to) {
                 seen[to] = true;
                 stack.push(to);

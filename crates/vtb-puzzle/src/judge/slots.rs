@@ -2,10 +2,12 @@
 
 use image::RgbImage;
 
-use super::compare::{FREE, Reference};
+use super::compare::Reference;
 use super::picture::Reading;
 use super::pixels::{most3, soften};
+use super::region::{FREE, Regions};
 use super::rule::SlotRule;
+use super::sheet::Overlay;
 use super::slot_read::{Found, Place, Seen};
 use super::verdict::PictureVerdict;
 use crate::error::{PuzzleError, Result};
@@ -23,7 +25,7 @@ pub(super) struct Slots {
 
 impl Slots {
     /// Lays out the rule; also returns the region of every pixel.
-    pub(super) fn new(rule: &SlotRule, puzzle: &RgbImage) -> Result<(Self, Vec<u8>)> {
+    pub(super) fn new(rule: &SlotRule, puzzle: &RgbImage) -> Result<(Self, Regions)> {
         if rule.slots.is_empty() {
             return Err(PuzzleError::Picture(
                 "there are no places to fill".to_owned(),
@@ -39,21 +41,29 @@ impl Slots {
             .iter()
             .map(|place| place.read(puzzle, &soft).seen)
             .collect();
-        let count = puzzle.width() as usize * puzzle.height() as usize;
         // A rest that may change is as free as the places: nothing is then counted.
-        let mut region = vec![if rule.keeps_rest { 0 } else { FREE }; count];
-        places
-            .iter()
-            .flat_map(|place| &place.pixels)
-            .for_each(|at| region[*at as usize] = FREE);
-        // The edge of a place belongs to what is drawn in it.
-        let row = puzzle.width() as usize;
-        let region = most3(&most3(&region, row, 1), row, 1);
-        Ok((Self { places, before }, region))
+        let regions = match rule.keeps_rest {
+            true => {
+                let pixels: Vec<Vec<u32>> =
+                    places.iter().map(|place| place.pixels.clone()).collect();
+                let (width, height) = (puzzle.width() as usize, puzzle.height() as usize);
+                Regions::by(move || {
+                    let mut region = vec![0; width * height];
+                    for at in pixels.iter().flatten() {
+                        region[*at as usize] = FREE;
+                    }
+                    // The edge of a place belongs to what is drawn in it.
+                    most3(&most3(&region, width, 1), width, 1)
+                })
+            }
+            false => Regions::Free,
+        };
+        Ok((Self { places, before }, regions))
     }
 
-    pub(super) fn judge(&self, reference: &Reference, picture: &RgbImage) -> Reading {
-        let changes = reference.changes(picture, None, None);
+    pub(super) fn judge(&self, reference: &Reference, seen: &Overlay<'_>) -> Reading {
+        let picture = seen.picture;
+        let changes = reference.changes(seen, None, |_| false);
         if changes.is_another_picture() {
             return Reading::refused(changes);
         }

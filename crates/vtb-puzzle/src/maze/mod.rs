@@ -9,6 +9,7 @@ mod comb;
 mod look;
 mod params;
 mod place;
+mod ring_map;
 mod rings;
 mod rooms;
 

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::annulus::paint_annulus;
 use super::band::{each_pixel, whole};
-use super::circle::diamond_angle;
 use super::comb::DIGIT_HEIGHT;
+use super::ring_map::whole_rings;
 use super::{Rooms, Ways, on_circle};
 use crate::draw::{Canvas, Rgb, text_width};
 use crate::graph::CellId;
@@ -54,7 +54,7 @@ impl Rings {
     }
 
     /// Radii between which the corridor of a ring lies.
-    fn corridor(&self, ring: u32) -> [f64; 2] {
+    pub(super) fn corridor(&self, ring: u32) -> [f64; 2] {
         let inner = self.hub + self.wall + (ring - 1) * (self.ring_width + self.wall);
         [f64::from(inner), f64::from(inner + self.ring_width)]
     }
@@ -71,7 +71,7 @@ impl Rings {
         Some([at / self.segments + 1, at % self.segments])
     }
 
-    fn id(&self, [ring, segment]: Spot) -> usize {
+    pub(super) fn id(&self, [ring, segment]: Spot) -> usize {
         (1 + (ring - 1) * self.segments + segment % self.segments) as usize
     }
 
@@ -289,7 +289,7 @@ impl Rings {
     }
 
     /// Middle of a pixel as seen from the centre, y up.
-    fn seen_at(&self, column: u32, row: u32) -> [f64; 2] {
+    pub(super) fn seen_at(&self, column: u32, row: u32) -> [f64; 2] {
         [
             f64::from(column) + 0.5 - self.center[0],
             self.center[1] - f64::from(row) - 0.5,
@@ -300,13 +300,7 @@ impl Rings {
     #[must_use]
     pub fn cell_map(&self, ways: &Ways, [width, height]: [u32; 2]) -> Vec<Option<CellId>> {
         let place = |column: u32, row: u32| row as usize * width as usize + column as usize;
-        let spokes: Vec<_> = (0..self.segments)
-            .map(|segment| diamond_angle(on_circle(segment, self.segments)))
-            .collect();
-        let mut map = Vec::with_capacity(width as usize * height as usize);
-        for row in 0..height {
-            map.extend((0..width).map(|column| self.cell_at(&spokes, self.seen_at(column, row))));
-        }
+        let mut map = whole_rings(self, [width, height]);
         for ([ring, segment], ends) in self.openings(ways) {
             let [below, above] = self.wall_inside(ring);
             let outside = self.id([ring, segment]) as CellId;
@@ -342,26 +336,6 @@ impl Rings {
             );
         }
         map
-    }
-
-    /// The cell at a point as if no spoke stood and no wall were open; y up from the centre.
-    fn cell_at(&self, spokes: &[f64], [x, y]: [f64; 2]) -> Option<CellId> {
-        let radius = (x * x + y * y).sqrt();
-        if radius <= f64::from(self.hub) {
-            return Some(0);
-        }
-        let pitch = f64::from(self.ring_width + self.wall);
-        let rings_out = (radius - f64::from(self.hub + self.wall)) / pitch;
-        if !(0.0..f64::from(self.rings)).contains(&rings_out) {
-            return None;
-        }
-        let ring = rings_out as u32 + 1;
-        let [inner, outer] = self.corridor(ring);
-        let angle = diamond_angle([x, y]);
-        let segment = spokes
-            .partition_point(|&spoke| spoke <= angle)
-            .saturating_sub(1) as u32;
-        (inner <= radius && radius <= outer).then(|| self.id([ring, segment]) as CellId)
     }
 
     /// Size at which every id fits into its cell clear of the walls, pixels.

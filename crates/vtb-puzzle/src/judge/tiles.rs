@@ -1,0 +1,299 @@
+//! Pictures in tiles, so that only those are looked at where something is to be seen.
+
+use std::ops::Range;
+
+/// Side of a tile, pixels.
+const SIDE: usize = 16;
+/// Bytes of a tile's row, of [`MARGIN`] pixels on either side of it, and a few more: whole registers.
+const WIDE: usize = 3 * SIDE + 16;
+const BEFORE: usize = 8;
+/// Every window of the judge reaches this far at most, pixels.
+pub(super) const MARGIN: usize = 2;
+
+/// Part of a picture, pixels.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Rect {
+    pub(super) left: usize,
+    pub(super) top: usize,
+    pub(super) right: usize,
+    pub(super) bottom: usize,
+}
+
+impl Rect {
+    pub(super) fn rows(&self) -> Range<usize> {
+        self.top..self.bottom
+    }
+
+    pub(super) fn area(&self) -> usize {
+        (self.right - self.left) * (self.bottom - self.top)
+    }
+}
+
+/// How a picture of three bytes a pixel falls into tiles; those at its right and lower edge may be
+/// smaller.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Grid {
+    pub(super) width: usize,
+    pub(super) height: usize,
+    side: usize,
+    across: usize,
+    down: usize,
+}
+
+/// Bytes of a tile with a margin, as a picture of its own.
+///
+/// What is worked out on it from windows no wider than the margin is, within the tile, what it
+/// would be on the whole picture: where the margin is cut off, so is the picture.
+pub(super) struct Patch {
+    pub(super) bytes: Vec<u8>,
+    /// Where it lies in the picture.
+    pub(super) rect: Rect,
+}
+
+impl Patch {
+    /// Bytes of a row.
+    pub(super) fn row(&self) -> usize {
+        (self.rect.right - self.rect.left) * 3
+    }
+
+    /// What lies within the tile, of bytes laid out as this patch.
+    pub(super) fn crop(&self, bytes: &[u8], tile: Rect) -> Vec<u8> {
+        let from = 3 * (tile.left - self.rect.left);
+        let to = 3 * (tile.right - self.rect.left);
+        let lines = bytes.chunks_exact(self.row());
+        let lines = lines.skip(tile.top - self.rect.top).take(tile.rows().len());
+        let mut inner = Vec::with_capacity(3 * tile.area());
+        lines.for_each(|line| inner.extend_from_slice(&line[from..to]));
+        inner
+    }
+}
+
+impl Grid {
+    pub(super) fn new(size: [u32; 2]) -> Self {
+        Self::of_side(size, SIDE)
+    }
+
+    /// One tile that is the whole picture, of which nothing is passed over: what tests compare with.
+    #[cfg(test)]
+    pub(super) fn whole(size: [u32; 2]) -> Self {
+        Self::of_side(size, size[0].max(size[1]) as usize + SIDE)
+    }
+
+    fn of_side([width, height]: [u32; 2], side: usize) -> Self {
+        let [width, height] = [width, height].map(|side| side as usize);
+        Self {
+            width,
+            height,
+            side,
+            across: width.div_ceil(side),
+            down: height.div_ceil(side),
+        }
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.across * self.down
+    }
+
+    /// The rows of tiles, from the top.
+    pub(super) fn bands(&self) -> impl Iterator<Item = Range<usize>> {
+        let across = self.across;
+        (0..self.down).map(move |band| band * across..(band + 1) * across)
+    }
+
+    pub(super) fn tile(&self, at: usize) -> Rect {
+        let [left, top] = [at % self.across, at / self.across].map(|part| part * self.side);
+        Rect {
+            left,
+            top,
+            right: (left + self.side).min(self.width),
+            bottom: (top + self.side).min(self.height),
+        }
+    }
+
+    /// The tile that holds a pixel.
+    pub(super) fn tile_of(&self, x: usize, y: usize) -> usize {
+        y / self.side * self.across + x / self.side
+    }
+
+    /// Pixels within so many pixels of another, row by row.
+    pub(super) fn window(
+        &self,
+        pixel: usize,
+        reach: usize,
+    ) -> impl Iterator<Item = Range<usize>> + use<> {
+        let (x, y) = (pixel % self.width, pixel / self.width);
+        let (left, right) = (x.saturating_sub(reach), (x + reach + 1).min(self.width));
+        let rows = y.saturating_sub(reach)..(y + reach + 1).min(self.height);
+        let width = self.width;
+        rows.map(move |y| y * width + left..y * width + right)
+    }
+
+    /// Bytes of a row of a part of a picture.
+    pub(super) fn line<'a>(&self, bytes: &'a [u8], part: Rect, y: usize) -> &'a [u8] {
+        let start = y * self.width;
+        &bytes[3 * (start + part.left)..3 * (start + part.right)]
+    }
+
+    /// Cuts out a part of a picture with a margin.
+    pub(super) fn patch(&self, bytes: &[u8], part: Rect, margin: usize) -> Patch {
+        let rect = Rect {
+            left: part.left.saturating_sub(margin),
+            top: part.top.saturating_sub(margin),
+            right: (part.right + margin).min(self.width),
+            bottom: (part.bottom + margin).min(self.height),
+        };
+        let mut cut = Vec::with_capacity(3 * rect.area());
+        rect.rows()
+            .for_each(|y| cut.extend_from_slice(self.line(bytes, rect, y)));
+        Patch { bytes: cut, rect }
+    }
+
+    /// Whether two pictures are the same within a tile.
+    pub(super) fn is_same(&self, a: &[u8], b: &[u8], tile: Rect) -> bool {
+        tile.rows()
+            .all(|y| self.line(a, tile, y) == self.line(b, tile, y))
+    }
+
+    /// Whether a tile and its margin have one colour.
+    pub(super) fn is_plain(&self, bytes: &[u8], tile: Rect) -> bool {
+        let Some(from) = self.wide(tile.left) else {
+            return false;
+        };
+        let first = &bytes[3 * (tile.top * self.width + tile.left)..][..3];
+        // Windows begin anywhere within a pixel.
+        let mut pattern = [0u8; WIDE];
+        for (at, byte) in pattern.iter_mut().enumerate() {
+            *byte = first[(from + at) % 3];
+        }
+        let rows = tile.top.saturating_sub(MARGIN)..(tile.bottom + MARGIN).min(self.height);
+        let mut differs = [0u8; WIDE];
+        for y in rows {
+            if let Some(line) = bytes[3 * y * self.width + from..].first_chunk::<WIDE>() {
+                for ((to, a), b) in differs.iter_mut().zip(line).zip(&pattern) {
+                    *to |= a ^ b;
+                }
+            }
+        }
+        differs.iter().fold(0, |all, byte| all | byte) == 0
+    }
+
+    /// For every tile with its margin, the greatest difference of two pictures, or more.
+    pub(super) fn far(&self, a: &[u8], b: &[u8]) -> Vec<u8> {
+        if self.wide(0).is_none() {
+            return vec![255; self.count()];
+        }
+        let row = 3 * self.width;
+        let lines = || a.chunks_exact(row).zip(b.chunks_exact(row));
+        let differs: Vec<bool> = lines().map(|(a, b)| a != b).collect();
+        let mut far = Vec::with_capacity(self.count());
+        let mut most = vec![[0u8; WIDE]; self.across];
+        for band in 0..self.down {
+            let top = (band * SIDE).saturating_sub(MARGIN);
+            let rows = MARGIN + SIDE + band * SIDE - top;
+            let pairs = lines().zip(&differs).skip(top).take(rows);
+            most.fill([0; WIDE]);
+            for ((a, b), _) in pairs.filter(|(_, differs)| **differs) {
+                for (at, most) in most.iter_mut().enumerate() {
+                    let from = self.wide(at * SIDE).unwrap_or(0);
+                    let window = |line: &'_ [u8]| line[from..].first_chunk::<WIDE>().copied();
+                    if let (Some(a), Some(b)) = (window(a), window(b)) {
+                        for ((to, a), b) in most.iter_mut().zip(a).zip(b) {
+                            *to = (*to).max(a.abs_diff(b));
+                        }
+                    }
+                }
+            }
+            far.extend(
+                most.iter()
+                    .map(|most| most.iter().fold(0, |a, b| a.max(*b))),
+            );
+        }
+        far
+    }
+
+    /// Where, within a row of bytes, a window begins that holds the part of a tile and its margin;
+    /// none in pictures narrower than a window.
+    fn wide(&self, left: usize) -> Option<usize> {
+        let last = (3 * self.width).checked_sub(WIDE);
+        let last = last.filter(|_| self.side == SIDE)?;
+        Some((3 * left).saturating_sub(BEFORE).min(last))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes(width: usize, height: usize) -> Vec<u8> {
+        (0..3 * width * height)
+            .map(|at| (at * at % 251) as u8)
+            .collect()
+    }
+
+    #[test]
+    fn tiles_cover_a_picture_once() {
+        for size in [[1u32, 1], [16, 16], [17, 40], [480, 33]] {
+            let grid = Grid::new(size);
+            let mut seen = vec![0; grid.width * grid.height];
+            assert_eq!(grid.bands().flatten().count(), grid.count());
+            for tile in grid.bands().flatten() {
+                let rect = grid.tile(tile);
+                for (x, y) in rect
+                    .rows()
+                    .flat_map(|y| (rect.left..rect.right).map(move |x| (x, y)))
+                {
+                    seen[y * grid.width + x] += 1;
+                    assert_eq!(grid.tile_of(x, y), tile);
+                }
+            }
+            assert!(seen.iter().all(|count| *count == 1));
+        }
+    }
+
+    #[test]
+    fn a_patch_is_part_of_the_picture_and_holds_its_tile() {
+        let grid = Grid::new([50, 40]);
+        let whole = bytes(50, 40);
+        for at in 0..grid.count() {
+            let tile = grid.tile(at);
+            let patch = grid.patch(&whole, tile, MARGIN);
+            let own: Vec<u8> = tile
+                .rows()
+                .flat_map(|y| grid.line(&whole, tile, y).to_vec())
+                .collect();
+            assert_eq!(patch.crop(&patch.bytes, tile), own);
+            assert!(patch.rect.left + MARGIN >= tile.left && patch.rect.right <= 50);
+        }
+    }
+
+    /// A change is told of in the tile it is in, and in every tile within the margin.
+    #[test]
+    fn every_difference_is_seen_from_as_far_as_the_margin() {
+        for size in [[21u32, 20], [22, 18], [64, 50], [100, 37]] {
+            let grid = Grid::new(size);
+            let (width, height) = (grid.width, grid.height);
+            let page = [[200u8, 100, 50]; 1].concat().repeat(width * height);
+            for (x, y) in (0..height).flat_map(|y| (0..width).map(move |x| (x, y))) {
+                let mut other = page.clone();
+                other[3 * (y * width + x) + (x + y) % 3] += 9;
+                let far = grid.far(&page, &other);
+                for at in 0..grid.count() {
+                    let tile = grid.tile(at);
+                    let near = (tile.left..tile.right + MARGIN).contains(&x.max(tile.left))
+                        && x + MARGIN >= tile.left
+                        && y + MARGIN >= tile.top
+                        && y < tile.bottom + MARGIN
+                        && x < tile.right + MARGIN;
+                    if near {
+                        assert!(far[at] >= 9, "{size:?} {x} {y} {at}");
+                        assert!(!grid.is_plain(&other, tile));
+                    }
+                    assert_eq!(grid.is_plain(&page, tile), width >= 22);
+                }
+            }
+            if width >= 22 {
+                assert!(grid.far(&page, &page).iter().all(|far| *far == 0));
+            }
+        }
+    }
+}
