@@ -93,7 +93,7 @@ pub(super) fn look(
         .into_par_iter()
         .map(|index| reader.read(&rows, index))
         .collect();
-    Ok((findings, Scenes::default())).map(|(findings, _)| reader.sum_up(findings, facts))
+    Ok(reader.sum_up(findings, facts))
 }
 
 /// How rows are read.

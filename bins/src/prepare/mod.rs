@@ -1,5 +1,6 @@
 //! `prepare-data`: one file for each subcommand, and what they share.
 
+mod check;
 mod image;
 mod options;
 mod parquet;
@@ -34,6 +35,12 @@ enum What {
     Video(video::Video),
     /// The whole data set in Parquet or WebDataset shards
     Parquet(parquet::Parquet),
+    /// Reads a training file from end to end: rows, pictures, clips, tokens, repeats, leakage
+    ///
+    /// Ends with 1 where something must not be trained on.
+    Check(check::Check),
+    /// Draws some rows of a training file: prompt, what it starts from, what it is to become
+    Preview(check::Preview),
 }
 
 const EXAMPLE: &str = "\
@@ -54,5 +61,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         What::Image(image) => image.run(),
         What::Video(video) => video.run(),
         What::Parquet(parquet) => parquet.run(),
+        What::Check(check) => check.run(),
+        What::Preview(preview) => preview.run(),
     }
 }
