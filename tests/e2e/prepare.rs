@@ -35,7 +35,11 @@ fn judged(file: &Path) -> Vec<vtb_data::TrainRow> {
     for row in &rows {
         let reference = Reference::from_row(&row.columns()).unwrap();
         let gold = row.messages.last().unwrap().content.clone();
-        let score = |text: &str| reward.score(&Completion::new(text.to_owned()), &reference).value;
+        let score = |text: &str| {
+            reward
+                .score(&Completion::new(text.to_owned()), &reference)
+                .value
+        };
         assert_eq!(score(&gold), 1.0, "{:?}: {gold}", row.task_type);
         assert!(score("") < 1.0 && score("<answer>nothing of it</answer>") < 1.0);
         let judge = vtb_data::ImageRef::clone(&row.images[0]);
@@ -50,20 +54,47 @@ fn every_task_goes_out_and_comes_back_with_its_answer() {
     let [data, vlm, shards, again] = ["data", "vlm", "shards", "again"].map(|n| dir.path().join(n));
     generate(&data, &["--count", "1"]);
     let manifest = vtb_data::manifest::Manifest::open(&data).unwrap();
-    let args = ["vlm", "--data-root", path(&data), "--output-dir", path(&vlm)];
+    let args = [
+        "vlm",
+        "--data-root",
+        path(&data),
+        "--output-dir",
+        path(&vlm),
+    ];
     let told = stdout(&succeed(PREPARE, &args));
-    assert!(told.contains("train_sft.jsonl") && told.contains("train_grpo.jsonl"), "{told}");
+    assert!(
+        told.contains("train_sft.jsonl") && told.contains("train_grpo.jsonl"),
+        "{told}"
+    );
     let rows = judged(&vlm.join("train_sft.jsonl"));
     assert_eq!(rows.len(), manifest.len());
     assert!(rows.len() > 40, "{}", rows.len());
     // Pictures and records through Parquet, and questions of them.
-    let args = ["parquet", "--data-root", path(&data), "--output-dir", path(&shards)];
+    let args = [
+        "parquet",
+        "--data-root",
+        path(&data),
+        "--output-dir",
+        path(&shards),
+    ];
     succeed(PREPARE, &args);
-    let args = ["vlm", "--data-root", path(&shards), "--output-dir", path(&again)];
+    let args = [
+        "vlm",
+        "--data-root",
+        path(&shards),
+        "--output-dir",
+        path(&again),
+    ];
     succeed(PREPARE, &args);
     assert_eq!(judged(&again.join("train_sft.jsonl")).len(), rows.len());
     let edits = dir.path().join("edits/metadata.json");
-    let args = ["image", "--dataset-root", path(&data), "--output-path", path(&edits)];
+    let args = [
+        "image",
+        "--dataset-root",
+        path(&data),
+        "--output-path",
+        path(&edits),
+    ];
     succeed(PREPARE, &args);
     let text = std::fs::read(&edits).unwrap();
     let edits: Vec<Value> = serde_json::from_slice(&text).unwrap();
@@ -77,19 +108,52 @@ fn underscores_dashes_and_both_names_of_the_data_mean_the_same() {
     generate(&data, &["--count", "2", "--tasks", "color_grid,midpoint"]);
     let mut texts = Vec::new();
     for names in [
-        ["--data-root", "--output-path", "--task-groups", "--path-mode"],
-        ["--data_root", "--output_path", "--task_groups", "--path_mode"],
-        ["--dataset-root", "--output-path", "--task_groups", "--path-mode"],
-        ["--dataset_root", "--output_path", "--task-groups", "--path_mode"],
+        [
+            "--data-root",
+            "--output-path",
+            "--task-groups",
+            "--path-mode",
+        ],
+        [
+            "--data_root",
+            "--output_path",
+            "--task_groups",
+            "--path_mode",
+        ],
+        [
+            "--dataset-root",
+            "--output-path",
+            "--task_groups",
+            "--path-mode",
+        ],
+        [
+            "--dataset_root",
+            "--output_path",
+            "--task-groups",
+            "--path_mode",
+        ],
     ] {
         let out = dir.path().join(format!("out{}.json", texts.len()));
         let values = [path(&data), path(&out), "eyeballing", "absolute"];
         let mut args = vec!["image"];
-        args.extend(names.iter().zip(values).flat_map(|(name, value)| [*name, value]));
+        args.extend(
+            names
+                .iter()
+                .zip(values)
+                .flat_map(|(name, value)| [*name, value]),
+        );
         let mut dry = args.clone();
-        dry.push(if names[0].contains('_') { "--dry_run" } else { "--dry-run" });
+        dry.push(if names[0].contains('_') {
+            "--dry_run"
+        } else {
+            "--dry-run"
+        });
         let told = succeed(PREPARE, &dry);
-        assert!(stderr(&told).contains("nothing was written"), "{}", stderr(&told));
+        assert!(
+            stderr(&told).contains("nothing was written"),
+            "{}",
+            stderr(&told)
+        );
         assert!(stdout(&told).contains("midpoint"), "{}", stdout(&told));
         assert!(!out.exists());
         succeed(PREPARE, &args);
@@ -123,19 +187,45 @@ fn what_cannot_be_done_is_said_in_one_line() {
     video(&["--frames", "80"], &["77 or 81", "--any-shape"]);
     video(&["--size", "500x873"], &["512x864", "--any-shape"]);
     video(&["--frames", "1", "--any-shape"], &["1 frames"]);
-    refused("image", &["--task-groups", "mazes"], 2, &["did you mean maze"]);
-    refused("image", &["--tasks", "midpint"], 2, &["midpint", "color_grid, midpoint"]);
+    refused(
+        "image",
+        &["--task-groups", "mazes"],
+        2,
+        &["did you mean maze"],
+    );
+    refused(
+        "image",
+        &["--tasks", "midpint"],
+        2,
+        &["midpint", "color_grid, midpoint"],
+    );
     refused("vlm", &["--split", "train"], 2, &["split", "none"]);
-    refused("parquet", &["--output-dir", path(&data)], 2, &["no folder of an earlier export"]);
+    refused(
+        "parquet",
+        &["--output-dir", path(&data)],
+        2,
+        &["no folder of an earlier export"],
+    );
     refuse(PREPARE, &["vlm", "--data-root", "nowhere"], 2, &["nowhere"]);
-    let picture = std::fs::read_dir(data.join("midpoint/puzzles")).unwrap().next();
+    let picture = std::fs::read_dir(data.join("midpoint/puzzles"))
+        .unwrap()
+        .next();
     std::fs::remove_file(picture.unwrap().unwrap().path()).unwrap();
     let place = dir.path().join("vlm");
     let to = ["--output-dir", path(&place)];
-    refused("vlm", &to, 1, &["record", "assets.puzzle", "_puzzle.png"].map(|p| p.trim_start_matches("assets.puzzle")));
+    refused(
+        "vlm",
+        &to,
+        1,
+        &["record", "assets.puzzle", "_puzzle.png"].map(|p| p.trim_start_matches("assets.puzzle")),
+    );
     let args = [&["vlm"], &root[..], &to[..], &["--lenient"]].concat();
     let told = succeed(PREPARE, &args);
-    assert!(stderr(&told).contains("1 records were left out"), "{}", stderr(&told));
+    assert!(
+        stderr(&told).contains("1 records were left out"),
+        "{}",
+        stderr(&told)
+    );
     assert!(stderr(&told).contains("3 rows"), "{}", stderr(&told));
 }
 
@@ -145,7 +235,10 @@ fn what_cannot_be_done_is_said_in_one_line() {
 fn a_full_disk_leaves_the_earlier_export_as_it_was() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
-    generate(&data, &["--count", "12", "--tasks", "color_grid,maze_square"]);
+    generate(
+        &data,
+        &["--count", "12", "--tasks", "color_grid,maze_square"],
+    );
     let limited = |args: &[&str], blocks: u32| {
         // The signal that comes with the limit is ignored, so that writing fails as on a full disk.
         let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$@\"");
@@ -154,21 +247,33 @@ fn a_full_disk_leaves_the_earlier_export_as_it_was() {
         command.output().unwrap()
     };
     let text = |file: &str| dir.path().join(file).to_str().unwrap().to_owned();
-    let (csv, json, vlm, shards, tars) =
-        (text("c/v.csv"), text("i/m.json"), text("vlm"), text("shards"), text("tars"));
+    let (csv, json, vlm, shards, tars) = (
+        text("c/v.csv"),
+        text("i/m.json"),
+        text("vlm"),
+        text("shards"),
+        text("tars"),
+    );
     let root = ["--data-root", path(&data)];
     let exports: [(&[&str], u32); 5] = [
         (&["vlm", "--output-dir", &vlm], 16),
         (&["image", "--output-path", &json], 4),
         (&["video", "--output-path", &csv, "--frames", "5"], 4),
         (&["parquet", "--output-dir", &shards], 16),
-        (&["parquet", "--format", "webdataset", "--output-dir", &tars], 16),
+        (
+            &["parquet", "--format", "webdataset", "--output-dir", &tars],
+            16,
+        ),
     ];
     for (args, blocks) in exports {
         let whole = [args, &root[..]].concat();
         succeed(PREPARE, &[&whole[..], &["--tasks", "color_grid"]].concat());
         let out = Path::new(args.last().unwrap_or(&""));
-        let out = if args.contains(&"--frames") { Path::new(&csv) } else { out };
+        let out = if args.contains(&"--frames") {
+            Path::new(&csv)
+        } else {
+            out
+        };
         let before = everything(out);
         assert!(!before.is_empty());
         let failed = limited(&whole, blocks);
@@ -176,7 +281,9 @@ fn a_full_disk_leaves_the_earlier_export_as_it_was() {
         assert_eq!(failed.status.code(), Some(1), "{args:?}: {told}");
         assert!(told.contains("File too large"), "{told}");
         assert_eq!(everything(out), before, "{args:?}");
-        let left = walk(dir.path()).into_iter().filter(|p| path(p).contains(".tmp"));
+        let left = walk(dir.path())
+            .into_iter()
+            .filter(|p| path(p).contains(".tmp"));
         assert_eq!(left.count(), 0, "{args:?}");
         succeed(PREPARE, &whole);
         assert_ne!(everything(out), before);
@@ -185,8 +292,15 @@ fn a_full_disk_leaves_the_earlier_export_as_it_was() {
 
 /// Path and content of a file, or of every file of a folder.
 fn everything(place: &Path) -> Vec<(std::path::PathBuf, Vec<u8>)> {
-    let files = if place.is_dir() { walk(place) } else { vec![place.to_owned()] };
-    files.into_iter().map(|file| (file.clone(), std::fs::read(&file).unwrap())).collect()
+    let files = if place.is_dir() {
+        walk(place)
+    } else {
+        vec![place.to_owned()]
+    };
+    files
+        .into_iter()
+        .map(|file| (file.clone(), std::fs::read(&file).unwrap()))
+        .collect()
 }
 
 fn walk(dir: &Path) -> Vec<std::path::PathBuf> {
@@ -209,13 +323,30 @@ fn grpo_trains_on_a_mixture_of_every_kind_of_answer() {
     let [data, vlm, out] = ["puzzles", "vlm", "run"].map(|name| dir.path().join(name));
     let tasks = "color_grid,maze_square,rects,mirror,midpoint";
     generate(&data, &["--count", "1", "--tasks", tasks]);
-    let args = ["vlm", "--data-root", path(&data), "--output-dir", path(&vlm)];
+    let args = [
+        "vlm",
+        "--data-root",
+        path(&data),
+        "--output-dir",
+        path(&vlm),
+    ];
     succeed(PREPARE, &args);
     let file = vlm.join("train_grpo.jsonl");
     let args = [
-        "--model", path(&own.model), "--data", path(&file), "--output-dir", path(&out),
-        "--max-steps", "1", "--batch-size", "10", "--num-generations", "2",
-        "--max-completion-length", "4",
+        "--model",
+        path(&own.model),
+        "--data",
+        path(&file),
+        "--output-dir",
+        path(&out),
+        "--max-steps",
+        "1",
+        "--batch-size",
+        "10",
+        "--num-generations",
+        "2",
+        "--max-completion-length",
+        "4",
     ];
     succeed(common::GRPO, &args);
     let metrics = std::fs::read_to_string(out.join("metrics.jsonl")).unwrap();

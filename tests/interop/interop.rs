@@ -264,8 +264,20 @@ fn prepared_data_open_in_the_libraries_that_read_them() {
     let [images, videos] = ["images/metadata.json", "videos/train_video.csv"].map(place);
     // One task for each kind of answer, options listed and not.
     let tasks = "color_grid,maze_square,rects,mirror,midpoint,circle_count";
-    let args = ["--output-dir", path(&data), "--count", "4", "--seed", "3", "--tasks", tasks];
-    succeed(GENERATE, &[&args[..], &["--split", "train=0.6,test=0.4"]].concat());
+    let args = [
+        "--output-dir",
+        path(&data),
+        "--count",
+        "4",
+        "--seed",
+        "3",
+        "--tasks",
+        tasks,
+    ];
+    succeed(
+        GENERATE,
+        &[&args[..], &["--split", "train=0.6,test=0.4"]].concat(),
+    );
     let root = ["--data-root", path(&data)];
     let prepare = |args: &[&str]| drop(succeed(PREPARE, &[args, &root[..]].concat()));
     prepare(&["parquet", "--output-dir", path(&shards)]);
@@ -285,13 +297,23 @@ fn prepared_data_open_in_the_libraries_that_read_them() {
     assert_eq!(found["pandas"], count);
     assert_eq!(found["bytes"], serde_json::json!(["bytes", "path"]));
     assert_eq!(found["png"], "89504e47");
-    assert!(found["features"]["images"].as_str().unwrap().contains("Image("), "{}", found["features"]);
+    assert!(
+        found["features"]["images"]
+            .as_str()
+            .unwrap()
+            .contains("Image("),
+        "{}",
+        found["features"]
+    );
     for entry in &entries {
         let row = rows.iter().find(|row| row["id"] == *entry.id).unwrap();
         let record = entry.record.as_ref().unwrap();
         assert_eq!(row["record"], *entry.id);
         assert_eq!(row["split"].as_str(), entry.split.as_deref());
-        assert_eq!(row["images"], serde_json::json!([size(&entry.puzzle.read(1 << 22).unwrap())]));
+        assert_eq!(
+            row["images"],
+            serde_json::json!([size(&entry.puzzle.read(1 << 22).unwrap())])
+        );
         let solution = entry.solution.as_ref().unwrap().read(1 << 22).unwrap();
         assert_eq!(row["solution_image"], size(&solution));
         assert_eq!(row["puzzle_image"], Value::Null);
@@ -300,7 +322,10 @@ fn prepared_data_open_in_the_libraries_that_read_them() {
         assert_eq!(options, record.options.len(), "{}", row["options"]);
     }
     let found = python("check_prepared.py", &["whole", path(&shards)]).unwrap();
-    assert_eq!(found["train"].as_u64().unwrap() + found["test"].as_u64().unwrap(), count as u64);
+    assert_eq!(
+        found["train"].as_u64().unwrap() + found["test"].as_u64().unwrap(),
+        count as u64
+    );
 
     for schema in ["swift", "trl"] {
         prepare(&["vlm", "--output-dir", path(&vlm), "--schema", schema]);
@@ -308,7 +333,10 @@ fn prepared_data_open_in_the_libraries_that_read_them() {
         let found = python("check_prepared.py", &["jsonl", path(&sft), path(&grpo)]).unwrap();
         for name in ["train_sft.jsonl", "train_grpo.jsonl"] {
             let found = &found[name];
-            assert_eq!((&found["rows"], &found["pandas"]), (&count.into(), &count.into()));
+            assert_eq!(
+                (&found["rows"], &found["pandas"]),
+                (&count.into(), &count.into())
+            );
             assert!(found["solution"].as_str().unwrap().contains("string"));
             assert_eq!(found["sizes"].as_array().unwrap().len(), count);
             let columns = found["columns"].to_string();
@@ -318,7 +346,13 @@ fn prepared_data_open_in_the_libraries_that_read_them() {
         }
     }
 
-    prepare(&["parquet", "--format", "webdataset", "--output-dir", path(&tars)]);
+    prepare(&[
+        "parquet",
+        "--format",
+        "webdataset",
+        "--output-dir",
+        path(&tars),
+    ]);
     let found = python("check_prepared.py", &["webdataset", path(&tars)]).unwrap();
     let rows = found["rows"].as_array().unwrap();
     assert_eq!(rows.len(), count);
@@ -328,17 +362,36 @@ fn prepared_data_open_in_the_libraries_that_read_them() {
     }
 
     prepare(&["image", "--output-path", path(&images)]);
-    let found = python("check_prepared.py", &["diffsynth", path(&images), path(&data)]).unwrap();
+    let found = python(
+        "check_prepared.py",
+        &["diffsynth", path(&images), path(&data)],
+    )
+    .unwrap();
     assert_eq!(found["rows"].as_array().unwrap().len(), count);
-    let shape = ["--frames", "5", "--size", "256x288", "--fit", "crop", "--fps", "15"];
-    let to = ["video", "--output-path", path(&videos), "--path-mode", "output", "--tasks", "midpoint,mirror"];
+    let shape = [
+        "--frames", "5", "--size", "256x288", "--fit", "crop", "--fps", "15",
+    ];
+    let to = [
+        "video",
+        "--output-path",
+        path(&videos),
+        "--path-mode",
+        "output",
+        "--tasks",
+        "midpoint,mirror",
+    ];
     prepare(&[&to[..], &shape[..]].concat());
     let base = videos.parent().unwrap();
-    let found = python("check_prepared.py", &["diffsynth", path(&videos), path(base)]).unwrap();
+    let found = python(
+        "check_prepared.py",
+        &["diffsynth", path(&videos), path(base)],
+    )
+    .unwrap();
     assert_eq!(found["rows"].as_array().unwrap().len(), 8);
     let found = python("check_prepared.py", &["clips", path(&videos)]).unwrap();
     for clip in found["clips"].as_array().unwrap() {
-        let wanted = serde_json::json!({"codec": "h264", "frames": 5, "fps": 15.0, "size": [256, 288]});
+        let wanted =
+            serde_json::json!({"codec": "h264", "frames": 5, "fps": 15.0, "size": [256, 288]});
         assert_eq!(*clip, wanted);
     }
 }

@@ -31,7 +31,13 @@ impl Image {
         let folder = folder_of(&self.output_path)?;
         let (source, settings) = self.data.open()?;
         let dry = self.data.dry_run;
-        let common = self.paths.common(&source, &folder, PathMode::Relative, dry)?;
-        export(&source, &settings, ImageExport::new(common, &self.output_path)?)
+        let common = self
+            .paths
+            .common(&source, &folder, PathMode::Relative, dry)?;
+        export(
+            &source,
+            &settings,
+            ImageExport::new(common, &self.output_path)?,
+        )
     }
 }

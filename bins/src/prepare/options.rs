@@ -32,7 +32,13 @@ pub struct Data {
     #[arg(long)]
     lenient: bool,
     /// Records that --lenient may leave out
-    #[arg(long, alias = "max_bad_rows", value_name = "N", default_value_t = 100, requires = "lenient")]
+    #[arg(
+        long,
+        alias = "max_bad_rows",
+        value_name = "N",
+        default_value_t = 100,
+        requires = "lenient"
+    )]
     max_bad_rows: usize,
     /// How far records are checked
     #[arg(long, value_enum, default_value_t = Check::Full)]

@@ -15,7 +15,12 @@ pub struct Parquet {
     #[command(flatten)]
     data: Data,
     /// Folder of the shards: new, or with an earlier export, which it replaces when it is complete
-    #[arg(long, alias = "output_dir", value_name = "DIR", default_value = "data/parquet")]
+    #[arg(
+        long,
+        alias = "output_dir",
+        value_name = "DIR",
+        default_value = "data/parquet"
+    )]
     output_dir: PathBuf,
     /// Kind of the shards
     #[arg(long, value_enum, default_value_t = Format::Parquet)]
@@ -54,7 +59,8 @@ impl Parquet {
                 }
                 #[cfg(not(feature = "parquet"))]
                 {
-                    let reason = "this build writes no Parquet files; build it with the feature `parquet`";
+                    let reason =
+                        "this build writes no Parquet files; build it with the feature `parquet`";
                     Err(crate::ending::Usage(reason.to_owned()).into())
                 }
             }

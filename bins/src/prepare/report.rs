@@ -24,7 +24,7 @@ pub(super) fn export<E: Exporter>(
     exporter: E,
 ) -> anyhow::Result<ExitCode> {
     let stop = Interrupt::install()?;
-    let bar = progress_bar(source.len());
+    let bar = progress_bar(source.records());
     let begun = Instant::now();
     let mut read = 0;
     let ended = run(source, settings, exporter, &mut |done| {
@@ -38,7 +38,10 @@ pub(super) fn export<E: Exporter>(
     bar.finish_and_clear();
     let mut notes = std::io::stderr();
     let Some(report) = ended.map_err(usage)? else {
-        writeln!(notes, "interrupted after {read} records; nothing was changed")?;
+        writeln!(
+            notes,
+            "interrupted after {read} records; nothing was changed"
+        )?;
         return Ok(ExitCode::from(INTERRUPTED));
     };
     tell(&report, settings)?;
@@ -82,7 +85,11 @@ fn tell(report: &Report, settings: &Settings) -> anyhow::Result<()> {
     if report.bad.is_empty() {
         return Ok(());
     }
-    writeln!(notes, "warning: {} records were left out:", report.bad.len())?;
+    writeln!(
+        notes,
+        "warning: {} records were left out:",
+        report.bad.len()
+    )?;
     let mut reasons: BTreeMap<String, usize> = BTreeMap::new();
     for fault in &report.bad {
         *reasons.entry(reason(fault)).or_default() += 1;

@@ -10,6 +10,7 @@ use vtb_data::video::SizeFit;
 
 use super::options::{Data, Paths, folder_of, usage};
 use super::report::export;
+use crate::ending::Usage;
 
 /// Clips and prompts for video models.
 ///
@@ -67,15 +68,20 @@ impl Video {
         let shape = VideoShape {
             frames: self.frames,
             fps: self.fps,
-            size: self.size.map(|(width, height)| ClipSize { width, height, fit }),
+            size: self
+                .size
+                .map(|(width, height)| ClipSize { width, height, fit }),
         };
         if !self.any_shape {
             let hint = "--any-shape takes it as it is";
-            shape.check().map_err(|fault| usage(fault).context(hint))?;
+            let checked = shape.check();
+            checked.map_err(|fault| Usage(format!("{fault} ({hint})")))?;
         }
         let (source, settings) = self.data.open()?;
         let dry = self.data.dry_run;
-        let common = self.paths.common(&source, &folder, PathMode::Relative, dry)?;
+        let common = self
+            .paths
+            .common(&source, &folder, PathMode::Relative, dry)?;
         let exporter = VideoExport::new(common, &self.output_path, shape).map_err(usage)?;
         export(&source, &settings, exporter)
     }

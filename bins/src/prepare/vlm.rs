@@ -18,7 +18,12 @@ pub struct Vlm {
     #[command(flatten)]
     data: Data,
     /// Folder of train_sft.jsonl and train_grpo.jsonl
-    #[arg(long, alias = "output_dir", value_name = "DIR", default_value = "data/vlm")]
+    #[arg(
+        long,
+        alias = "output_dir",
+        value_name = "DIR",
+        default_value = "data/vlm"
+    )]
     output_dir: PathBuf,
     /// Names of the columns
     #[arg(long, value_enum, default_value_t = Names::Swift)]
@@ -39,7 +44,9 @@ impl Vlm {
     pub(super) fn run(&self) -> anyhow::Result<ExitCode> {
         let (source, settings) = self.data.open()?;
         let dry = self.data.dry_run;
-        let common = self.paths.common(&source, &self.output_dir, PathMode::Absolute, dry)?;
+        let common = self
+            .paths
+            .common(&source, &self.output_dir, PathMode::Absolute, dry)?;
         let schema = match self.schema {
             Names::Swift => Schema::Swift,
             Names::Trl => Schema::Trl,

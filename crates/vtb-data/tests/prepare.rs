@@ -32,7 +32,9 @@ fn lenient(max_bad_rows: usize) -> Settings {
 }
 
 fn finish<E: Exporter>(source: &Source, settings: &Settings, exporter: E) -> Report {
-    let done = run(source, settings, exporter, &mut |_| ControlFlow::Continue(()));
+    let done = run(source, settings, exporter, &mut |_| {
+        ControlFlow::Continue(())
+    });
     done.unwrap().unwrap()
 }
 
@@ -42,13 +44,17 @@ fn common(source: &Source, out: &Path, mode: PathMode) -> Common {
 
 fn vlm(source: &Source, out: &Path, settings: &Settings) -> vtb_data::Result<Option<Report>> {
     let exporter = VlmExport::new(common(source, out, PathMode::Output), Schema::Swift)?;
-    run(source, settings, exporter, &mut |_| ControlFlow::Continue(()))
+    run(source, settings, exporter, &mut |_| {
+        ControlFlow::Continue(())
+    })
 }
 
 fn image(source: &Source, out: &Path, settings: &Settings) -> vtb_data::Result<Option<Report>> {
     let common = common(source, out, PathMode::Relative);
     let exporter = ImageExport::new(common, &out.join(METADATA))?;
-    run(source, settings, exporter, &mut |_| ControlFlow::Continue(()))
+    run(source, settings, exporter, &mut |_| {
+        ControlFlow::Continue(())
+    })
 }
 
 #[track_caller]
@@ -68,7 +74,9 @@ fn refused(dir: &Path, parts: &[&str]) {
 
 fn lines(path: &Path) -> Vec<Value> {
     let text = std::fs::read_to_string(path).unwrap();
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
 }
 
 #[test]
@@ -79,7 +87,10 @@ fn questions_take_turns_by_task_and_read_back() {
     let report = vlm(&source, out.path(), &strict()).unwrap().unwrap();
     assert_eq!(report.total(), manifest.len());
     let rows = lines(&out.path().join(TRAIN_SFT));
-    let tasks: Vec<&str> = rows.iter().map(|row| row["task_type"].as_str().unwrap()).collect();
+    let tasks: Vec<&str> = rows
+        .iter()
+        .map(|row| row["task_type"].as_str().unwrap())
+        .collect();
     let turn = ["color_grid", "maze_square", "midpoint"];
     assert_eq!(tasks, turn.repeat(3));
     for (name, rules) in [(TRAIN_SFT, RowRules::sft()), (TRAIN_GRPO, RowRules::grpo())] {
@@ -91,8 +102,14 @@ fn questions_take_turns_by_task_and_read_back() {
             let row = data.row(at).unwrap();
             row.load_images(&image_io::ImageOptions::default()).unwrap();
             let entry = manifest.iter().map(Result::unwrap);
-            let entry = entry.into_iter().find(|e| Some(&e.id) == row.id.as_ref()).unwrap();
-            assert_eq!(row.extra["scene_hash"], entry.record.as_ref().unwrap().scene_hash);
+            let entry = entry
+                .into_iter()
+                .find(|e| Some(&e.id) == row.id.as_ref())
+                .unwrap();
+            assert_eq!(
+                row.extra["scene_hash"],
+                entry.record.as_ref().unwrap().scene_hash
+            );
             assert_eq!(row.extra["split"].as_str(), entry.split.as_deref());
             assert_eq!(row.extra.contains_key("maze"), entry.task == "maze_square");
             // Text for every kind of answer: a column has one type.
@@ -110,7 +127,10 @@ fn mazes_without_ids_are_asked_about_with_ids() {
     let source = Source::open(dir.path(), false).unwrap();
     vlm(&source, out.path(), &strict()).unwrap();
     for row in lines(&out.path().join(TRAIN_GRPO)) {
-        let entry = read_all(&manifest).into_iter().find(|e| row["id"] == *e.id).unwrap();
+        let entry = read_all(&manifest)
+            .into_iter()
+            .find(|e| row["id"] == *e.id)
+            .unwrap();
         let record = entry.record.unwrap();
         let task = vtb_puzzle::find(&record.task).unwrap();
         let mut params = record.params.clone();
@@ -119,7 +139,10 @@ fn mazes_without_ids_are_asked_about_with_ids() {
         let shown = out.path().join(row["images"][0].as_str().unwrap());
         let wanted = task.draw(&printed, vtb_puzzle::Layer::Puzzle).unwrap();
         assert_eq!(image::open(&shown).unwrap().into_rgb8(), wanted);
-        assert_ne!(std::fs::read(&shown).unwrap(), entry.puzzle.read(1 << 20).unwrap());
+        assert_ne!(
+            std::fs::read(&shown).unwrap(),
+            entry.puzzle.read(1 << 20).unwrap()
+        );
         let asked = row["messages"][0]["content"].as_str().unwrap();
         assert_eq!(asked, format!("<image>{}", printed.prompts.text));
         assert_ne!(printed.prompts.text, record.prompts.text);
@@ -132,7 +155,11 @@ fn chat_rows_have_parts() {
     data_set(&small(1, false), dir.path());
     let source = Source::open(dir.path(), false).unwrap();
     let paths = common(&source, out.path(), PathMode::Absolute);
-    finish(&source, &strict(), VlmExport::new(paths, Schema::Trl).unwrap());
+    finish(
+        &source,
+        &strict(),
+        VlmExport::new(paths, Schema::Trl).unwrap(),
+    );
     for row in lines(&out.path().join(TRAIN_SFT)) {
         let asked = &row["prompt"][0]["content"];
         assert_eq!(asked[0], json!({"type": "image"}));
@@ -172,7 +199,12 @@ fn a_selection_takes_what_it_names() {
     let (dir, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let manifest = data_set(&small(6, false), dir.path());
     let source = Source::open(dir.path(), false).unwrap();
-    let some = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    let some = |names: &[&str]| {
+        names
+            .iter()
+            .map(|name| (*name).to_owned())
+            .collect::<Vec<_>>()
+    };
     let select = |tasks: &[&str], groups: &[&str], splits: &[&str]| {
         let selection = Selection::new(&some(tasks), &some(groups), &some(splits)).unwrap();
         let settings = Settings {
@@ -182,7 +214,10 @@ fn a_selection_takes_what_it_names() {
         image(&source, out.path(), &settings)
     };
     let wanted = |test: fn(&vtb_data::manifest::ManifestEntry) -> bool| {
-        read_all(&manifest).iter().filter(|entry| test(entry)).count()
+        read_all(&manifest)
+            .iter()
+            .filter(|entry| test(entry))
+            .count()
     };
     let total = |found: vtb_data::Result<Option<Report>>| found.unwrap().unwrap().total();
     assert_eq!(total(select(&["midpoint"], &[], &[])), 6);
@@ -206,11 +241,22 @@ fn clips_are_taken_or_made_at_the_size_that_is_asked_for() {
         let source = Source::open(place, false).unwrap();
         let file = out.path().join("train_video.csv");
         let paths = common(&source, out.path(), PathMode::Relative);
-        finish(&source, &strict(), VideoExport::new(paths, &file, shape).unwrap());
+        finish(
+            &source,
+            &strict(),
+            VideoExport::new(paths, &file, shape).unwrap(),
+        );
         let text = std::fs::read_to_string(&file).unwrap();
         assert!(text.starts_with("\"video\",\"prompt\",\"task_type\",\"task_group\",\"id\""));
-        assert!(text.lines().all(|line| line.starts_with('"') && line.ends_with('"')));
-        csv::Reader::from_path(&file).unwrap().records().map(Result::unwrap).collect()
+        assert!(
+            text.lines()
+                .all(|line| line.starts_with('"') && line.ends_with('"'))
+        );
+        csv::Reader::from_path(&file)
+            .unwrap()
+            .records()
+            .map(Result::unwrap)
+            .collect()
     };
     let taken = clips(dir.path(), VideoShape::default());
     for (row, entry) in taken.iter().zip(read_all(&manifest)) {
@@ -236,7 +282,10 @@ fn clips_are_taken_or_made_at_the_size_that_is_asked_for() {
         let made = clips(place, shape);
         assert_eq!(made.len(), 3);
         for row in &made {
-            assert!(Path::new(&row[0]).is_absolute(), "it lies outside of the data set");
+            assert!(
+                Path::new(&row[0]).is_absolute(),
+                "it lies outside of the data set"
+            );
             let reader = VideoReader::open(Path::new(&row[0])).unwrap();
             let info = reader.info().clone();
             assert_eq!((info.frame_count, info.width, info.height), (9, 64, 96));
@@ -251,8 +300,15 @@ fn clips_are_taken_or_made_at_the_size_that_is_asked_for() {
     let paths = common(&source, out.path(), PathMode::Relative);
     let file = out.path().join("bare.csv");
     let exporter = VideoExport::new(paths, &file, VideoShape::default()).unwrap();
-    let fault = run(&source, &strict(), exporter, &mut |_| ControlFlow::Continue(()));
-    assert!(fault.unwrap_err().to_string().contains("give a number of frames"));
+    let fault = run(&source, &strict(), exporter, &mut |_| {
+        ControlFlow::Continue(())
+    });
+    assert!(
+        fault
+            .unwrap_err()
+            .to_string()
+            .contains("give a number of frames")
+    );
     assert!(!file.exists());
     assert_eq!(clips(bare.path(), shape).len(), 3);
 }
@@ -281,7 +337,7 @@ fn faults_of_a_tree_name_record_and_field() {
         let records: Value = serde_json::from_slice(&whole).unwrap();
         records[at]["id"].as_str().unwrap().to_owned()
     };
-    let mut with = |change: &dyn Fn(&mut Value), parts: &[&str]| {
+    let with = |change: &dyn Fn(&mut Value), parts: &[&str]| {
         std::fs::write(&file, &whole).unwrap();
         edit(&file, change);
         refused(dir.path(), parts);
@@ -310,17 +366,32 @@ fn faults_of_a_tree_name_record_and_field() {
         r[1]["correct_option"] = other.into();
     };
     with(&wrong, &[&second, solution, "does not show the answer"]);
-    with(&|r| r[1]["image"] = "nowhere.png".into(), &[&second, image, "nowhere.png"]);
-    with(&|r| r[1]["image"] = "/etc/hostname".into(), &[&second, image, "stays below"]);
-    with(&|r| r[1]["image"] = "../../x.png".into(), &[&second, image, "stays below"]);
-    with(&|r| r[1]["task_group"] = "mazes".into(), &[&second, "no group"]);
+    with(
+        &|r| r[1]["image"] = "nowhere.png".into(),
+        &[&second, image, "nowhere.png"],
+    );
+    with(
+        &|r| r[1]["image"] = "/etc/hostname".into(),
+        &[&second, image, "stays below"],
+    );
+    with(
+        &|r| r[1]["image"] = "../../x.png".into(),
+        &[&second, image, "stays below"],
+    );
+    with(
+        &|r| r[1]["task_group"] = "mazes".into(),
+        &[&second, "no group"],
+    );
     with(&|r| r[1]["id"] = r[0]["id"].clone(), &[&id(0), "already"]);
     // A key that stands twice, text that is cut off, and bytes that are no text.
     let text = String::from_utf8(whole.clone()).unwrap();
     let twice = text.replacen("{\"id\":", "{\"prompt\":\"a\",\"prompt\":\"b\",\"id\":", 1);
     assert_ne!(twice, text);
     std::fs::write(&file, twice).unwrap();
-    refused(dir.path(), &["data.json", "`prompt`", "prompt\" stands twice"].map(|p| p.trim_matches('`')));
+    refused(
+        dir.path(),
+        &["data.json", "`prompt`", "prompt\" stands twice"].map(|p| p.trim_matches('`')),
+    );
     std::fs::write(&file, &whole[..whole.len() - 40]).unwrap();
     refused(dir.path(), &["data.json", "EOF"]);
     let mut bytes = whole.clone();
@@ -378,11 +449,20 @@ fn links_must_not_lead_out_of_the_data_set() {
     let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let file = tree(dir.path());
     let records: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
-    let puzzle = dir.path().join("midpoint").join(records[0]["image"].as_str().unwrap());
+    let puzzle = dir
+        .path()
+        .join("midpoint")
+        .join(records[0]["image"].as_str().unwrap());
     let moved = other.path().join("p.png");
     std::fs::rename(&puzzle, &moved).unwrap();
     std::os::unix::fs::symlink(&moved, &puzzle).unwrap();
-    refused(dir.path(), &[records[0]["id"].as_str().unwrap(), "leads out of the data set"]);
+    refused(
+        dir.path(),
+        &[
+            records[0]["id"].as_str().unwrap(),
+            "leads out of the data set",
+        ],
+    );
     // Within it they may.
     std::fs::remove_file(&puzzle).unwrap();
     std::fs::rename(&moved, dir.path().join("p.png")).unwrap();
@@ -411,11 +491,16 @@ fn a_clip_with_lying_tables_is_a_fault_of_its_record() {
     let export = |settings: &Settings| {
         let paths = common(&source, out.path(), PathMode::Relative);
         let exporter = VideoExport::new(paths, &file, shape).unwrap();
-        run(&source, settings, exporter, &mut |_| ControlFlow::Continue(()))
+        run(&source, settings, exporter, &mut |_| {
+            ControlFlow::Continue(())
+        })
     };
     let fault = export(&strict()).unwrap_err();
     assert!(matches!(fault, DataError::Record { .. }), "{fault}");
-    assert!(fault.to_string().contains("`solution_video_path`"), "{fault}");
+    assert!(
+        fault.to_string().contains("`solution_video_path`"),
+        "{fault}"
+    );
     assert!(!file.exists());
     let report = export(&lenient(1)).unwrap().unwrap();
     assert_eq!((report.total(), report.bad.len()), (2, 1));
@@ -428,8 +513,10 @@ fn faults_of_our_own_records_are_found() {
     let path = dir.path().join("manifest.jsonl");
     let whole = std::fs::read_to_string(&path).unwrap();
     let change = |change: &dyn Fn(&mut Value)| {
-        let mut rows: Vec<Value> =
-            whole.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let mut rows: Vec<Value> = whole
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
         change(&mut rows[1]);
         let text: Vec<String> = rows.iter().map(Value::to_string).collect();
         std::fs::write(&path, text.join("\n")).unwrap();
@@ -491,13 +578,27 @@ fn lenient_leaves_out_and_counts_up_to_its_bound() {
     assert_eq!(source.skipped().len(), 3);
     let report = vlm(&source, out.path(), &lenient(4)).unwrap().unwrap();
     assert_eq!((report.total(), report.bad.len()), (5, 4));
-    let told: String = report.bad.iter().map(|fault| format!("{fault}\n")).collect();
+    let told: String = report
+        .bad
+        .iter()
+        .map(|fault| format!("{fault}\n"))
+        .collect();
     for part in [":1:", ":2:", "stands twice", ":9:", puzzle] {
         assert!(told.contains(part), "{part}: {told}");
     }
     let before = std::fs::read(out.path().join(TRAIN_SFT)).unwrap();
     let fault = vlm(&source, out.path(), &lenient(3)).unwrap_err();
-    assert!(matches!(fault, DataError::TooManyBadRows { bad: 4, allowed: 3, .. }), "{fault}");
+    assert!(
+        matches!(
+            fault,
+            DataError::TooManyBadRows {
+                bad: 4,
+                allowed: 3,
+                ..
+            }
+        ),
+        "{fault}"
+    );
     assert_eq!(std::fs::read(out.path().join(TRAIN_SFT)).unwrap(), before);
     let left = files(out.path(), ".tmp");
     assert!(left.is_empty(), "{left:?}");
@@ -512,14 +613,23 @@ fn a_run_that_is_broken_off_changes_nothing() {
     let before = tree_of(out.path());
     let paths = common(&source, out.path(), PathMode::Absolute);
     let exporter = VlmExport::new(paths, Schema::Trl).unwrap();
-    let ended = run(&source, &strict(), exporter, &mut |_| ControlFlow::Break(()));
+    let ended = run(
+        &source,
+        &strict(),
+        exporter,
+        &mut |_| ControlFlow::Break(()),
+    );
     assert!(ended.unwrap().is_none());
     let paths = Common::new(source.root(), out.path(), PathMode::Absolute, true, true).unwrap();
     let settings = Settings {
         dry: true,
         ..strict()
     };
-    let report = finish(&source, &settings, VlmExport::new(paths, Schema::Trl).unwrap());
+    let report = finish(
+        &source,
+        &settings,
+        VlmExport::new(paths, Schema::Trl).unwrap(),
+    );
     assert_eq!((report.total(), report.files.len()), (6, 0));
     assert_eq!(tree_of(out.path()), before);
 }
@@ -534,7 +644,11 @@ fn a_copy_stands_alone() {
     data_set(&small(2, true), dir.path());
     let source = Source::open(dir.path(), false).unwrap();
     let paths = || Common::new(source.root(), out.path(), PathMode::Output, true, false).unwrap();
-    finish(&source, &strict(), VlmExport::new(paths(), Schema::Swift).unwrap());
+    finish(
+        &source,
+        &strict(),
+        VlmExport::new(paths(), Schema::Swift).unwrap(),
+    );
     let file = out.path().join("train_video.csv");
     let clips = VideoExport::new(paths(), &file, VideoShape::default()).unwrap();
     finish(&source, &strict(), clips);
@@ -544,9 +658,15 @@ fn a_copy_stands_alone() {
     let rules = OpenOptions::new(RowRules::grpo());
     let data = JsonlDataset::open(moved.path().join(TRAIN_GRPO), &rules).unwrap();
     for at in 0..data.len() {
-        data.row(at).unwrap().load_images(&Default::default()).unwrap();
+        data.row(at)
+            .unwrap()
+            .load_images(&Default::default())
+            .unwrap();
     }
-    for row in csv::Reader::from_path(moved.path().join("train_video.csv")).unwrap().records() {
+    for row in csv::Reader::from_path(moved.path().join("train_video.csv"))
+        .unwrap()
+        .records()
+    {
         VideoReader::open(&moved.path().join(&row.unwrap()[0])).unwrap();
     }
 }
@@ -559,7 +679,11 @@ fn shards_of_tar_files_hold_every_sample_once() {
     let place = out.path().join("tars");
     let export = |limit| {
         let paths = common(&source, out.path(), PathMode::Absolute);
-        finish(&source, &strict(), TarExport::new(paths, &place, limit).unwrap())
+        finish(
+            &source,
+            &strict(),
+            TarExport::new(paths, &place, limit).unwrap(),
+        )
     };
     // Small enough that each sample has a shard of its own, then all in one for each split.
     for (limit, shards) in [(1, manifest.len()), (1 << 30, 2)] {
@@ -577,7 +701,11 @@ fn shards_of_tar_files_hold_every_sample_once() {
                 let (key, end) = name.split_once('.').unwrap();
                 if end == "json" {
                     let row: Value = serde_json::from_slice(&bytes).unwrap();
-                    assert!(file.to_str().unwrap().contains(row["split"].as_str().unwrap()));
+                    assert!(
+                        file.to_str()
+                            .unwrap()
+                            .contains(row["split"].as_str().unwrap())
+                    );
                     let record = serde_json::from_value(row["record"].clone()).unwrap();
                     vtb_puzzle::verify(&record).unwrap();
                 }

@@ -29,7 +29,9 @@ fn settings(max_bad_rows: usize) -> Settings {
 }
 
 fn export<E: Exporter>(source: &Source, bad: usize, exporter: E) -> vtb_data::Result<Report> {
-    let done = run(source, &settings(bad), exporter, &mut |_| ControlFlow::Continue(()));
+    let done = run(source, &settings(bad), exporter, &mut |_| {
+        ControlFlow::Continue(())
+    });
     done.map(Option::unwrap)
 }
 
@@ -58,13 +60,16 @@ fn edits(place: &Path, out: &Path) -> vtb_data::Result<Report> {
 
 fn lines(path: &Path) -> Vec<Value> {
     let text = std::fs::read_to_string(path).unwrap();
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
 }
 
 #[test]
 fn a_data_set_comes_back_from_parquet_as_it_was() {
     let dir = tempfile::tempdir().unwrap();
-    let [data, first, place, second] = ["data", "a", "shards", "b"].map(|name| dir.path().join(name));
+    let [data, first, place, second] =
+        ["data", "a", "shards", "b"].map(|name| dir.path().join(name));
     let manifest = data_set(&small(3, false), &data);
     let source = Source::open(&data, false).unwrap();
     let exporter = VlmExport::new(common(&source, &first), Schema::Swift).unwrap();
@@ -72,7 +77,11 @@ fn a_data_set_comes_back_from_parquet_as_it_was() {
     for (limit, shards) in [(1, manifest.len()), (1 << 30, 2)] {
         let report = write(&data, &place, limit);
         assert_eq!(report.files.len(), shards);
-        assert_eq!(files(&place, ".parquet").len(), shards, "older shards are gone");
+        assert_eq!(
+            files(&place, ".parquet").len(),
+            shards,
+            "older shards are gone"
+        );
         // Records are verified and drawn again on the way.
         let report = questions(&place, &second, 0).unwrap();
         assert_eq!(report.total(), manifest.len());
@@ -94,7 +103,10 @@ fn a_data_set_comes_back_from_parquet_as_it_was() {
         .iter()
         .map(|path| path.file_name().unwrap().to_str().unwrap().to_owned())
         .collect();
-    let wanted = ["test-00000-of-00001.parquet", "train-00000-of-00001.parquet"];
+    let wanted = [
+        "test-00000-of-00001.parquet",
+        "train-00000-of-00001.parquet",
+    ];
     assert_eq!(names, BTreeSet::from(wanted.map(str::to_owned)));
     assert_eq!(edits(&place, &second).unwrap().total(), manifest.len());
 }
@@ -114,16 +126,30 @@ enum Column {
 }
 
 fn text(texts: &[&str]) -> Column {
-    Column::Text(1, texts.iter().map(|text| Some(text.as_bytes().to_vec())).collect())
+    Column::Text(
+        1,
+        texts
+            .iter()
+            .map(|text| Some(text.as_bytes().to_vec()))
+            .collect(),
+    )
 }
 
 fn inside(values: &[Option<&[u8]>]) -> Column {
-    Column::Text(2, values.iter().map(|value| value.map(<[u8]>::to_vec)).collect())
+    Column::Text(
+        2,
+        values
+            .iter()
+            .map(|value| value.map(<[u8]>::to_vec))
+            .collect(),
+    )
 }
 
 fn file(path: &Path, schema: &str, compression: Compression, columns: &[Column]) {
     let schema = Arc::new(parse_message_type(schema).unwrap());
-    let properties = WriterProperties::builder().set_compression(compression).build();
+    let properties = WriterProperties::builder()
+        .set_compression(compression)
+        .build();
     let out = std::fs::File::create(path).unwrap();
     let mut writer = SerializedFileWriter::new(out, schema, Arc::new(properties)).unwrap();
     let mut group = writer.next_row_group().unwrap();
@@ -131,14 +157,17 @@ fn file(path: &Path, schema: &str, compression: Compression, columns: &[Column])
         let mut to = group.next_column().unwrap().unwrap();
         match (to.untyped(), column) {
             (ColumnWriter::ByteArrayColumnWriter(to), Column::Text(max, cells)) => {
-                let levels: Vec<i16> =
-                    cells.iter().map(|c| if c.is_some() { *max } else { 0 }).collect();
+                let levels: Vec<i16> = cells
+                    .iter()
+                    .map(|c| if c.is_some() { *max } else { 0 })
+                    .collect();
                 let values: Vec<ByteArray> =
                     cells.iter().flatten().map(|c| c.clone().into()).collect();
                 to.write_batch(&values, Some(&levels), None).unwrap();
             }
             (ColumnWriter::Int64ColumnWriter(to), Column::Number(numbers)) => {
-                to.write_batch(numbers, Some(&vec![1; numbers.len()]), None).unwrap();
+                to.write_batch(numbers, Some(&vec![1; numbers.len()]), None)
+                    .unwrap();
             }
             _ => panic!("another type"),
         }
@@ -188,14 +217,20 @@ fn the_benchmarks_rows_are_read() {
         assert_eq!(stored("image").unwrap(), solution);
         // Nothing to answer with.
         let fault = questions(&path, &out, 0).unwrap_err().to_string();
-        assert!(fault.contains("record 1 (7)") && fault.contains("answer"), "{fault}");
+        assert!(
+            fault.contains("record 1 (7)") && fault.contains("answer"),
+            "{fault}"
+        );
     }
     let fault = |columns: &[Column]| {
         file(&path, BENCHMARK, Compression::SNAPPY, columns);
         edits(&path, dir.path()).unwrap_err().to_string()
     };
     let unknown = fault(&columns("riddle", s));
-    assert!(unknown.contains("(7)") && unknown.contains("\"riddle\" is no known task"), "{unknown}");
+    assert!(
+        unknown.contains("(7)") && unknown.contains("\"riddle\" is no known task"),
+        "{unknown}"
+    );
     assert!(fault(&columns("midpoint", p)).contains("byte for byte"));
     assert!(fault(&columns("midpoint", None)).contains("`solution_image_path` is missing"));
     assert!(fault(&columns("midpoint", Some(b"no picture"))).contains("does not decode"));
@@ -236,7 +271,10 @@ fn questions_in_words_are_read() {
     ];
     file(&path, WORDS, Compression::SNAPPY, &columns);
     let fault = questions(&path, dir.path(), 0).unwrap_err().to_string();
-    assert!(fault.contains("record 2 (b)") && fault.contains("trains twice"), "{fault}");
+    assert!(
+        fault.contains("record 2 (b)") && fault.contains("trains twice"),
+        "{fault}"
+    );
 }
 
 fn sample_file(dir: &Path) -> PathBuf {
@@ -268,7 +306,12 @@ fn bomb(path: &Path, bytes: usize) {
         inside(&[Some(&puzzle)]),
         inside(&[None]),
     ];
-    file(path, BENCHMARK, Compression::GZIP(Default::default()), &columns);
+    file(
+        path,
+        BENCHMARK,
+        Compression::GZIP(Default::default()),
+        &columns,
+    );
 }
 
 #[test]
@@ -288,7 +331,10 @@ fn bombs_and_lying_headers_are_refused_before_they_are_unpacked() {
     lying[at..at + 4].copy_from_slice(&u32::MAX.to_le_bytes());
     std::fs::write(&path, &lying).unwrap();
     let fault = edits(&path, dir.path()).unwrap_err().to_string();
-    assert!(fault.contains("table of contents claims 4294967295 bytes"), "{fault}");
+    assert!(
+        fault.contains("table of contents claims 4294967295 bytes"),
+        "{fault}"
+    );
     for cut in [0, 3, 8, 100, whole.len() / 2, whole.len() - 1] {
         std::fs::write(&path, &whole[..cut]).unwrap();
         let fault = edits(&path, dir.path()).unwrap_err().to_string();

@@ -37,7 +37,9 @@ fn settings(groups: &[&str]) -> Settings {
 }
 
 fn finish<E: Exporter>(source: &Source, settings: &Settings, exporter: E) -> Report {
-    let done = run(source, settings, exporter, &mut |_| ControlFlow::Continue(()));
+    let done = run(source, settings, exporter, &mut |_| {
+        ControlFlow::Continue(())
+    });
     done.unwrap().unwrap()
 }
 
@@ -47,15 +49,22 @@ fn common(source: &Source, out: &Path) -> Common {
 
 fn jsonl(path: &Path) -> Vec<Value> {
     let text = std::fs::read_to_string(path).unwrap();
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
 }
 
 fn rows(path: &Path) -> Vec<Value> {
     let mut reader = csv::Reader::from_path(path).unwrap();
     let names = reader.headers().unwrap().clone();
     let row = |row: csv::Result<csv::StringRecord>| -> Value {
-        let fields = names.iter().zip(row.unwrap().iter().map(str::to_owned).collect::<Vec<_>>());
-        fields.map(|(name, value)| (name.to_owned(), Value::from(value))).collect::<serde_json::Map<_, _>>().into()
+        let fields = names
+            .iter()
+            .zip(row.unwrap().iter().map(str::to_owned).collect::<Vec<_>>());
+        fields
+            .map(|(name, value)| (name.to_owned(), Value::from(value)))
+            .collect::<serde_json::Map<_, _>>()
+            .into()
     };
     reader.records().map(row).collect()
 }
@@ -96,8 +105,17 @@ struct Line {
 
 impl std::fmt::Display for Line {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { file, theirs, doubled, worker_named, unknown_group, ours, fields, differ, why } =
-            self;
+        let Self {
+            file,
+            theirs,
+            doubled,
+            worker_named,
+            unknown_group,
+            ours,
+            fields,
+            differ,
+            why,
+        } = self;
         write!(
             f,
             "| `{file}` | {theirs} | {doubled} | {worker_named} | {unknown_group} | {ours} | {fields} | {differ} | {why} |"
@@ -114,7 +132,9 @@ fn undoubled(theirs: &[Value], key: &str) -> (BTreeMap<String, Value>, usize, us
             Value::Array(list) => list[0].as_str().unwrap().to_owned(),
             other => other.as_str().unwrap().to_owned(),
         };
-        let is_worker = row["task_type"].as_str().is_some_and(|task| task.starts_with("worker_"));
+        let is_worker = row["task_type"]
+            .as_str()
+            .is_some_and(|task| task.starts_with("worker_"));
         worker += usize::from(is_worker);
         match kept.get(&name) {
             None => {
@@ -122,8 +142,9 @@ fn undoubled(theirs: &[Value], key: &str) -> (BTreeMap<String, Value>, usize, us
             }
             Some(first) => {
                 doubled += 1;
-                let first_is_worker =
-                    first["task_type"].as_str().is_some_and(|task| task.starts_with("worker_"));
+                let first_is_worker = first["task_type"]
+                    .as_str()
+                    .is_some_and(|task| task.starts_with("worker_"));
                 if first_is_worker && !is_worker {
                     kept.insert(name, row.clone());
                 }
@@ -176,8 +197,11 @@ fn prompt(row: &Value) -> &str {
 
 /// Every line of the table, each checked on the way.
 fn table() -> Option<Vec<Line>> {
-    let (dataset, clips, exports) =
-        (recorded("dataset")?, recorded("video_dataset")?, recorded("exports")?);
+    let (dataset, clips, exports) = (
+        recorded("dataset")?,
+        recorded("video_dataset")?,
+        recorded("exports")?,
+    );
     let out = tempfile::tempdir().unwrap();
     let mut table = Vec::new();
     let source = Source::open(&dataset, false).unwrap();
@@ -218,8 +242,10 @@ fn table() -> Option<Vec<Line>> {
             fields: fields.to_owned(),
             differ,
             why: match file {
-                TRAIN_SFT => "`messages`: their questions of their own and their last line are \
-                              not copied; the record's prompt is there. The answer is in tags",
+                TRAIN_SFT => {
+                    "`messages`: their questions of their own and their last line are \
+                              not copied; the record's prompt is there. The answer is in tags"
+                }
                 _ => "`messages`: as above, without an answer on both sides",
             },
         });
@@ -237,7 +263,10 @@ fn table() -> Option<Vec<Line>> {
     let differ = compare(&ours, &kept, "edit_image", &equal, prompt);
     for row in &ours {
         let record = &records_of[row["edit_image"].as_str().unwrap()];
-        assert_eq!(row["prompt"].as_str(), record["prompt"].as_str().map(str::trim));
+        assert_eq!(
+            row["prompt"].as_str(),
+            record["prompt"].as_str().map(str::trim)
+        );
     }
     table.push(Line {
         file: METADATA,
@@ -267,7 +296,10 @@ fn table() -> Option<Vec<Line>> {
     let records_of = records(&clips);
     for row in &ours {
         let record = &records_of[row["video"].as_str().unwrap()];
-        assert_eq!(row["prompt"].as_str(), record["prompt"].as_str().map(str::trim));
+        assert_eq!(
+            row["prompt"].as_str(),
+            record["prompt"].as_str().map(str::trim)
+        );
         assert_eq!(row["id"], record["id"]);
     }
     table.push(Line {
@@ -291,17 +323,31 @@ fn exports_have_the_rows_of_theirs_but_for_their_defects() {
         return;
     };
     let counts = |line: &Line| {
-        (line.theirs, line.doubled, line.worker_named, line.unknown_group, line.ours)
+        (
+            line.theirs,
+            line.doubled,
+            line.worker_named,
+            line.unknown_group,
+            line.ours,
+        )
     };
     let found: Vec<_> = table.iter().map(counts).collect();
     assert_eq!(
         found,
-        [(120, 60, 60, 0, 60), (120, 60, 60, 0, 60), (156, 78, 78, 18, 78), (8, 4, 0, 0, 4)]
+        [
+            (120, 60, 60, 0, 60),
+            (120, 60, 60, 0, 60),
+            (156, 78, 78, 18, 78),
+            (8, 4, 0, 0, 4)
+        ]
     );
     let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/upstream.md");
     let page = std::fs::read_to_string(page).unwrap();
     for line in &table {
-        assert!(page.contains(&line.to_string()), "docs/upstream.md lacks:\n{line}");
+        assert!(
+            page.contains(&line.to_string()),
+            "docs/upstream.md lacks:\n{line}"
+        );
     }
 }
 
@@ -317,7 +363,12 @@ fn print_the_table() {
 /// printed are asked about with the picture that has them.
 #[test]
 fn every_record_of_theirs_is_asked_about() {
-    let trees = [("dataset", 78), ("video_dataset", 4), ("variants/cell_ids", 6), ("newer_layout", 8)];
+    let trees = [
+        ("dataset", 78),
+        ("video_dataset", 4),
+        ("variants/cell_ids", 6),
+        ("newer_layout", 8),
+    ];
     for (folder, count) in trees {
         let Some(place) = recorded(folder) else {
             return;
@@ -380,9 +431,14 @@ fn clips_in_another_codec_are_named() {
     };
     let file = out.path().join("train_video.csv");
     let exporter = VideoExport::new(common(&source, out.path()), &file, shape).unwrap();
-    let ended = run(&source, &settings(&[]), exporter, &mut |_| ControlFlow::Continue(()));
+    let ended = run(&source, &settings(&[]), exporter, &mut |_| {
+        ControlFlow::Continue(())
+    });
     let fault = ended.unwrap_err().to_string();
-    assert!(fault.contains("solution_video_path") && fault.contains("VP9"), "{fault}");
+    assert!(
+        fault.contains("solution_video_path") && fault.contains("VP9"),
+        "{fault}"
+    );
     let clip = source_clip(&place);
     assert!(VideoReader::open(&clip).is_err());
 }

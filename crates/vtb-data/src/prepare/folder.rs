@@ -43,7 +43,11 @@ impl StagedFolder {
     /// `place` may be absent, empty, or hold an earlier export.
     pub(super) fn create(place: &Path) -> Result<Self> {
         let full = place.join(INFO).is_file();
-        let empty = || place.read_dir().is_ok_and(|mut inside| inside.next().is_none());
+        let empty = || {
+            place
+                .read_dir()
+                .is_ok_and(|mut inside| inside.next().is_none())
+        };
         if place.exists() && !full && !empty() {
             let shown = place.display();
             return Err(DataError::Prepare(format!(
@@ -76,7 +80,11 @@ impl StagedFolder {
     }
 
     /// Puts the folder in its place. `files`: path from the folder, and rows.
-    pub(super) fn finish(mut self, format: &str, files: &[(String, usize)]) -> Result<Vec<PathBuf>> {
+    pub(super) fn finish(
+        mut self,
+        format: &str,
+        files: &[(String, usize)],
+    ) -> Result<Vec<PathBuf>> {
         let mut info = Info {
             schema: 1,
             program: format!("vtb-data {}", env!("CARGO_PKG_VERSION")),
@@ -105,7 +113,10 @@ impl StagedFolder {
         exchange(&self.beside, &self.place)
             .map_err(|e| DataError::io(&self.place, "replace", e))?;
         self.done = true;
-        Ok(files.iter().map(|(path, _)| self.place.join(path)).collect())
+        Ok(files
+            .iter()
+            .map(|(path, _)| self.place.join(path))
+            .collect())
     }
 }
 
@@ -170,7 +181,12 @@ impl Shards {
     }
 
     /// Gives every shard of a split its name; they lie in `folder`.
-    pub(super) fn rename(&self, folder: &Path, split: &str, end: &str) -> Result<Vec<(String, usize)>> {
+    pub(super) fn rename(
+        &self,
+        folder: &Path,
+        split: &str,
+        end: &str,
+    ) -> Result<Vec<(String, usize)>> {
         let of = self.rows.len();
         let mut named = Vec::with_capacity(of);
         for (at, rows) in self.rows.iter().enumerate() {

@@ -44,7 +44,11 @@ impl Places {
     ) -> Result<Self> {
         let whole = |path: &Path| {
             // An empty path is the folder at hand.
-            let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+            let path = if path.as_os_str().is_empty() {
+                Path::new(".")
+            } else {
+                path
+            };
             let found = path.canonicalize().or_else(|_| std::path::absolute(path));
             found.map_err(|e| DataError::io(path, "find", e))
         };
@@ -100,7 +104,10 @@ impl Places {
         let name = format!("{}.{end}", &hex(&Sha256::digest(bytes))[..32]);
         let folder = self.folder.join(folder);
         let path = folder.join(name);
-        let there = || path.metadata().is_ok_and(|meta| meta.len() == bytes.len() as u64);
+        let there = || {
+            path.metadata()
+                .is_ok_and(|meta| meta.len() == bytes.len() as u64)
+        };
         if !self.dry && !there() {
             std::fs::create_dir_all(&folder).map_err(|e| DataError::io(&folder, "create", e))?;
             let mut file = Staged::create(&path)?;

@@ -161,7 +161,10 @@ fn foreign(sample: &Sample) -> Result<Question> {
     if prompt.is_empty() {
         return Err(sample.missing("ti2t_prompt"));
     }
-    let mut answer = sample.answer.clone().ok_or_else(|| sample.missing("answer"))?;
+    let mut answer = sample
+        .answer
+        .clone()
+        .ok_or_else(|| sample.missing("answer"))?;
     let mut options = sample.options.clone();
     let listed = options_in(prompt);
     // The newer project keeps the options of visual puzzles in the prompt alone.
@@ -176,7 +179,9 @@ fn foreign(sample: &Sample) -> Result<Question> {
         Some(found) => found?,
         None => None,
     };
-    let maze = graph.as_ref().map(|graph: &MazeGraph| serde_json::to_value(graph));
+    let maze = graph
+        .as_ref()
+        .map(|graph: &MazeGraph| serde_json::to_value(graph));
     let maze = maze.transpose();
     let maze = maze.map_err(|fault| sample.invalid("maze", fault.to_string()))?;
     let picture = match (&sample.reasoning, &sample.puzzle) {
@@ -202,7 +207,10 @@ fn foreign(sample: &Sample) -> Result<Question> {
 fn options_in(prompt: &str) -> Option<Vec<String>> {
     let (_, rest) = prompt.split_once("Options: [")?;
     let (inside, _) = rest.split_once(']')?;
-    let names: Vec<String> = inside.split(',').map(|name| name.trim().to_owned()).collect();
+    let names: Vec<String> = inside
+        .split(',')
+        .map(|name| name.trim().to_owned())
+        .collect();
     names.iter().all(|name| !name.is_empty()).then_some(names)
 }
 

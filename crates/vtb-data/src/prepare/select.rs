@@ -8,7 +8,13 @@ use crate::error::{DataError, Result};
 /// The group of questions in words that come with the benchmark's Parquet files.
 pub const TEXT_CENTRIC: &str = "text_centric";
 /// Every group there is.
-pub const GROUPS: [&str; 5] = ["eyeballing", "maze", "visual", "visual_puzzle", TEXT_CENTRIC];
+pub const GROUPS: [&str; 5] = [
+    "eyeballing",
+    "maze",
+    "visual",
+    "visual_puzzle",
+    TEXT_CENTRIC,
+];
 
 /// Names of tasks, groups and splits; an empty list leaves nothing out.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -52,7 +58,8 @@ impl Selection {
     /// Whether a sample is wanted.
     pub fn takes(&self, sample: &Sample) -> bool {
         let split = || sample.split.as_deref().unwrap_or_default();
-        let within = |names: &BTreeSet<String>, name: &str| names.is_empty() || names.contains(name);
+        let within =
+            |names: &BTreeSet<String>, name: &str| names.is_empty() || names.contains(name);
         within(&self.tasks, &sample.task)
             && within(&self.groups, &sample.group)
             && (self.splits.is_empty() || self.splits.contains(split()))

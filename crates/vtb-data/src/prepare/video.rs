@@ -10,9 +10,7 @@ use super::sample::Sample;
 use super::{Common, Exporter};
 use crate::error::{DataError, Result, VideoFault};
 use crate::generate::{ClipSettings, ClipSize, make_clip};
-use crate::video::{
-    VideoLimits, VideoReader, VideoSettings, encode_mp4, fit_frames, fit_size,
-};
+use crate::video::{VideoLimits, VideoReader, VideoSettings, encode_mp4, fit_frames, fit_size};
 
 /// Frames are 4k + 1: video models compress time by four, and keep the first frame apart.
 const TIME: usize = 4;
@@ -125,13 +123,16 @@ impl VideoExport {
     fn clip(&self, sample: &Sample) -> Result<String> {
         let Common { places, dry, .. } = &self.common;
         if self.shape.is_given() {
-            let video = sample.video.as_ref().ok_or_else(|| match sample.record.as_deref() {
-                Some(_) => sample.invalid(
-                    "assets.video",
-                    "there is no clip; give a number of frames to draw one from the record",
-                ),
-                None => sample.missing("solution_video_path"),
-            })?;
+            let video = sample
+                .video
+                .as_ref()
+                .ok_or_else(|| match sample.record.as_deref() {
+                    Some(_) => sample.invalid(
+                        "assets.video",
+                        "there is no clip; give a number of frames to draw one from the record",
+                    ),
+                    None => sample.missing("solution_video_path"),
+                })?;
             return places.clip(sample, &video.file.path);
         }
         // A dry run makes no clips, which would take as long as the run itself.
@@ -145,9 +146,9 @@ impl VideoExport {
                     .map_err(|fault| sample.invalid("record", fault.to_string()))?
                     .bytes
             }
-            (false, None, Some(video)) => self.recode(&video.file.path, video.fps).map_err(
-                |fault| sample.invalid("solution_video_path", fault.to_string()),
-            )?,
+            (false, None, Some(video)) => self
+                .recode(&video.file.path, video.fps)
+                .map_err(|fault| sample.invalid("solution_video_path", fault.to_string()))?,
             (_, None, None) => return Err(sample.missing("solution_video_path")),
         };
         places.store("clips", &bytes, "mp4")
@@ -187,7 +188,9 @@ fn fitted(
     let limit = VideoLimits::default().max_collected_bytes;
     let bytes = frames * u64::from(width) * u64::from(height) * 3;
     if bytes > limit {
-        let text = format!("{frames} frames of {width}x{height} take {bytes} bytes and {limit} are allowed");
+        let text = format!(
+            "{frames} frames of {width}x{height} take {bytes} bytes and {limit} are allowed"
+        );
         return Err(fail(VideoFault::TooLarge(text)));
     }
     let fit = |frame: Result<RgbImage>| fit_size(&frame?, width, height, fit).map_err(&fail);

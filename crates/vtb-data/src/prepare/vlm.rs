@@ -113,7 +113,11 @@ fn swift(question: &Question, images: &[String], learn: bool) -> Map<String, Val
     let tags = IMAGE_TAG.repeat(images.len());
     let asked = json!({"role": "user", "content": format!("{tags}{}", question.text)});
     let answered = json!({"role": "assistant", "content": question.gold()});
-    let messages = if learn { vec![asked, answered] } else { vec![asked] };
+    let messages = if learn {
+        vec![asked, answered]
+    } else {
+        vec![asked]
+    };
     object([("messages", messages.into()), ("images", images.into())])
 }
 
@@ -151,7 +155,9 @@ fn named(mut row: Map<String, Value>, sample: &Sample, question: &Question) -> V
 }
 
 fn object<const N: usize>(fields: [(&str, Value); N]) -> Map<String, Value> {
-    let named = fields.into_iter().map(|(name, value)| (name.to_owned(), value));
+    let named = fields
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value));
     named.collect()
 }
 

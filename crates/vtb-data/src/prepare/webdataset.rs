@@ -68,8 +68,17 @@ impl Exporter for TarExport {
 
     fn make(&self, sample: &Sample) -> Result<TarRow> {
         // Dots would begin the ending, slashes a folder.
-        let plain = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' };
-        let key: String = format!("{}-{}", sample.task, sample.id).chars().map(plain).collect();
+        let plain = |c: char| {
+            if c.is_ascii_alphanumeric() || c == '-' {
+                c
+            } else {
+                '_'
+            }
+        };
+        let key: String = format!("{}-{}", sample.task, sample.id)
+            .chars()
+            .map(plain)
+            .collect();
         let mut files: Vec<(String, Arc<[u8]>)> = Vec::new();
         let question = try_ask(sample)?;
         let shown = Shown::of(sample, question.as_ref());
@@ -130,7 +139,9 @@ impl Exporter for TarExport {
             header.set_mode(0o644);
             // No date: the same samples give the same bytes.
             header.set_mtime(0);
-            writer.append_data(&mut header, name, &bytes[..]).map_err(io)?;
+            writer
+                .append_data(&mut header, name, &bytes[..])
+                .map_err(io)?;
         }
         open.bytes += bytes;
         if let Some(rows) = open.shards.rows.last_mut() {
@@ -145,7 +156,8 @@ impl Exporter for TarExport {
         };
         let mut files = Vec::new();
         for (split, open) in &mut self.open {
-            open.close().map_err(|e| DataError::io(folder.place(), "write", e))?;
+            open.close()
+                .map_err(|e| DataError::io(folder.place(), "write", e))?;
             files.extend(open.shards.rename(folder.path(), split, "tar")?);
         }
         folder.finish("webdataset", &files)

@@ -41,10 +41,7 @@ pub(super) struct Column {
 }
 
 impl Column {
-    pub(super) fn open(
-        group: &dyn RowGroupReader,
-        at: usize,
-    ) -> parquet::errors::Result<Self> {
+    pub(super) fn open(group: &dyn RowGroupReader, at: usize) -> parquet::errors::Result<Self> {
         let descriptor = group.metadata().schema_descr().column(at);
         let max_def = descriptor.max_def_level();
         let is_list = descriptor.max_rep_level() == 1;
@@ -87,7 +84,10 @@ impl Column {
         if self.max_def == 0 {
             return Ok(values.map(Some).collect());
         }
-        let levels = self.defs.iter().filter(|def| !self.is_list || **def >= self.item);
+        let levels = self
+            .defs
+            .iter()
+            .filter(|def| !self.is_list || **def >= self.item);
         let cell = |def: &i16| match *def == self.max_def {
             true => values.next(),
             false => None,

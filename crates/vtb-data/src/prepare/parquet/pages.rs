@@ -242,11 +242,15 @@ mod tests {
     fn a_data_page_header_is_read() {
         // type 0, unpacked 300, packed 100, data_page_header {num_values 7, ..}.
         let bytes = [
-            0x15, 0x00, 0x15, 0xd8, 0x04, 0x15, 0xc8, 0x01, 0x2c, 0x15, 0x0e, 0x15, 0x00, 0x00, 0x00,
+            0x15, 0x00, 0x15, 0xd8, 0x04, 0x15, 0xc8, 0x01, 0x2c, 0x15, 0x0e, 0x15, 0x00, 0x00,
+            0x00,
         ];
         let header = Header::parse(&bytes).unwrap();
         assert_eq!((header.unpacked, header.compressed), (300, 100));
-        assert_eq!((header.values, header.is_data, header.length), (7, true, 15));
+        assert_eq!(
+            (header.values, header.is_data, header.length),
+            (7, true, 15)
+        );
         for cut in 0..bytes.len() {
             assert_eq!(Header::parse(&bytes[..cut]), None);
         }

@@ -140,7 +140,8 @@ impl Rows {
             if self.group == self.reader.num_row_groups() {
                 return Ok(None);
             }
-            self.begin().map_err(|reason| rows_fault(&self.file, reason))?;
+            self.begin()
+                .map_err(|reason| rows_fault(&self.file, reason))?;
         }
         self.left -= 1;
         self.number += 1;
@@ -149,7 +150,10 @@ impl Rows {
             let cells = column.next();
             let cells = cells.map_err(|fault| {
                 let number = self.number;
-                rows_fault(&self.file, format!("row {number}, column `{name}`: {fault}"))
+                rows_fault(
+                    &self.file,
+                    format!("row {number}, column `{name}`: {fault}"),
+                )
             })?;
             row.insert(name, cells);
         }
@@ -157,11 +161,17 @@ impl Rows {
     }
 
     fn begin(&mut self) -> std::result::Result<(), String> {
-        let group = self.reader.get_row_group(self.group).map_err(|e| e.to_string())?;
+        let group = self
+            .reader
+            .get_row_group(self.group)
+            .map_err(|e| e.to_string())?;
         let numbers: Vec<usize> = self.columns.iter().map(|(_, at)| *at).collect();
         check_pages(&mut self.raw, group.metadata(), &numbers)?;
         let group: &dyn RowGroupReader = &*group;
-        let open = self.columns.iter().map(|(name, at)| Ok((*name, Column::open(group, *at)?)));
+        let open = self
+            .columns
+            .iter()
+            .map(|(name, at)| Ok((*name, Column::open(group, *at)?)));
         let open: parquet::errors::Result<Vec<_>> = open.collect();
         self.open = open.map_err(|e| e.to_string())?;
         self.left = group.metadata().num_rows();
@@ -261,7 +271,10 @@ fn text(row: &Row, name: &str) -> Found<Option<String>> {
     match found.len() {
         0 => Ok(None),
         1 => Ok(found.pop().filter(|text| !text.is_empty())),
-        more => Err(invalid(name, format!("it holds {more} values and one is read"))),
+        more => Err(invalid(
+            name,
+            format!("it holds {more} values and one is read"),
+        )),
     }
 }
 
@@ -274,7 +287,10 @@ fn picture(row: &Row, name: &str) -> Found<Option<Picture>> {
         [Some(Cell::Bool(_))] => Err(invalid(name, "it holds no picture")),
         more => {
             let more = more.len();
-            Err(invalid(name, format!("it holds {more} pictures and one is read")))
+            Err(invalid(
+                name,
+                format!("it holds {more} pictures and one is read"),
+            ))
         }
     }
 }
@@ -287,7 +303,10 @@ fn read_row(row: &Row, id: &str, file: &Arc<Path>, number: usize) -> Found<Sampl
             let record: Record = serde_json::from_str(&json)
                 .map_err(|fault| invalid("record", fault.to_string()))?;
             if record.id != id || record.task != task {
-                return Err(invalid("record", "it is of another id or task than the row"));
+                return Err(invalid(
+                    "record",
+                    "it is of another id or task than the row",
+                ));
             }
             Some(Box::new(record))
         }
@@ -344,8 +363,12 @@ fn answer(text: &str) -> Found<Answer> {
         return Err(invalid("answer", "it is empty"));
     }
     // A list that is none of ours is text, as mathematical answers may be.
-    let list = bare.starts_with('[').then(|| serde_json::from_str(bare).ok());
-    Ok(list.flatten().unwrap_or_else(|| Answer::Choice(bare.to_owned())))
+    let list = bare
+        .starts_with('[')
+        .then(|| serde_json::from_str(bare).ok());
+    Ok(list
+        .flatten()
+        .unwrap_or_else(|| Answer::Choice(bare.to_owned())))
 }
 
 /// The group of a task that the row does not name.

@@ -165,7 +165,9 @@ impl Exporter for ParquetExport {
         let mut files = Vec::new();
         for (split, open) in &mut self.open {
             open.close().map_err(|e| fault(folder.place(), &e))?;
-            let named = open.shards.rename(&folder.path().join(DATA), split, "parquet")?;
+            let named = open
+                .shards
+                .rename(&folder.path().join(DATA), split, "parquet")?;
             let within = |(name, rows): (String, usize)| (format!("{DATA}/{name}"), rows);
             files.extend(named.into_iter().map(within));
         }
@@ -288,11 +290,17 @@ fn leaves(rows: &[ParquetRow]) -> Vec<Leaf> {
     let mut leaves = Vec::new();
     for at in 0..TEXTS.len() {
         let texts = rows.iter().map(|row| row.texts[at].as_deref());
-        leaves.push(Leaf::single(VALUE, texts.map(|text| text.map(str::as_bytes))));
+        leaves.push(Leaf::single(
+            VALUE,
+            texts.map(|text| text.map(str::as_bytes)),
+        ));
     }
     let listed = rows.iter().map(|row| row.options_listed);
     leaves.push(Leaf {
-        defs: listed.clone().map(|on| if on.is_some() { VALUE } else { 0 }).collect(),
+        defs: listed
+            .clone()
+            .map(|on| if on.is_some() { VALUE } else { 0 })
+            .collect(),
         values: Values::Bools(listed.flatten().collect()),
         reps: Vec::new(),
     });
@@ -310,7 +318,9 @@ fn leaves(rows: &[ParquetRow]) -> Vec<Leaf> {
     };
     leaves.push(messages(|(role, _)| role));
     leaves.push(messages(|(_, text)| text));
-    let images = rows.iter().map(|row| Some(row.images.iter().map(|(_, b)| &b[..]).collect()));
+    let images = rows
+        .iter()
+        .map(|row| Some(row.images.iter().map(|(_, b)| &b[..]).collect()));
     leaves.push(Leaf::list(ITEM + 2, images));
     let names = rows.iter().map(|row| {
         let names = row.images.iter().map(|(name, _)| name.as_bytes());
@@ -319,7 +329,9 @@ fn leaves(rows: &[ParquetRow]) -> Vec<Leaf> {
     leaves.push(Leaf::list(ITEM + 2, names));
     for at in 0..PICTURES.len() {
         let stored = rows.iter().map(|row| row.pictures[at].as_ref());
-        let bytes = stored.clone().map(|found| found.map(|(_, bytes)| &bytes[..]));
+        let bytes = stored
+            .clone()
+            .map(|found| found.map(|(_, bytes)| &bytes[..]));
         leaves.push(Leaf::single(INSIDE, bytes));
         let names = stored.map(|found| found.map(|(name, _)| name.as_bytes()));
         leaves.push(Leaf::single(INSIDE, names));
