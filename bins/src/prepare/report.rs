@@ -24,7 +24,7 @@ pub(super) fn export<E: Exporter>(
     exporter: E,
 ) -> anyhow::Result<ExitCode> {
     let stop = Interrupt::install()?;
-    let bar = progress_bar(source.len());
+    let bar = progress_bar(source.records());
     let begun = Instant::now();
     let mut read = 0;
     let ended = run(source, settings, exporter, &mut |done| {

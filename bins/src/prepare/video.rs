@@ -10,6 +10,7 @@ use vtb_data::video::SizeFit;
 
 use super::options::{Data, Paths, folder_of, usage};
 use super::report::export;
+use crate::ending::Usage;
 
 /// Clips and prompts for video models.
 ///
@@ -73,7 +74,8 @@ impl Video {
         };
         if !self.any_shape {
             let hint = "--any-shape takes it as it is";
-            shape.check().map_err(|fault| usage(fault).context(hint))?;
+            let checked = shape.check();
+            checked.map_err(|fault| Usage(format!("{fault} ({hint})")))?;
         }
         let (source, settings) = self.data.open()?;
         let dry = self.data.dry_run;

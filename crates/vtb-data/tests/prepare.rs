@@ -337,7 +337,7 @@ fn faults_of_a_tree_name_record_and_field() {
         let records: Value = serde_json::from_slice(&whole).unwrap();
         records[at]["id"].as_str().unwrap().to_owned()
     };
-    let mut with = |change: &dyn Fn(&mut Value), parts: &[&str]| {
+    let with = |change: &dyn Fn(&mut Value), parts: &[&str]| {
         std::fs::write(&file, &whole).unwrap();
         edit(&file, change);
         refused(dir.path(), parts);

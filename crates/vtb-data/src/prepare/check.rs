@@ -4,13 +4,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use image::RgbImage;
-use vtb_puzzle::{Layer, PictureJudge, Puzzle, Record, encode_png, find};
+use vtb_puzzle::{Layer, Puzzle, Record, encode_png, find};
 
 use super::sample::{Picture, Sample};
 use crate::error::{DataError, Result};
 use crate::image_io::{ImageOptions, load};
 use crate::image_ref::ImageRef;
 use crate::lines::hex;
+use crate::manifest::ManifestEntry;
 use sha2::{Digest, Sha256};
 
 /// How far samples are looked into.
@@ -155,24 +156,30 @@ fn foreign(sample: &Sample, puzzle: &RgbImage, solution: &RgbImage) -> Result<()
             "the picture of the solution shows the puzzle, nothing more",
         ));
     }
-    let judge = sample.foreign.as_ref().map(|entry| entry.picture_judge());
-    let Some(Ok(judge)) = judge else {
+    let Some(entry) = sample.foreign.as_deref() else {
         return Ok(());
     };
-    let right = |picture: &RgbImage| PictureJudge::judge(&judge, picture).correct;
-    match (right(puzzle), right(solution)) {
-        (false, true) => Ok(()),
-        (true, false) => Err(sample.invalid(
-            "solution_image_path",
-            "puzzle and solution are swapped: the answer stands in the picture of the puzzle",
-        )),
-        (true, true) => Err(sample.invalid(
-            "image",
-            "the picture of the puzzle shows the answer already",
-        )),
-        (false, false) => Err(sample.invalid(
-            "solution_image_path",
-            "the picture of the solution does not show the answer",
-        )),
-    }
+    // Whether the answer stands in one picture and not in the other; `None` without a judge. A
+    // judge looks at what was done to the puzzle, so the other way round takes another judge.
+    let shown = |entry: &ManifestEntry, puzzle: &RgbImage, solution: &RgbImage| {
+        let judge = entry.picture_judge().ok()?;
+        Some((judge.judge(puzzle).correct, judge.judge(solution).correct))
+    };
+    let why = match shown(entry, puzzle, solution) {
+        None | Some((false, true)) => return Ok(()),
+        Some((true, _)) => "the picture of the puzzle shows the answer already",
+        Some((false, false)) => {
+            let mut turned = entry.clone();
+            if let Some(other) = &mut turned.solution {
+                std::mem::swap(other, &mut turned.puzzle);
+            }
+            match shown(&turned, solution, puzzle) {
+                Some((false, true)) => {
+                    "puzzle and solution are swapped: the answer stands in the picture of the puzzle"
+                }
+                _ => "the picture of the solution does not show the answer",
+            }
+        }
+    };
+    Err(sample.invalid("solution_image_path", why))
 }

@@ -77,7 +77,7 @@ impl Source {
     }
 
     /// Records there are, where that is known before they are read.
-    pub fn len(&self) -> Option<usize> {
+    pub fn records(&self) -> Option<usize> {
         match self {
             Self::Records(manifest) => Some(manifest.len()),
             Self::Parquet { .. } => None,
