@@ -157,7 +157,7 @@ impl Rows {
         let image = &row.images[i];
         let pixels = match image_io::encoded(image, &self.images).map_err(fault)? {
             Some(bytes) => {
-                let make = || {
+                let make = || -> Result<RgbImage, TrainError> {
                     let decoded = image_io::decode(&bytes, &self.images).map_err(fault)?;
                     Ok(self.resize(&name, &decoded)?.unwrap_or(decoded))
                 };

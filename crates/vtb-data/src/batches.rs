@@ -308,7 +308,7 @@ mod tests {
         assert_eq!(draw(&mut sampler, 4), PINNED);
     }
 
-    const PINNED: [[usize; 3]; 4] = [[0, 0, 0]; 4];
+    const PINNED: [[usize; 3]; 4] = [[0, 5, 10], [6, 11, 4], [9, 2, 7], [3, 8, 1]];
 
     #[test]
     fn states_and_plans_without_meaning_are_refused() {

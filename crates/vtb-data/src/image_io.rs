@@ -18,6 +18,9 @@ use crate::error::{DataError, ImageFault, Result};
 use crate::image_ref::ImageRef;
 use crate::row::TrainRow;
 
+/// Bytes that colour profiles and other metadata may inflate to: the largest in use have a few MiB.
+const MAX_METADATA: u64 = 16 << 20;
+
 /// How pictures are read, and how large they may be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageOptions {
@@ -218,8 +221,10 @@ fn decoder<'a, R: BufRead + Seek + 'a>(
     let mut limits = Limits::default();
     limits.max_image_width = Some(options.max_side);
     limits.max_image_height = Some(options.max_side);
-    limits.max_alloc = Some(options.max_alloc);
+    // What stands before the pixels is inflated with the header.
+    limits.max_alloc = Some(options.max_alloc.min(MAX_METADATA));
     reader.limits(limits.clone());
+    limits.max_alloc = Some(options.max_alloc);
     let mut decoder = reader.into_decoder().map_err(fault)?;
     let (width, height) = decoder.dimensions();
     if u64::from(width) * u64::from(height) > options.max_pixels {

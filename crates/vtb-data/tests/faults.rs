@@ -79,7 +79,7 @@ fn lines_that_are_no_rows() {
         &["train.jsonl:2", "the key \"images\" stands twice"],
     );
     refused(&second(b"\0\0\0"), &["train.jsonl:2", "not a JSON object"]);
-    let deep = "[".repeat(100_000);
+    let deep = format!("{{\"messages\": {}", "[".repeat(100_000));
     refused(&second(deep.as_bytes()), &["train.jsonl:2", "recursion"]);
     let utf16: Vec<u8> = good.encode_utf16().flat_map(u16::to_le_bytes).collect();
     refused(&utf16, &["train.jsonl:1", "not a JSON object"]);
@@ -104,18 +104,18 @@ fn a_row_nobody_checked_is_never_handed_out() {
             .contains("train.jsonl:1000: field `messages`")
     );
 
-    let (_dir, file) = folder(many(&[501]).as_bytes());
+    let (_dir, file) = folder(many(&[503]).as_bytes());
     let data = JsonlDataset::open(&file, &options(RowCheck::Background)).unwrap();
     assert_eq!(data.len(), 1000);
     // Drawn before or after it is found, it is the error and not the row.
-    let text = data.row(501).unwrap_err().to_string();
-    assert!(text.contains("train.jsonl:502: field `messages`"), "{text}");
+    let text = data.row(503).unwrap_err().to_string();
+    assert!(text.contains("train.jsonl:504: field `messages`"), "{text}");
     while !data.is_checked() {
         std::thread::yield_now();
     }
     // Once found it ends the run, whichever row is drawn.
     let text = data.row(3).unwrap_err().to_string();
-    assert!(text.contains("train.jsonl:502: field `messages`"), "{text}");
+    assert!(text.contains("train.jsonl:504: field `messages`"), "{text}");
     let full = JsonlDataset::open(&file, &options(RowCheck::Full)).unwrap_err();
     assert_eq!(full.to_string(), text);
 }

@@ -13,6 +13,9 @@ use image::{DynamicImage, ImageDecoder, ImageReader, Limits};
 use crate::VlmError;
 use crate::files;
 
+/// Bytes that colour profiles and other metadata may inflate to: the largest in use have a few MiB.
+const MAX_METADATA: u64 = 16 << 20;
+
 /// An 8-bit RGB picture, rows from top to bottom.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rgb {
@@ -117,12 +120,16 @@ pub fn decode(name: &str, bytes: &[u8], options: &DecodeOptions) -> Result<Rgb, 
     let mut limits = Limits::default();
     limits.max_image_width = Some(options.max_side);
     limits.max_image_height = Some(options.max_side);
-    limits.max_alloc = Some(options.max_pixels.saturating_mul(16));
-    reader.limits(limits);
+    let whole = options.max_pixels.saturating_mul(16);
+    // What stands before the pixels is inflated with the header.
+    limits.max_alloc = Some(whole.min(MAX_METADATA));
+    reader.limits(limits.clone());
+    limits.max_alloc = Some(whole);
     let broken = |e: image::ImageError| fail(format!("cannot be decoded: {e}"));
     let mut decoder = reader.into_decoder().map_err(broken)?;
     let (width, height) = decoder.dimensions();
     check_size(width, height, options).map_err(fail)?;
+    decoder.set_limits(limits).map_err(broken)?;
     // A broken EXIF block is no reason to refuse the picture.
     let orientation = decoder.orientation().ok();
     let mut image = DynamicImage::from_decoder(decoder).map_err(broken)?;

@@ -176,10 +176,10 @@ impl<P: PromptSource, R: Rollout> GrpoObjective<P, R> {
         count: usize,
     ) -> Result<Vec<Vec<Judged>>, TrainError> {
         let g = self.config.num_generations;
-        let prompts = (0..count)
-            .map(|_| self.loader.next_batch())
-            .collect::<Result<Vec<_>, TrainError>>()?
-            .concat();
+        let mut prompts = Vec::with_capacity(count);
+        for _ in 0..count {
+            prompts.extend(self.loader.next_batch()?);
+        }
         let rows: Vec<LmRow> = prompts
             .iter()
             .flat_map(|(_, p)| std::iter::repeat_n(p.row.clone(), g))
