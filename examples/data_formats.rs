@@ -52,7 +52,13 @@ fn page() -> Result<String> {
     let work = tempfile::tempdir()?;
     let dir = work.path();
     let still = make(&dir.join("still"), None)?;
-    let clips = make(&dir.join("clips"), Some(ClipSettings { frames: 5, ..ClipSettings::default() }))?;
+    let clips = make(
+        &dir.join("clips"),
+        Some(ClipSettings {
+            frames: 5,
+            ..ClipSettings::default()
+        }),
+    )?;
     let mut page = Page::new();
     data_sets(&mut page, &still)?;
     conversations(&mut page, &still, dir)?;
@@ -69,8 +75,13 @@ fn make(dir: &Path, video: Option<ClipSettings>) -> Result<PathBuf> {
         ("maze_square", json!({"rows": 5, "cols": 5})),
     ];
     let plan = Plan::new(Request {
-        tasks: params.iter().map(|(task, _)| find(task)).collect::<Result<_, _>>()?,
-        params: params.map(|(task, params)| (task.to_owned(), params)).into(),
+        tasks: params
+            .iter()
+            .map(|(task, _)| find(task))
+            .collect::<Result<_, _>>()?,
+        params: params
+            .map(|(task, params)| (task.to_owned(), params))
+            .into(),
         count: 1,
         seed: SEED,
         video,
@@ -87,9 +98,15 @@ fn data_sets(page: &mut Page, dir: &Path) -> Result<()> {
         "`generate-dataset` writes both files; paths in them start at the file's folder. The fields are told in \
          [formats](formats.md#data-sets-of-puzzles).",
     );
-    page.example("`manifest.jsonl`, a line for each record", &line(&dir.join(MANIFEST), 0)?);
+    page.example(
+        "`manifest.jsonl`, a line for each record",
+        &line(&dir.join(MANIFEST), 0)?,
+    );
     let records: Vec<Value> = serde_json::from_slice(&fs::read(dir.join("color_grid/data.json"))?)?;
-    page.example("`TASK/data.json`, a list of records as the Python projects write them", &records[0]);
+    page.example(
+        "`TASK/data.json`, a list of records as the Python projects write them",
+        &records[0],
+    );
     Ok(())
 }
 
@@ -107,11 +124,17 @@ fn conversations(page: &mut Page, dir: &Path, work: &Path) -> Result<()> {
         let common = common(dir, &out)?;
         export(dir, VlmExport::new(common, schema)?)?;
         let (sft, grpo) = (out.join(TRAIN_SFT), out.join(TRAIN_GRPO));
-        page.example(&format!("`{TRAIN_SFT}`, `--schema {name}`"), &line(&sft, 0)?);
+        page.example(
+            &format!("`{TRAIN_SFT}`, `--schema {name}`"),
+            &line(&sft, 0)?,
+        );
         if schema == Schema::Swift {
             page.example(&format!("`{TRAIN_GRPO}`, a maze"), &line(&grpo, 1)?);
         } else {
-            page.example(&format!("`{TRAIN_GRPO}`, `--schema {name}`"), &line(&grpo, 0)?);
+            page.example(
+                &format!("`{TRAIN_GRPO}`, `--schema {name}`"),
+                &line(&grpo, 0)?,
+            );
         }
     }
     Ok(())
@@ -131,10 +154,17 @@ fn pictures_and_clips(page: &mut Page, still: &Path, clips: &Path, work: &Path) 
     let out = work.join("video");
     let place = out.join("train_video.csv");
     let shape = VideoShape::default();
-    export(clips, VideoExport::new(common(clips, &out)?, &place, shape)?)?;
+    export(
+        clips,
+        VideoExport::new(common(clips, &out)?, &place, shape)?,
+    )?;
     let text = fs::read_to_string(&place)?;
     let lines: Vec<_> = text.lines().take(2).collect();
-    page.code("`train_video.csv`, its head and a row", "csv", &lines.join("\n"));
+    page.code(
+        "`train_video.csv`, its head and a row",
+        "csv",
+        &lines.join("\n"),
+    );
     Ok(())
 }
 
@@ -147,11 +177,19 @@ fn whole_data_sets(page: &mut Page, dir: &Path, work: &Path) -> Result<()> {
     let out = work.join("parquet");
     export(dir, ParquetExport::new(common(dir, work)?, &out, SHARD)?)?;
     let shard = only_file(&out.join("data"))?;
-    page.code(&format!("columns of `data/{}`", name(&shard)), "text", &columns(&shard)?);
+    page.code(
+        &format!("columns of `data/{}`", name(&shard)),
+        "text",
+        &columns(&shard)?,
+    );
     let out = work.join("tar");
     export(dir, TarExport::new(common(dir, work)?, &out, SHARD)?)?;
     let shard = first_tar(&out)?;
-    page.code(&format!("members of `{}`", name(&shard)), "text", &members(&shard)?);
+    page.code(
+        &format!("members of `{}`", name(&shard)),
+        "text",
+        &members(&shard)?,
+    );
     Ok(())
 }
 
@@ -167,7 +205,10 @@ fn predictions(page: &mut Page, dir: &Path, work: &Path) -> Result<()> {
     page.example("a prediction", &row);
     let given = work.join("predictions.jsonl");
     fs::write(&given, format!("{row}\n"))?;
-    let settings = evaluate::Settings { skip_missing: true, ..Default::default() };
+    let settings = evaluate::Settings {
+        skip_missing: true,
+        ..Default::default()
+    };
     let out = work.join("judged");
     evaluate(&manifest, Kind::Text, &given, &settings, &|_, _| ())?.write(&out, 0)?;
     page.example("its line in `results.jsonl`", &line(&out.join(RESULTS), 0)?);
@@ -186,19 +227,27 @@ fn export<E: Exporter>(data: &Path, exporter: E) -> Result<()> {
         dry: false,
     };
     let source = Source::open(data, false)?;
-    run(&source, &settings, exporter, &mut |_| ControlFlow::Continue(()))?;
+    run(&source, &settings, exporter, &mut |_| {
+        ControlFlow::Continue(())
+    })?;
     Ok(())
 }
 
 /// One line of a JSONL file.
 fn line(path: &Path, at: usize) -> Result<Value> {
     let text = fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
-    let line = text.lines().nth(at).with_context(|| format!("{} is short", path.display()))?;
+    let line = text
+        .lines()
+        .nth(at)
+        .with_context(|| format!("{} is short", path.display()))?;
     Ok(serde_json::from_str(line)?)
 }
 
 fn name(path: &Path) -> String {
-    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    path.file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned()
 }
 
 fn only_file(folder: &Path) -> Result<PathBuf> {
@@ -247,7 +296,9 @@ impl Page {
              [data sets](guides/datasets.md) and [training files](guides/prepare-data.md).\n\n\
              Written by `cargo run --release -p vtb-examples --example data_formats`; do not edit. A row is one line in its\n\
              file; here long ones are broken.\n";
-        Self { text: text.to_owned() }
+        Self {
+            text: text.to_owned(),
+        }
     }
 
     fn title(&mut self, title: &str) {
@@ -298,10 +349,17 @@ fn pretty(value: &Value, indent: usize) -> String {
         }
         Value::Object(fields) => {
             let field = |(name, value): (&String, &Value)| {
-                format!("{}: {}", Value::from(name.as_str()), pretty(value, indent + 2))
+                format!(
+                    "{}: {}",
+                    Value::from(name.as_str()),
+                    pretty(value, indent + 2)
+                )
             };
             let fields: Vec<_> = fields.iter().map(field).collect();
-            format!("{{\n{inner}{}\n{close}}}", fields.join(&format!(",\n{inner}")))
+            format!(
+                "{{\n{inner}{}\n{close}}}",
+                fields.join(&format!(",\n{inner}"))
+            )
         }
         _ => flat,
     }

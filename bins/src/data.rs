@@ -159,7 +159,7 @@ impl Rows {
             Some(bytes) => {
                 let make = || -> Result<RgbImage, TrainError> {
                     let decoded = image_io::decode(&bytes, &self.images).map_err(fault)?;
-                    Ok(self.resize(&name, &decoded)?.unwrap_or(decoded))
+                    Ok::<_, TrainError>(self.resize(&name, &decoded)?.unwrap_or(decoded))
                 };
                 match &self.cache {
                     Some(cache) => {

@@ -86,7 +86,6 @@ pub struct CheckOptions {
 /// The file itself cannot be read. What is wrong with rows is in the findings.
 pub fn check(file: &Path, options: &CheckOptions) -> anyhow::Result<Findings> {
     let (mut findings, scenes) = look(file, options, true)?;
-    let mut seen = scenes;
     for other in &options.against {
         let other_options = CheckOptions {
             kind: None,
@@ -95,9 +94,9 @@ pub fn check(file: &Path, options: &CheckOptions) -> anyhow::Result<Findings> {
             ..options.clone()
         };
         let (_, others) = look(other, &other_options, false)?;
-        seen.compare(&others, other, &mut findings);
+        scenes.compare(&others, other, &mut findings);
     }
-    seen.within(&mut findings);
+    scenes.within(&mut findings);
     Ok(findings)
 }
 

@@ -171,7 +171,6 @@ impl Reference {
         let most = crop(&most3(&patch.bytes, row, 3));
         let differs = known.may_differ(&here, &least, &most);
         let width = tile.right - tile.left;
-        let width = tile.right - tile.left;
         let inside = within_rim(grid, tile);
         for (y, x) in inside
             .rows()

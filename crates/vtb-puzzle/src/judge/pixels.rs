@@ -103,12 +103,8 @@ pub(super) fn shrink(picture: &RgbImage, by: u32) -> RgbImage {
     RgbImage::from_raw(width, height, bytes).unwrap_or_default()
 }
 
-/// The colour most of a picture has: the mean of the fullest of 4096 boxes of the colour cube.
-pub(super) fn page_color(pixels: impl Iterator<Item = [u8; 3]>) -> [u8; 3] {
-    page_color_of(pixels.map(|color| (color, 1)))
-}
-
-/// The same of colours that are there so many times.
+/// The colour most of a picture has, of colours that are there so many times: the mean of the
+/// fullest of 4096 boxes of the colour cube.
 pub(super) fn page_color_of(colors: impl Iterator<Item = ([u8; 3], u64)>) -> [u8; 3] {
     let mut boxes = vec![[0u64; 4]; 4096];
     for ([red, green, blue], count) in colors {
