@@ -4,11 +4,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use vtb_bins::data::open_jsonl;
 use vtb_bins::ending::{self, Usage};
 use vtb_bins::reward_check;
 use vtb_bins::settings::GrpoRun;
-use vtb_data::RowRules;
+use vtb_data::{JsonlDataset, OpenOptions, RowRules};
 use vtb_rewards::{Registry, RewardSpec, WeightedRewards};
 
 /// Looks at rewards before a model is trained on them.
@@ -65,7 +64,7 @@ fn run(check: &Check) -> anyhow::Result<ExitCode> {
     let specs = specs(check)?;
     let rewards = WeightedRewards::from_specs(&Registry::builtin(), &specs)
         .map_err(|fault| Usage(fault.to_string()))?;
-    let rows = open_jsonl(&check.file, RowRules::grpo(), 0)?;
+    let rows = JsonlDataset::open(&check.file, &OpenOptions::new(RowRules::grpo()))?;
     let findings = reward_check::check(&rows, check.rows as usize, &rewards)?;
     print!("{}", findings.table());
     let faults = findings.faults();

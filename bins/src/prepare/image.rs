@@ -11,7 +11,7 @@ use super::report::export;
 
 /// Pictures before (`edit_image`) and after (`image`), with prompts.
 #[derive(Debug, Args)]
-pub struct Image {
+pub(super) struct Image {
     #[command(flatten)]
     data: Data,
     /// The file

@@ -11,7 +11,7 @@ use super::report::export;
 
 /// The whole data set with its pictures, for `datasets` and other readers.
 #[derive(Debug, Args)]
-pub struct Parquet {
+pub(super) struct Parquet {
     #[command(flatten)]
     data: Data,
     /// Folder of the shards: new, or with an earlier export, which it replaces when it is complete

@@ -17,7 +17,7 @@ use crate::ending::Usage;
 /// With --frames, --size or --fps clips are made anew in `clips` beside the file: drawn from the record where it is
 /// ours, decoded and fitted where it is not.
 #[derive(Debug, Args)]
-pub struct Video {
+pub(super) struct Video {
     #[command(flatten)]
     data: Data,
     /// The file

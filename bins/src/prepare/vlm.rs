@@ -14,7 +14,7 @@ use super::report::export;
 /// The pictures of mazes have printed cell ids: drawn from the record where the data set's have none, and taken from
 /// `reasoning_image` in the data of the Python projects.
 #[derive(Debug, Args)]
-pub struct Vlm {
+pub(super) struct Vlm {
     #[command(flatten)]
     data: Data,
     /// Folder of train_sft.jsonl and train_grpo.jsonl

@@ -206,7 +206,10 @@ mod tests {
                 [250, 251, 252]
             }
         });
-        assert_eq!(page_color(pixels), [250, 251, 252]);
-        assert_eq!(page_color(std::iter::empty()), [0, 0, 0]);
+        assert_eq!(
+            page_color_of(pixels.map(|color| (color, 1))),
+            [250, 251, 252]
+        );
+        assert_eq!(page_color_of(std::iter::empty()), [0, 0, 0]);
     }
 }
