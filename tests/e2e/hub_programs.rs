@@ -222,16 +222,19 @@ fn a_data_set_of_puzzles_is_judged_by_name() {
         "--tasks",
         "maze_square",
         "--count",
-        "2",
+        "3",
     ];
     common::succeed(generate, &args);
+    let manifest = fs::read_to_string(made.join("manifest.jsonl")).unwrap();
+    let first: serde_json::Value = serde_json::from_str(manifest.lines().next().unwrap()).unwrap();
+    let answer = serde_json::json!({"id": first["id"], "text": "<answer>[1]</answer>"});
     let server = serve(vec![upload("datasets", "org/mazes", &made)]);
     let machine = Machine {
         dir: dir.path(),
         endpoint: server.url.clone(),
         offline: false,
     };
-    fs::write(dir.path().join("answers.jsonl"), "").unwrap();
+    fs::write(dir.path().join("answers.jsonl"), answer.to_string()).unwrap();
     let judged = machine.succeed(
         EVALUATE,
         &[

@@ -35,7 +35,7 @@ fn files() -> Files {
         "--output-dir",
         path(&data),
         "--tasks",
-        "color_grid,maze_square,midpoint",
+        "color_grid,maze_square,rects",
         "--count",
         "4",
         "--seed",
