@@ -2,9 +2,9 @@
 
 use serde::Deserialize;
 
-use super::client::{Failure, Refusal};
 use super::error::{HubError, nearest};
 use super::name::{Kind, Repo};
+use super::patience::{Failure, Refusal};
 use super::{Hub, Watch, address};
 
 #[derive(Deserialize)]

@@ -9,10 +9,11 @@ use std::time::{Duration, Instant};
 use super::Watch;
 use super::address;
 use super::cache::{Cache, make_parent};
-use super::client::{ATTEMPTS, Client, Failure, Patience, Reply, Trouble};
+use super::client::{Client, Reply};
 use super::error::{HubError, Result, printable};
 use super::listing::{Hasher, RemoteFile};
 use super::name::Repo;
+use super::patience::{ATTEMPTS, Failure, Patience, Trouble};
 
 /// Bytes read at a time.
 const PART: usize = 256 << 10;

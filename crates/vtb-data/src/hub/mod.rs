@@ -15,13 +15,15 @@ mod explain;
 mod fetch;
 mod listing;
 mod name;
+mod patience;
 mod select;
 mod settings;
+mod snapshot;
 
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -31,13 +33,15 @@ pub use error::{HubError, Result};
 pub use listing::RemoteFile;
 pub use name::{Kind, Repo};
 pub use settings::{HubSettings, ProxyAddress, Token};
+pub use snapshot::Snapshot;
 
 use cache::Cache;
-use client::{ATTEMPTS, Client, Failure, Patience, Trouble};
+use client::Client;
 use error::printable;
 use fetch::{Counter, Download, file_url};
 use listing::{Entry, Listing};
 use name::is_commit;
+use patience::{ATTEMPTS, Failure, Patience, Trouble};
 
 /// Files fetched at a time.
 const WORKERS: usize = 4;
@@ -64,57 +68,6 @@ pub trait Watch: Sync {
 pub struct Unwatched;
 
 impl Watch for Unwatched {}
-
-/// A revision of a repository whose files are known, or are all in the cache.
-#[derive(Debug, Clone)]
-pub struct Snapshot {
-    asked: Repo,
-    repo: Repo,
-    dir: PathBuf,
-    /// `None` where the hub could not be asked, and the cache has what is needed.
-    files: Option<Vec<RemoteFile>>,
-    missing: Vec<RemoteFile>,
-}
-
-impl Snapshot {
-    /// The repository at the commit that its revision stands for now.
-    pub fn repo(&self) -> &Repo {
-        &self.repo
-    }
-
-    /// That commit.
-    pub fn commit(&self) -> &str {
-        self.repo.revision()
-    }
-
-    /// The files that are wanted; `None` where only the cache could be asked.
-    pub fn files(&self) -> Option<&[RemoteFile]> {
-        self.files.as_deref()
-    }
-
-    /// Bytes that are not in the cache.
-    pub fn missing_bytes(&self) -> u64 {
-        self.missing.iter().map(|file| file.size).sum()
-    }
-
-    /// Files that are not in the cache; equal ones count once.
-    pub fn missing_files(&self) -> usize {
-        self.missing.len()
-    }
-
-    /// Where the files lie once they are fetched: the folder, or the one file that was named.
-    pub fn path(&self) -> PathBuf {
-        match self.repo.file() {
-            Some(file) => self.dir.join(file),
-            None => self.dir.clone(),
-        }
-    }
-
-    /// The folder of the files.
-    pub fn dir(&self) -> &Path {
-        &self.dir
-    }
-}
 
 /// Access to one hub and one cache.
 pub struct Hub {

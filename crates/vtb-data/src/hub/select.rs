@@ -28,12 +28,12 @@ const MEDIA: [&str; 8] = ["png", "jpg", "jpeg", "webp", "bmp", "gif", "mp4", "y4
 /// # Errors
 /// [`HubError::Unusable`] when the repository lacks what the kind needs, saying what it is instead.
 pub(super) fn wanted(repo: &Repo, files: Vec<RemoteFile>) -> Result<Vec<RemoteFile>> {
-    if let Some(named) = repo.file() {
-        if !files.iter().any(|f| f.path == named) {
-            let hint = nearest(named, files.iter().map(|f| f.path.as_str()));
-            let hint = hint.map(|hint| format!("; {hint}")).unwrap_or_default();
-            return Err(unusable(repo, format!("holds no file `{named}`{hint}")));
-        }
+    if let Some(named) = repo.file()
+        && !files.iter().any(|f| f.path == named)
+    {
+        let hint = nearest(named, files.iter().map(|f| f.path.as_str()));
+        let hint = hint.map(|hint| format!("; {hint}")).unwrap_or_default();
+        return Err(unusable(repo, format!("holds no file `{named}`{hint}")));
     }
     let names: BTreeSet<&str> = files.iter().map(|f| f.path.as_str()).collect();
     let keep: Box<dyn Fn(&str) -> bool> = match repo.kind() {

@@ -85,7 +85,7 @@ impl ImageProcessor {
     pub fn patches(&self, name: &str, resized: &Rgb) -> Result<ImagePatches, VlmError> {
         let settings = &self.settings;
         let factor = settings.factor();
-        if resized.width % factor != 0 || resized.height % factor != 0 {
+        if !resized.width.is_multiple_of(factor) || !resized.height.is_multiple_of(factor) {
             let Rgb { width, height, .. } = resized;
             let message = format!("is {width}x{height}: sides must be multiples of {factor}");
             return Err(VlmError::image(name, message));

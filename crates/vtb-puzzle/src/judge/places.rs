@@ -188,7 +188,8 @@ mod tests {
             let solution = dots(&puzzle, 5);
             let whole = level_places(&pyramid(&puzzle)[0], &pyramid(&solution)[0]);
             let found = finest_places(&Sheet::new(puzzle, solution));
-            assert!(found == whole && (!found.is_empty()));
+            assert!(found == whole, "{width}x{height}");
+            assert!(width < 20 || !found.is_empty(), "{width}x{height}");
         }
     }
 }

@@ -277,7 +277,7 @@ mod tests {
                 let mut other = page.clone();
                 other[3 * (y * width + x) + (x + y) % 3] += 9;
                 let far = grid.far(&page, &other);
-                for at in 0..grid.count() {
+                for (at, far) in far.iter().enumerate().take(grid.count()) {
                     let tile = grid.tile(at);
                     let near = (tile.left..tile.right + MARGIN).contains(&x.max(tile.left))
                         && x + MARGIN >= tile.left
@@ -285,7 +285,7 @@ mod tests {
                         && y < tile.bottom + MARGIN
                         && x < tile.right + MARGIN;
                     if near {
-                        assert!(far[at] >= 9, "{size:?} {x} {y} {at}");
+                        assert!(*far >= 9, "{size:?} {x} {y} {at}");
                         assert!(!grid.is_plain(&other, tile));
                     }
                     assert_eq!(grid.is_plain(&page, tile), width >= 22);

@@ -116,10 +116,10 @@ impl Part {
             return first;
         }
         let across = self.side / 4;
-        for block in 0..across * across {
+        let blocks = self.levels.iter_mut().zip(&mut first).take(across * across);
+        for (block, (levels, first)) in blocks.enumerate() {
             let at = block / across * 4 * self.side + block % across * 4;
             let place = |i: usize| at + i / 4 * self.side + i % 4;
-            let levels = &mut self.levels[block];
             let mut any = 0;
             for (i, level) in levels.iter_mut().enumerate() {
                 *level = i32::from(self.wanted[place(i)]) - i32::from(self.guess[place(i)]);
@@ -130,7 +130,7 @@ impl Part {
             }
             forward(levels);
             if apart {
-                first[block] = std::mem::take(&mut levels[0]);
+                *first = std::mem::take(&mut levels[0]);
             }
             quantizer.quantize(levels);
             self.coded[block] = levels.iter().any(|level| *level != 0);
