@@ -7,15 +7,15 @@ use clap::Args;
 /// Options every training program has. Each flag is shorthand for a key of the configuration.
 #[derive(Debug, Clone, Args)]
 pub struct TrainOptions {
-    /// Model directory in the Hugging Face layout, or a name on the hub: org/name[@revision] [key: model.path; default:
+    /// Model directory in the Hugging Face layout, or a name on the hub: org/name@revision [key: model.path; default:
     /// make a tiny model]
     #[arg(long, value_name = "DIR|NAME", help_heading = "Model and data")]
     pub model: Option<PathBuf>,
-    /// PEFT adapter to start from: a directory, or org/name[@revision] [key: model.adapter]
+    /// PEFT adapter to start from: a directory, or org/name@revision [key: model.adapter]
     #[arg(long, value_name = "DIR|NAME", help_heading = "Model and data")]
     pub adapter: Option<PathBuf>,
     /// Training rows, ms-swift JSONL; image paths are absolute or relative to the file. A data set on the hub is
-    /// org/name[@revision][:file] [key: data.train; default: generate puzzles]
+    /// org/name@revision:file [key: data.train; default: generate puzzles]
     #[arg(long, value_name = "FILE|NAME", help_heading = "Model and data")]
     pub data: Option<PathBuf>,
     /// Held-out rows of the same form, answered greedily before and after [key: data.eval]

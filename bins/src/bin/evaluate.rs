@@ -23,7 +23,7 @@ struct Cli {
     #[arg(value_enum)]
     kind: What,
     /// Data set: a folder or manifest made by generate-dataset, a folder of `<task>/data.json`, or a name on the hub:
-    /// org/name[@revision]
+    /// org/name@revision
     #[arg(long, value_name = "DIR|NAME")]
     dataset: String,
     /// JSONL file of rows {"id", "text" | "image" | "video"}, or a folder with a file or folder named after each id

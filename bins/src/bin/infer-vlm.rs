@@ -17,10 +17,10 @@ use vtb_nn::lm::{CausalLm, SampleOptions, StopReason};
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100)]
 struct Cli {
-    /// Model directory in the Hugging Face layout, or a name on the hub: org/name[@revision]
+    /// Model directory in the Hugging Face layout, or a name on the hub: org/name@revision
     #[arg(long, value_name = "DIR|NAME")]
     model: String,
-    /// PEFT adapter: a directory, or org/name[@revision]
+    /// PEFT adapter: a directory, or org/name@revision
     #[arg(long, value_name = "DIR|NAME")]
     adapter: Option<String>,
     /// Picture file; may be repeated, in order
