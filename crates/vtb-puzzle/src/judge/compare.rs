@@ -7,8 +7,8 @@
 use std::sync::{Arc, OnceLock};
 
 use super::PictureVerdict;
-use super::known::{FLAT, Known, NEAR};
-use super::pixels::{least3, most3, redness, soften_bytes};
+use super::known::{FLAT, Known, Look, NEAR};
+use super::pixels::{redness, soften_bytes};
 use super::region::{FREE, Regions, within_rim};
 use super::sheet::{Overlay, Sheet};
 use super::tiles::{Patch, Rect};
@@ -115,16 +115,29 @@ impl Reference {
         if matches!(self.regions, Regions::Free) {
             return Changes::default();
         }
+        let grid = self.sheet.grid;
         let tiles = seen.far.iter().enumerate();
         for (at, _) in tiles.filter(|(_, far)| **far > NEAR) {
-            let tile = self.sheet.grid.tile(at);
-            if !self.is_as_solved(seen, tile) {
-                let known = self.known(at, tile);
-                self.count(seen, tile, known, &mut counts, |pixel| {
+            let tile = grid.tile(at);
+            if self.is_as_solved(seen, tile) {
+                continue;
+            }
+            let look = Look {
+                sheet: &self.sheet,
+                tile,
+                picture: seen.picture.as_raw(),
+            };
+            let inside = within_rim(grid, tile);
+            self.known(at, tile).each_change(&look, |[x, y], kind| {
+                let pixel = y * grid.width + x;
+                let matters = || {
                     let region = self.regions.at(pixel);
                     region != FREE && Some(region) != except && !skip(pixel)
-                });
-            }
+                };
+                if inside.holds(x, y) && matters() {
+                    counts[kind] += 1;
+                }
+            });
         }
         if counts == [0; 2] {
             return Changes::default();
@@ -151,43 +164,6 @@ impl Reference {
 
     fn known(&self, at: usize, tile: Rect) -> &Known {
         self.tiles[at].get_or_init(|| Box::new(Known::new(&self.sheet, tile)))
-    }
-
-    /// Counts the changed pixels of a tile that matter: of the drawing, and of the page.
-    fn count(
-        &self,
-        seen: &Overlay<'_>,
-        tile: Rect,
-        known: &Known,
-        counts: &mut [usize; 2],
-        matters: impl Fn(usize) -> bool,
-    ) {
-        let grid = self.sheet.grid;
-        let patch = grid.patch(seen.picture.as_raw(), tile, 1);
-        let row = patch.row();
-        let crop = |bytes: &[u8]| patch.crop(bytes, tile);
-        let here = crop(&patch.bytes);
-        let least = crop(&least3(&patch.bytes, row, 3));
-        let most = crop(&most3(&patch.bytes, row, 3));
-        let differs = known.may_differ(&here, &least, &most);
-        let width = tile.right - tile.left;
-        let inside = within_rim(grid, tile);
-        for (y, x) in inside
-            .rows()
-            .flat_map(|y| (inside.left..inside.right).map(move |x| (y, x)))
-        {
-            let at = (y - tile.top) * width + x - tile.left;
-            let range = 3 * at..3 * at + 3;
-            if differs[range.clone()].iter().all(|by| *by == 0) {
-                continue;
-            }
-            let bytes = [&here[range.clone()], &least[range.clone()], &most[range]];
-            if let Some(kind) = known.change(at, bytes, self.sheet.page())
-                && matters(y * grid.width + x)
-            {
-                counts[kind] += 1;
-            }
-        }
     }
 
     fn totals(&self) -> &[[usize; 2]] {

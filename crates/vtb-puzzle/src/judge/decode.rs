@@ -6,6 +6,8 @@ use image::codecs::{bmp::BmpDecoder, gif::GifDecoder, jpeg::JpegDecoder};
 use image::codecs::{png::PngDecoder, webp::WebPDecoder};
 use image::{AnimationDecoder, DynamicImage, ImageDecoder, ImageError, Limits, RgbImage};
 
+use super::png::{plain_size, read_plain};
+
 /// Longest side that is decoded, pixels.
 const MAX_SIDE: u32 = 8192;
 /// Most pixels that are decoded.
@@ -49,6 +51,12 @@ pub fn decode_picture(bytes: &[u8]) -> Result<RgbImage, String> {
 }
 
 fn png(bytes: &[u8]) -> Result<RgbImage, String> {
+    if let Some([width, height]) = plain_size(bytes) {
+        check_size((width, height))?;
+        if let Some(picture) = read_plain(bytes, [width, height]) {
+            return Ok(picture);
+        }
+    }
     let decoder = PngDecoder::with_limits(Cursor::new(bytes), limits()).map_err(fault)?;
     match decoder.is_apng().map_err(fault)? {
         true => Err(animation()),

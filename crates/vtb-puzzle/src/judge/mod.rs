@@ -28,6 +28,7 @@ mod marker;
 mod picture;
 mod pixels;
 mod places;
+mod png;
 mod region;
 mod register;
 mod resample;

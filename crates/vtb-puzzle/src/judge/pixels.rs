@@ -1,5 +1,8 @@
 //! Passes over whole pictures, on bytes.
 
+use std::iter::zip;
+use std::ops::Range;
+
 use image::RgbImage;
 
 /// How much redder than anything else a colour is.
@@ -9,25 +12,49 @@ pub(super) fn redness(pixel: &[u8]) -> u8 {
 
 /// Applies `pick` over the 3x3 neighbourhood of every byte; `channels` bytes make a pixel.
 fn window3(bytes: &[u8], row: usize, channels: usize, pick: impl Fn(u8, u8) -> u8) -> Vec<u8> {
-    let mut across = bytes.to_vec();
-    if row > channels {
-        for (out, line) in across.chunks_exact_mut(row).zip(bytes.chunks_exact(row)) {
-            for (to, next) in out.iter_mut().zip(&line[channels..]) {
-                *to = pick(*to, *next);
-            }
-            for (to, before) in out[channels..].iter_mut().zip(line) {
-                *to = pick(*to, *before);
-            }
+    if row == 0 {
+        return Vec::new();
+    }
+    let three = |a: &[u8], b: &[u8], c: &[u8], to: &mut Vec<u8>| {
+        let all = a.iter().zip(b).zip(c);
+        to.extend(all.map(|((a, b), c)| pick(pick(*a, *b), *c)));
+    };
+    let mut across = Vec::with_capacity(bytes.len());
+    for line in bytes.chunks_exact(row) {
+        // At the ends there is one neighbour, or none.
+        let (first, last) = (
+            &line[..channels.min(row)],
+            &line[row.saturating_sub(channels)..],
+        );
+        let (second, before) = match row >= 2 * channels {
+            true => (
+                &line[channels..2 * channels],
+                &line[row - 2 * channels..row - channels],
+            ),
+            false => (first, last),
+        };
+        three(first, first, second, &mut across);
+        if row > 2 * channels {
+            three(line, &line[channels..], &line[2 * channels..], &mut across);
+        }
+        if row > channels {
+            three(before, last, last, &mut across);
         }
     }
-    let mut whole = across.clone();
-    if row > 0 && bytes.len() > row {
-        for (to, below) in whole.iter_mut().zip(&across[row..]) {
-            *to = pick(*to, *below);
-        }
-        for (to, above) in whole[row..].iter_mut().zip(&across) {
-            *to = pick(*to, *above);
-        }
+    let mut whole = Vec::with_capacity(bytes.len());
+    for from in (0..across.len()).step_by(row) {
+        let line = |from: usize| &across[from..from + row];
+        let below = if from + row < across.len() {
+            from + row
+        } else {
+            from
+        };
+        three(
+            line(from.saturating_sub(row)),
+            line(from),
+            line(below),
+            &mut whole,
+        );
     }
     whole
 }
@@ -42,9 +69,9 @@ pub(super) fn most3(bytes: &[u8], row: usize, channels: usize) -> Vec<u8> {
     window3(bytes, row, channels, Ord::max)
 }
 
-/// A ninth, rounded: 7282 is 65536 / 9.
+/// A ninth of up to 2295, rounded: 7282 is 65536 / 9. Written so that it takes one instruction.
 pub(super) fn ninth(sum: u16) -> u8 {
-    ((u32::from(sum) * 7282 + 32768) >> 16) as u8
+    ((u32::from(sum + 4) * 7282) >> 16) as u8
 }
 
 /// Mean of the 3x3 neighbourhood, channel by channel; edges repeat.
@@ -54,26 +81,34 @@ pub(super) fn soften(picture: &RgbImage) -> Vec<u8> {
 
 /// The same of bytes; `row` of them make a row.
 pub(super) fn soften_bytes(bytes: &[u8], row: usize) -> Vec<u8> {
-    let mut sums: Vec<u16> = bytes.iter().map(|&byte| u16::from(byte)).collect();
-    if row == 0 {
+    if row < 3 {
         return Vec::new();
     }
-    for (out, line) in sums.chunks_exact_mut(row).zip(bytes.chunks_exact(row)) {
-        for (at, sum) in out.iter_mut().enumerate() {
-            let before = if at >= 3 { line[at - 3] } else { line[at] };
-            let next = if at + 3 < row { line[at + 3] } else { line[at] };
-            *sum += u16::from(before) + u16::from(next);
+    let sum = |((a, b), c): ((&u8, &u8), &u8)| u16::from(*a) + u16::from(*b) + u16::from(*c);
+    let three = |a, b, c, to: &mut Vec<u16>| to.extend(zip(zip(a, b), c).map(sum));
+    let mut sums = Vec::with_capacity(bytes.len());
+    for line in bytes.chunks_exact(row) {
+        let (first, last) = (&line[..3], &line[row - 3..]);
+        let (second, before) = (&line[3..], &line[row.saturating_sub(6)..]);
+        match row {
+            3 => three(first, first, first, &mut sums),
+            _ => {
+                three(first, first, second, &mut sums);
+                three(line, &line[3..], &line[6..], &mut sums);
+                three(before, last, last, &mut sums);
+            }
         }
     }
-    let height = bytes.len() / row;
-    let mut soft = vec![0; bytes.len()];
-    for (at, out) in soft.chunks_exact_mut(row).enumerate() {
-        let line = |at: usize| &sums[at * row..(at + 1) * row];
-        let (above, here) = (line(at.saturating_sub(1)), line(at));
-        let below = line((at + 1).min(height - 1));
-        for (to, ((a, b), c)) in out.iter_mut().zip(above.iter().zip(here).zip(below)) {
-            *to = ninth(a + b + c);
-        }
+    let mut soft = Vec::with_capacity(bytes.len());
+    for from in (0..sums.len()).step_by(row) {
+        let line = |from: usize| &sums[from..from + row];
+        let below = if from + row < sums.len() {
+            from + row
+        } else {
+            from
+        };
+        let lines = zip(zip(line(from.saturating_sub(row)), line(from)), line(below));
+        soft.extend(lines.map(|((a, b), c)| ninth(a + b + c)));
     }
     soft
 }
@@ -103,33 +138,52 @@ pub(super) fn shrink(picture: &RgbImage, by: u32) -> RgbImage {
     RgbImage::from_raw(width, height, bytes).unwrap_or_default()
 }
 
-/// The colour most of a picture has, of colours that are there so many times: the mean of the
-/// fullest of 4096 boxes of the colour cube.
-pub(super) fn page_color_of(colors: impl Iterator<Item = ([u8; 3], u64)>) -> [u8; 3] {
-    let mut boxes = vec![[0u64; 4]; 4096];
-    for ([red, green, blue], count) in colors {
-        let at = (usize::from(red) >> 4) << 8 | (usize::from(green) >> 4) << 4;
-        let sums = &mut boxes[at | usize::from(blue) >> 4];
-        for (sum, value) in sums.iter_mut().zip([red, green, blue, 1]) {
-            *sum += u64::from(value) * count;
-        }
-    }
-    let fullest = boxes.iter().max_by_key(|sums| sums[3]);
-    let [red, green, blue, count] = fullest.copied().unwrap_or([0; 4]);
-    [red, green, blue].map(|sum| (sum / count.max(1)) as u8)
+/// Finds the colour most of a picture has: the mean of the fullest of 4096 boxes of the colour cube.
+pub(super) struct PageColor {
+    /// Sums of red, green and blue, and how many.
+    boxes: Vec<[u64; 4]>,
 }
 
-/// Neighbouring pixels of one colour, as the colour and how many there are.
-pub(super) fn runs(bytes: &[u8]) -> impl Iterator<Item = ([u8; 3], u64)> {
-    let mut pixels = bytes.chunks_exact(3).peekable();
-    std::iter::from_fn(move || {
-        let first = pixels.next()?;
-        let mut count = 1;
-        while pixels.next_if(|next| *next == first).is_some() {
-            count += 1;
+impl PageColor {
+    pub(super) fn new() -> Self {
+        Self {
+            boxes: vec![[0; 4]; 4096],
         }
-        Some(([first[0], first[1], first[2]], count))
-    })
+    }
+
+    /// Takes up a colour that is there so many times.
+    pub(super) fn add(&mut self, color: [u8; 3], count: u64) {
+        let [red, green, blue] = color.map(|value| usize::from(value) >> 4);
+        let sums = &mut self.boxes[red << 8 | green << 4 | blue];
+        for (sum, value) in sums.iter_mut().zip(color) {
+            *sum += u64::from(value) * count;
+        }
+        sums[3] += count;
+    }
+
+    pub(super) fn find(&self) -> [u8; 3] {
+        let fullest = self.boxes.iter().max_by_key(|sums| sums[3]);
+        let [red, green, blue, count] = fullest.copied().unwrap_or([0; 4]);
+        [red, green, blue].map(|sum| (sum / count.max(1)) as u8)
+    }
+}
+
+/// Visits neighbouring pixels of one colour: the colour, and which they are.
+pub(super) fn each_run(bytes: &[u8], mut visit: impl FnMut([u8; 3], Range<usize>)) {
+    let mut pixels = bytes
+        .chunks_exact(3)
+        .map(|pixel| [pixel[0], pixel[1], pixel[2]]);
+    let Some(mut color) = pixels.next() else {
+        return;
+    };
+    let mut from = 0;
+    for (at, next) in (1..).zip(pixels) {
+        if next != color {
+            visit(color, from..at);
+            (color, from) = (next, at);
+        }
+    }
+    visit(color, from..bytes.len() / 3);
 }
 
 #[cfg(test)]
@@ -198,18 +252,57 @@ mod tests {
     }
 
     #[test]
+    fn a_ninth_is_rounded() {
+        for sum in 0..=9 * 255 {
+            assert_eq!(u32::from(ninth(sum)), (u32::from(sum) * 2 + 9) / 18);
+        }
+    }
+
+    #[test]
     fn the_page_is_the_commonest_colour() {
-        let pixels = (0..90).map(|at| {
-            if at % 3 == 0 {
-                [9, 9, 9]
-            } else {
-                [250, 251, 252]
+        let mut page = PageColor::new();
+        assert_eq!(page.find(), [0, 0, 0]);
+        let bytes = [[9u8; 6].as_slice(), &[250, 251, 252].repeat(5), &[9; 3]].concat();
+        each_run(&bytes, |color, range| page.add(color, range.len() as u64));
+        page.add([255, 251, 252], 5);
+        assert_eq!(page.find(), [252, 251, 252]);
+    }
+
+    #[test]
+    fn runs_are_the_pixels_in_turn() {
+        for (bytes, runs) in [
+            (&[][..], vec![]),
+            (&[1, 2, 3], vec![([1, 2, 3], 0..1)]),
+            (
+                &[1, 2, 3, 1, 2, 3, 1, 2, 4, 1, 2, 3],
+                vec![([1, 2, 3], 0..2), ([1, 2, 4], 2..3), ([1, 2, 3], 3..4)],
+            ),
+        ] {
+            let mut found = Vec::new();
+            each_run(bytes, |color, range| found.push((color, range)));
+            assert_eq!(found, runs);
+        }
+    }
+
+    #[test]
+    fn narrow_pictures_have_windows_too() {
+        for (width, height) in [(1usize, 1usize), (1, 4), (2, 3), (3, 1)] {
+            let bytes: Vec<u8> = (0..3 * width * height)
+                .map(|at| (at * 83 % 251) as u8)
+                .collect();
+            let picture = RgbImage::from_raw(width as u32, height as u32, bytes).unwrap();
+            let most = most3(picture.as_raw(), 3 * width, 3);
+            let soft = soften(&picture);
+            assert_eq!(soft.len(), most.len());
+            for (x, y, _) in picture.enumerate_pixels() {
+                for channel in 0..3 {
+                    let at = (y as usize * width + x as usize) * 3 + channel;
+                    assert_eq!(
+                        Some(most[at]),
+                        window(&picture, x, y, channel).into_iter().max()
+                    );
+                }
             }
-        });
-        assert_eq!(
-            page_color_of(pixels.map(|color| (color, 1))),
-            [250, 251, 252]
-        );
-        assert_eq!(page_color_of(std::iter::empty()), [0, 0, 0]);
+        }
     }
 }

@@ -50,11 +50,21 @@ impl Choice {
         first: usize,
     ) {
         let row = puzzle.width;
-        for x in columns {
-            let at = line * row + x;
-            let across = puzzle.pixels[at + 1].abs_diff(puzzle.pixels[at - 1]);
-            let down = puzzle.pixels[at + row].abs_diff(puzzle.pixels[at - row]);
-            let same = || puzzle.pixels[at].abs_diff(solution.pixels[at]) <= SAME;
+        let part = |from: usize| &puzzle.pixels[from + columns.start..from + columns.end];
+        let at = line * row;
+        let sideways = part(at - 1).iter().zip(part(at + 1));
+        let upright = part(at - row).iter().zip(part(at + row));
+        let steps = sideways.zip(upright);
+        let steps = steps.map(|((a, b), (c, d))| (a.abs_diff(*b), c.abs_diff(*d)));
+        // Most rows have no edge.
+        let steepest = steps
+            .clone()
+            .fold(0, |most: u8, (across, down)| most.max(across).max(down));
+        if steepest < EDGE {
+            return;
+        }
+        for (x, (across, down)) in columns.clone().zip(steps) {
+            let same = || puzzle.pixels[at + x].abs_diff(solution.pixels[at + x]) <= SAME;
             if across.max(down) >= EDGE && same() {
                 match across >= down {
                     true => self.upright.push(first + x),

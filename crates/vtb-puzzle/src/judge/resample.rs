@@ -52,18 +52,26 @@ pub(super) fn resample(picture: &RgbImage, map: &Map, [width, height]: [u32; 2])
     let source = picture.as_raw();
     let columns = taps(map.scale[0], map.shift[0], width, picture.width());
     let rows = taps(map.scale[1], map.shift[1], height, picture.height());
-    let mut mixed = vec![0u16; row];
-    let mut bytes = Vec::with_capacity(width as usize * height as usize * 3);
-    for (y0, y1, down) in rows {
+    // A pixel beyond the last is never mixed in, but taken with it.
+    let mut mixed = vec![0u16; row + 3];
+    let mut bytes = vec![0; width as usize * height as usize * 3];
+    let lines = bytes.chunks_exact_mut((width as usize * 3).max(1));
+    for (line, (y0, y1, down)) in lines.zip(rows) {
         let (above, below) = (&source[y0 * row..][..row], &source[y1 * row..][..row]);
+        let (up, down) = (256 - down as u16, down as u16);
+        // 255 times 256 still fits.
         for (to, (a, b)) in mixed.iter_mut().zip(above.iter().zip(below)) {
-            *to = (u32::from(*a) * (256 - down) + u32::from(*b) * down) as u16;
+            *to = u16::from(*a) * up + u16::from(*b) * down;
         }
-        for &(x0, x1, right) in &columns {
+        for (to, &(x0, x1, right)) in line.chunks_exact_mut(3).zip(&columns) {
+            let Some(six) = mixed[3 * x0..].first_chunk::<6>() else {
+                continue;
+            };
+            // At the right edge the last pixel is mixed with itself.
+            let next = if x1 > x0 { 3 } else { 0 };
             for channel in 0..3 {
-                let (a, b) = (mixed[3 * x0 + channel], mixed[3 * x1 + channel]);
-                let sum = u32::from(a) * (256 - right) + u32::from(b) * right;
-                bytes.push(((sum + 32768) >> 16) as u8);
+                let (a, b) = (u32::from(six[channel]), u32::from(six[channel + next]));
+                to[channel] = ((a * (256 - right) + b * right + 32768) >> 16) as u8;
             }
         }
     }

@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use image::RgbImage;
 
-use super::pixels::{page_color_of, runs};
+use super::pixels::{PageColor, each_run};
 use super::tiles::{Grid, Rect};
 
 /// Puzzle and solution of one size, and what is found out about them when it is first asked for.
@@ -50,16 +50,17 @@ impl Sheet {
     /// The colour most of the puzzle has.
     pub(super) fn page(&self) -> [u8; 3] {
         *self.page.get_or_init(|| {
-            let tiles = self.grid.bands().flatten().map(|at| self.grid.tile(at));
-            page_color_of(tiles.flat_map(|tile| {
+            let mut page = PageColor::new();
+            for tile in self.grid.tiles() {
                 match self.plain(tile) {
-                    Some(color) => vec![(color, tile.area() as u64)],
-                    None => tile
-                        .rows()
-                        .flat_map(|y| runs(self.grid.line(self.puzzle.as_raw(), tile, y)))
-                        .collect(),
+                    Some(color) => page.add(color, tile.area() as u64),
+                    None => tile.rows().for_each(|y| {
+                        let line = self.grid.line(self.puzzle.as_raw(), tile, y);
+                        each_run(line, |color, run| page.add(color, run.len() as u64));
+                    }),
                 }
-            }))
+            }
+            page.find()
         })
     }
 }

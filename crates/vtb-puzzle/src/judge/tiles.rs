@@ -24,6 +24,10 @@ impl Rect {
         self.top..self.bottom
     }
 
+    pub(super) fn holds(&self, x: usize, y: usize) -> bool {
+        (self.left..self.right).contains(&x) && (self.top..self.bottom).contains(&y)
+    }
+
     pub(super) fn area(&self) -> usize {
         (self.right - self.left) * (self.bottom - self.top)
     }
@@ -100,6 +104,11 @@ impl Grid {
         (0..self.down).map(move |band| band * across..(band + 1) * across)
     }
 
+    /// All tiles, row by row.
+    pub(super) fn tiles(&self) -> impl Iterator<Item = Rect> {
+        (0..self.count()).map(|at| self.tile(at))
+    }
+
     pub(super) fn tile(&self, at: usize) -> Rect {
         let [left, top] = [at % self.across, at / self.across].map(|part| part * self.side);
         Rect {
@@ -166,15 +175,11 @@ impl Grid {
             *byte = first[(from + at) % 3];
         }
         let rows = tile.top.saturating_sub(MARGIN)..(tile.bottom + MARGIN).min(self.height);
-        let mut differs = [0u8; WIDE];
-        for y in rows {
-            if let Some(line) = bytes[3 * y * self.width + from..].first_chunk::<WIDE>() {
-                for ((to, a), b) in differs.iter_mut().zip(line).zip(&pattern) {
-                    *to |= a ^ b;
-                }
-            }
-        }
-        differs.iter().fold(0, |all, byte| all | byte) == 0
+        let lines = bytes.chunks_exact(3 * self.width).skip(rows.start);
+        let mut windows = lines
+            .take(rows.len())
+            .map(|line| line[from..].first_chunk());
+        windows.all(|window| window == Some(&pattern))
     }
 
     /// For every tile with its margin, the greatest difference of two pictures, or more.
