@@ -363,7 +363,7 @@ fn no_damage_to_a_file_is_more_than_an_error() {
     let whole = std::fs::read(sample_file(dir.path())).unwrap();
     let path = dir.path().join("damaged.parquet");
     // Pages and their headers are at the start, the table of contents at the end.
-    let places = (0..200).chain(whole.len() - 900..whole.len());
+    let places = (0..120).chain(whole.len() - 480..whole.len());
     let mut refused = 0;
     for (at, flip) in places.zip([1_u8, 0x80, 0xff].into_iter().cycle()) {
         let mut bytes = whole.clone();
@@ -371,5 +371,5 @@ fn no_damage_to_a_file_is_more_than_an_error() {
         std::fs::write(&path, &bytes).unwrap();
         refused += usize::from(edits(&path, dir.path()).is_err());
     }
-    assert!(refused > 500, "{refused}");
+    assert!(refused > 300, "{refused} of 600");
 }
