@@ -388,10 +388,7 @@ fn faults_of_a_tree_name_record_and_field() {
     let twice = text.replacen("{\"id\":", "{\"prompt\":\"a\",\"prompt\":\"b\",\"id\":", 1);
     assert_ne!(twice, text);
     std::fs::write(&file, twice).unwrap();
-    refused(
-        dir.path(),
-        &["data.json", "`prompt`", "prompt\" stands twice"].map(|p| p.trim_matches('`')),
-    );
+    refused(dir.path(), &["data.json", "\"prompt\" stands twice"]);
     std::fs::write(&file, &whole[..whole.len() - 40]).unwrap();
     refused(dir.path(), &["data.json", "EOF"]);
     let mut bytes = whole.clone();
@@ -706,8 +703,9 @@ fn shards_of_tar_files_hold_every_sample_once() {
                             .unwrap()
                             .contains(row["split"].as_str().unwrap())
                     );
-                    let record = serde_json::from_value(row["record"].clone()).unwrap();
+                    let record = serde_json::from_str(row["record"].as_str().unwrap()).unwrap();
                     vtb_puzzle::verify(&record).unwrap();
+                    assert!(row.as_object().unwrap().values().all(Value::is_string));
                 }
                 assert!(seen.insert((key.to_owned(), end.to_owned())));
             }

@@ -173,26 +173,34 @@ impl Open {
     }
 }
 
-/// All of a sample that is text.
+/// All of a sample that is no picture. Every value is text, in JSON where it is none itself, and
+/// every key is there: readers take the shape of the first samples for that of all.
 fn describe(sample: &Sample, question: Option<&Question>) -> Result<Value> {
     let prompts = &sample.prompts;
+    let text = |text: Option<&str>| Value::from(text.unwrap_or_default());
     let mut described = json!({
         "id": sample.id, "task_type": sample.task, "task_group": sample.group,
+        "split": text(sample.split.as_deref()),
         "prompt": prompts.text, "image_prompt": prompts.image, "video_prompt": prompts.video,
+        "question": text(question.map(|question| question.text.as_str())),
+        "solution": question.map(Question::solution).unwrap_or_default(),
     });
-    if let Some(split) = &sample.split {
-        described["split"] = split.clone().into();
+    let columns = question.map(Question::columns).unwrap_or_default();
+    for name in [
+        "options",
+        "options_listed",
+        "maze",
+        "path_rules",
+        "scene_hash",
+    ] {
+        described[name] = match columns.get(name) {
+            Some(Value::String(text)) => text.clone().into(),
+            other => other.map(Value::to_string).unwrap_or_default().into(),
+        };
     }
-    if let Some(question) = question {
-        described["question"] = question.text.clone().into();
-        described["solution"] = question.solution().into();
-        for (name, value) in question.columns() {
-            described[name] = value;
-        }
-    }
-    if let Some(record) = sample.record.as_deref() {
-        let record = serde_json::to_value(record);
-        described["record"] = record.map_err(|e| sample.invalid("record", e.to_string()))?;
-    }
+    let record = sample.record.as_deref().map(serde_json::to_string);
+    let record = record.transpose();
+    let record = record.map_err(|e| sample.invalid("record", e.to_string()))?;
+    described["record"] = record.unwrap_or_default().into();
     Ok(described)
 }
