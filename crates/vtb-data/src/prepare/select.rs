@@ -32,7 +32,7 @@ impl Selection {
     ///
     /// # Errors
     /// [`DataError::Prepare`] for a group that does not exist. Tasks and splits are told by the
-    /// data: see [`Selection::unseen`].
+    /// data: see `run`, which refuses what no record has.
     pub fn new(tasks: &[String], groups: &[String], splits: &[String]) -> Result<Self> {
         for group in groups {
             if group != "all" && !GROUPS.contains(&group.as_str()) {
