@@ -6,7 +6,8 @@
 //!
 //!     cargo test -p vtb-puzzle --test shortcuts -- --ignored --nocapture
 //!
-//! measures 2,000 puzzles of every task, with callouts as well, and prints a table.
+//! measures 2,000 puzzles (or `SHORTCUT_COUNT`) of every task, with callouts as well, and prints a
+//! table.
 
 #![allow(clippy::unwrap_used)]
 
@@ -348,11 +349,11 @@ fn no_lazy_rule_solves_a_task() {
     assert!(faults.is_empty(), "\n{}", faults.join("\n"));
 }
 
-/// The line of a task in the table: what stands out most of all rules on 2,000 puzzles; and the
+/// The line of a task in the table: what stands out most of all rules on `count` puzzles; and the
 /// rules that do so by three sigma there and again on 10,000 fresh puzzles.
-fn measure(task: &dyn Puzzle, params: &Value) -> (String, Vec<String>) {
+fn measure(task: &dyn Puzzle, params: &Value, count: u64) -> (String, Vec<String>) {
     let name = task.info().name;
-    let found = scores(task, params, 601, COUNTS[1], true);
+    let found = scores(task, params, 601, count, true);
     let told = |rule: &str, score: &Score| {
         let (sigma, share) = (score.sigma(), 100.0 * score.right / score.tried as f64);
         format!("{share:.1} % ({sigma:+.1} sigma) `{rule}`")
@@ -402,12 +403,13 @@ fn no_lazy_rule_solves_a_task_in_two_thousand() {
         .iter()
         .flat_map(|params| tasks.iter().map(move |task| (*task, params)))
         .collect();
+    let count = std::env::var("SHORTCUT_COUNT").map_or(COUNTS[1], |count| count.parse().unwrap());
     let next = AtomicUsize::new(0);
     let faults = Mutex::new(Vec::new());
     println!("| task | rules | least | most |\n|---|---|---|---|");
     let work = || {
         while let Some((task, params)) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let (line, found) = measure(*task, params);
+            let (line, found) = measure(*task, params, count);
             println!("{line}");
             faults.lock().unwrap().extend(found);
         }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use image::RgbImage;
 use sha2::{Digest, Sha256};
 use vtb_puzzle::{Layer, Puzzle, PuzzleError, Record, encode_png};
 
@@ -37,14 +38,22 @@ impl Maker<'_> {
         };
         let painter = self.task.painter(record).map_err(fail)?;
         let draw = |layer| painter(layer).map_err(fail);
-        let ends = [draw(Layer::Puzzle)?, draw(Layer::Solution)?];
-        let [first, last] = &ends;
-        let write = |path: String, picture| {
+        let write = |path: String, picture: &RgbImage| {
             let bytes = encode_png(picture).map_err(fail)?;
             let sha256 = self.write(&path, &bytes)?;
             Ok::<_, DataError>(FileRef { path, sha256 })
         };
-        let video = self.video.map(|how| {
+        let Some(how) = self.video else {
+            // One after the other, in memory that is still at hand.
+            return Ok(AssetRefs {
+                puzzle: write(puzzle, &draw(Layer::Puzzle)?)?,
+                solution: write(solution, &draw(Layer::Solution)?)?,
+                video: None,
+            });
+        };
+        let ends = [draw(Layer::Puzzle)?, draw(Layer::Solution)?];
+        let [first, last] = &ends;
+        let video = || {
             let made = make_clip(record, &ends, |share| draw(Layer::Growing(share)), how)?;
             let sha256 = self.write(&clip, &made.bytes)?;
             Ok::<_, DataError>(VideoRef {
@@ -55,11 +64,11 @@ impl Maker<'_> {
                 width: made.width,
                 height: made.height,
             })
-        });
+        };
         Ok(AssetRefs {
             puzzle: write(puzzle, first)?,
             solution: write(solution, last)?,
-            video: video.transpose()?,
+            video: Some(video()?),
         })
     }
 

@@ -89,16 +89,40 @@ impl Canvas {
         if x < 0 || y < 0 || x >= self.width as i32 || y >= self.height as i32 {
             return;
         }
-        mix(self.row(y, x..x + 1), share, color);
+        if let [pixel] = self.row(y, x..x + 1).as_chunks_mut().0 {
+            mix(pixel, share, color);
+        }
     }
 
     /// Mixes `color` into part of a row, a coverage in 255ths for each pixel; the part must lie
     /// inside the picture.
     pub(super) fn mix_row(&mut self, row: i32, first: i32, shares: &[u8], color: Rgb) {
         let pixels = self.row(row, first..first + shares.len() as i32);
-        for (pixel, &share) in pixels.chunks_exact_mut(3).zip(shares) {
+        for (pixel, &share) in pixels.as_chunks_mut().0.iter_mut().zip(shares) {
             if share > 0 {
                 mix(pixel, share, color);
+            }
+        }
+    }
+
+    /// Mixes `color` into part of a row by the coverage of every column; what lies outside the
+    /// picture is left out.
+    pub(crate) fn fade(
+        &mut self,
+        row: i32,
+        columns: Range<i32>,
+        color: Rgb,
+        coverage: impl Fn(i32) -> f32,
+    ) {
+        let columns = columns.start.max(0)..columns.end.min(self.width as i32);
+        if row < 0 || row >= self.height as i32 || columns.is_empty() {
+            return;
+        }
+        let pixels = self.row(row, columns.clone()).as_chunks_mut::<3>().0;
+        for (pixel, column) in pixels.iter_mut().zip(columns) {
+            match share(coverage(column)) {
+                0 => {}
+                share => mix(pixel, share, color),
             }
         }
     }
@@ -137,9 +161,10 @@ pub(super) fn share(coverage: f32) -> u8 {
     (coverage.clamp(0.0, 1.0) * 255.0 + 0.5) as u8
 }
 
-fn mix(pixel: &mut [u8], share: u8, color: Rgb) {
+#[inline]
+fn mix(pixel: &mut [u8; 3], share: u8, color: Rgb) {
     if share == 255 {
-        pixel.copy_from_slice(&color);
+        *pixel = color;
         return;
     }
     let share = u32::from(share);

@@ -5,10 +5,13 @@
 //! (RFC 1951, 3.2.6), so that nothing is counted before or looked for behind. A compressor for all
 //! kinds of data takes three times as long for the same size.
 
-/// Bytes are appended one after another; [`Stream::finish`] gives the stream.
+/// Pixels of three bytes are appended one after another; [`Stream::finish`] gives the stream.
 pub(super) struct Stream {
+    /// What is written, and room for more.
     bytes: Vec<u8>,
-    /// Bits not written yet, the first lowest.
+    /// How many bytes are written.
+    at: usize,
+    /// Bits not written yet, the first lowest; fewer than eight between calls.
     bits: u64,
     count: u32,
     /// The two sums of the checksum (RFC 1950, 8.2), each below its modulus between rows.
@@ -22,60 +25,107 @@ const MODULUS: u64 = 65_521;
 /// Codes of bytes and of match lengths, with how many bits each has.
 static LITERALS: [(u32, u32); 256] = literals();
 static LENGTHS: [(u32, u32); LONGEST + 1] = lengths();
+/// Codes of the distances 1 and 3, five bits each.
+const ONE_BACK: u64 = 0;
+const THREE_BACK: u64 = mirrored(2, 5) as u64;
 
 impl Stream {
     pub(super) fn new(capacity: usize) -> Self {
-        let mut bytes = Vec::with_capacity(capacity);
+        let mut bytes = vec![0; capacity.max(64)];
         // Deflate with a window of 32 KiB, the fastest kind.
-        bytes.extend([0x78, 0x01]);
+        bytes[..2].copy_from_slice(&[0x78, 0x01]);
         let mut stream = Self {
             bytes,
+            at: 2,
             bits: 0,
             count: 0,
             sums: [1, 0],
         };
         // The last block, and the only one, in the fixed code.
-        stream.push((0b011, 3));
+        stream.push(0b011, 3);
         stream
     }
 
-    /// Appends bytes one by one.
-    pub(super) fn literals(&mut self, bytes: &[u8]) {
-        let (mut bits, mut count) = (self.bits, self.count);
-        for byte in bytes {
-            let (code, length) = LITERALS[usize::from(*byte)];
-            bits |= u64::from(code) << count;
-            count += length;
-            if count >= 32 {
-                self.bytes.extend((bits as u32).to_le_bytes());
-                bits >>= 32;
-                count -= 32;
+    /// Makes room for a row of so many bytes, and keeps the checksum's sums small; to be called
+    /// before every row, of 64 KiB at most.
+    pub(super) fn begin_row(&mut self, bytes: usize) {
+        self.sums = self.sums.map(|sum| sum % MODULUS);
+        // A byte takes nine bits at most.
+        let wanted = self.at + bytes + bytes / 8 + 64;
+        if wanted > self.bytes.len() {
+            self.bytes.resize(wanted + wanted / 2, 0);
+        }
+    }
+
+    /// Appends one byte.
+    pub(super) fn byte(&mut self, byte: u8) {
+        self.sums[0] += u64::from(byte);
+        self.sums[1] += self.sums[0];
+        let (code, count) = LITERALS[usize::from(byte)];
+        self.push(u64::from(code), count);
+    }
+
+    /// Appends a pixel.
+    pub(super) fn pixel(&mut self, pixel: [u8; 3]) {
+        self.count_pixels(pixel, 1);
+        let [first, second, third] = pixel.map(|byte| LITERALS[usize::from(byte)]);
+        let code = u64::from(first.0)
+            | u64::from(second.0) << first.1
+            | u64::from(third.0) << (first.1 + second.1);
+        self.push(code, first.1 + second.1 + third.1);
+    }
+
+    /// Appends a pixel that was appended last, `times` more.
+    pub(super) fn again(&mut self, pixel: [u8; 3], times: usize) {
+        self.count_pixels(pixel, times as u64);
+        self.matches(3 * times, THREE_BACK);
+    }
+
+    /// Appends pixels of zeros.
+    pub(super) fn zeros(&mut self, pixels: usize) {
+        self.sums[1] += self.sums[0] * 3 * pixels as u64;
+        let (zero, count) = LITERALS[0];
+        let zero = u64::from(zero);
+        match pixels {
+            0 => {}
+            1 => self.push(zero | zero << count | zero << (2 * count), 3 * count),
+            _ => {
+                self.push(zero, count);
+                self.matches(3 * pixels - 1, ONE_BACK);
             }
         }
-        for byte in bytes {
-            self.sums[0] += u64::from(*byte);
-            self.sums[1] += self.sums[0];
-        }
-        (self.bits, self.count) = (bits, count);
     }
 
     /// Bytes written so far.
     pub(super) fn len(&self) -> usize {
-        self.bytes.len()
+        self.at
     }
 
-    /// Appends `length` more bytes as they stand one `period` (1 or 3) before.
-    pub(super) fn repeat(&mut self, mut length: usize, recent: &[u8]) {
-        let period = recent.len();
-        match recent {
-            [0] => self.sums[1] += self.sums[0] * length as u64,
-            _ => recent.iter().cycle().take(length).for_each(|byte| {
-                self.sums[0] += u64::from(*byte);
-                self.sums[1] += self.sums[0];
-            }),
-        }
-        // Distances of 1 to 4 have the codes 0 to 3, five bits, highest first.
-        let distance = ((period as u32 - 1).reverse_bits() >> 27, 5);
+    pub(super) fn finish(mut self) -> Vec<u8> {
+        self.begin_row(0);
+        // End of block, then what fills the last byte.
+        self.push(0, 7);
+        self.push(0, (8 - self.count % 8) % 8);
+        let [low, high] = self.sums;
+        self.bytes.truncate(self.at);
+        self.bytes
+            .extend((((high << 16) | low) as u32).to_be_bytes());
+        self.bytes
+    }
+
+    /// The checksum after `times` more pixels of one kind.
+    fn count_pixels(&mut self, pixel: [u8; 3], times: u64) {
+        let [first, second, third] = pixel.map(u64::from);
+        let each = first + second + third;
+        let inner = 3 * first + 2 * second + third;
+        // Every pixel adds three times what came before it, and its own bytes 3, 2 and 1 times.
+        let before = 3 * times * self.sums[0] + 3 * each * (times * (times - 1) / 2);
+        self.sums[1] += before + times * inner;
+        self.sums[0] += times * each;
+    }
+
+    /// Appends `length` bytes, three at least, as they stand before.
+    fn matches(&mut self, mut length: usize, distance: u64) {
         while length > 0 {
             // What remains must not be shorter than the shortest match.
             let part = match length {
@@ -83,41 +133,21 @@ impl Stream {
                 _ if length < LONGEST + 3 => LONGEST - 3,
                 _ => LONGEST,
             };
-            self.push(LENGTHS[part]);
-            self.push(distance);
+            let (code, count) = LENGTHS[part];
+            self.push(u64::from(code) | distance << count, count + 5);
             length -= part;
         }
     }
 
-    /// Keeps the sums small; to be called at least every 64 KiB.
-    pub(super) fn settle(&mut self) {
-        self.sums = self.sums.map(|sum| sum % MODULUS);
-    }
-
-    pub(super) fn finish(mut self) -> Vec<u8> {
-        self.settle();
-        // End of block, then what fills the last byte.
-        self.push((0, 7));
-        self.push((0, (8 - self.count % 8) % 8));
-        while self.count > 0 {
-            self.bytes.push(self.bits as u8);
-            self.bits >>= 8;
-            self.count -= 8;
-        }
-        let [low, high] = self.sums;
-        self.bytes
-            .extend((((high << 16) | low) as u32).to_be_bytes());
-        self.bytes
-    }
-
-    fn push(&mut self, (code, count): (u32, u32)) {
-        self.bits |= u64::from(code) << self.count;
+    /// Appends up to 56 bits.
+    #[inline]
+    fn push(&mut self, code: u64, count: u32) {
+        self.bits |= code << self.count;
         self.count += count;
-        if self.count >= 32 {
-            self.bytes.extend((self.bits as u32).to_le_bytes());
-            self.bits >>= 32;
-            self.count -= 32;
-        }
+        self.bytes[self.at..self.at + 8].copy_from_slice(&self.bits.to_le_bytes());
+        self.at += (self.count / 8) as usize;
+        self.bits >>= self.count & !7;
+        self.count %= 8;
     }
 }
 

@@ -38,10 +38,11 @@ impl Canvas {
                 to = ((x + solid + 0.5).floor() as i32).clamp(from, last);
                 self.span(row, from..to, color);
             }
-            for column in (first..from).chain(to..last) {
-                let across = f64::from(column) + 0.5 - x;
-                let coverage = radius + 0.5 - (across * across + down * down).sqrt();
-                self.blend(column, row, coverage as f32, color);
+            for edge in [first..from, to..last] {
+                self.fade(row, edge, color, |column| {
+                    let across = f64::from(column) + 0.5 - x;
+                    (radius + 0.5 - (across * across + down * down).sqrt()) as f32
+                });
             }
         }
     }
@@ -72,13 +73,15 @@ impl Canvas {
                 true => ((x - hole).ceil() as i32, (x + hole).floor() as i32),
                 false => (last, last),
             };
-            for column in (first..from.clamp(first, last.max(first))).chain(to.max(first)..last) {
-                let across = f64::from(column) + 0.5 - x;
-                let distance = (across * across + down * down).sqrt();
-                // A ring thinner than a pixel covers at most its thickness.
-                let within = (outer + 0.5 - distance).clamp(0.0, 1.0);
-                let hole = (inner + 0.5 - distance).clamp(0.0, 1.0);
-                self.blend(column, row, (within - hole) as f32, color);
+            for side in [first..from.clamp(first, last.max(first)), to.max(first)..last] {
+                self.fade(row, side, color, |column| {
+                    let across = f64::from(column) + 0.5 - x;
+                    let distance = (across * across + down * down).sqrt();
+                    // A ring thinner than a pixel covers at most its thickness.
+                    let within = (outer + 0.5 - distance).clamp(0.0, 1.0);
+                    let hole = (inner + 0.5 - distance).clamp(0.0, 1.0);
+                    (within - hole) as f32
+                });
             }
         }
     }

@@ -92,10 +92,11 @@ impl Letter {
 
 /// Calls `use_ink` with a line of text, which is kept: mazes print the same numbers all the time.
 fn with_ink(text: &str, size: f64, use_ink: impl FnOnce(&Ink)) {
-    const KEPT: usize = 2_000;
+    const SIZES: usize = 40;
+    const KEPT: usize = 400;
     const LONGEST: usize = 16;
     thread_local! {
-        static INKS: RefCell<HashMap<(String, u64), Option<Ink>>> = RefCell::default();
+        static INKS: RefCell<HashMap<u64, HashMap<String, Option<Ink>>>> = RefCell::default();
     }
     if text.len() > LONGEST || size > 64.0 {
         if let Some(ink) = Ink::new(text, size) {
@@ -103,14 +104,18 @@ fn with_ink(text: &str, size: f64, use_ink: impl FnOnce(&Ink)) {
         }
         return;
     }
-    INKS.with_borrow_mut(|inks| {
+    INKS.with_borrow_mut(|sizes| {
+        if sizes.len() >= SIZES {
+            sizes.clear();
+        }
+        let inks = sizes.entry(size.to_bits()).or_default();
         if inks.len() >= KEPT {
             inks.clear();
         }
-        let ink = inks
-            .entry((text.to_owned(), size.to_bits()))
-            .or_insert_with(|| Ink::new(text, size));
-        if let Some(ink) = ink {
+        if !inks.contains_key(text) {
+            inks.insert(text.to_owned(), Ink::new(text, size));
+        }
+        if let Some(Some(ink)) = inks.get(text) {
             use_ink(ink);
         }
     });

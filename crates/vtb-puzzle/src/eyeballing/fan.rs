@@ -189,7 +189,7 @@ pub fn stage<S>(
     accepts: impl Fn(&S) -> bool,
     lazy: impl Fn(&S) -> Vec<usize>,
 ) -> Result<S> {
-    const TRIES: u32 = 20_000;
+    const TRIES: u32 = 400_000;
     let answer = dice.below(params.candidates);
     for _ in 0..TRIES {
         let Figure {
@@ -232,6 +232,26 @@ pub fn least_by(candidates: &[Candidate], score: impl Fn(Vec2) -> f64) -> usize 
     let scores: Vec<_> = candidates.iter().map(|one| score(one.at())).collect();
     let by_score = |a: &usize, b: &usize| scores[*a].total_cmp(&scores[*b]);
     (0..scores.len()).min_by(by_score).unwrap_or(0)
+}
+
+/// Picks of "nearest to" and "farthest from" each of a scene's anchors and their mean, and of "above
+/// or below" and "level with" each anchor.
+///
+/// As the figure turns towards the answer, so do its points: those ahead of the anchor come nearer
+/// to the answer than to its neighbours, those behind it less near.
+#[must_use]
+pub fn anchor_picks(candidates: &[Candidate], anchors: &[Vec2]) -> Vec<usize> {
+    let sum = anchors.iter().copied().fold([0.0; 2], add);
+    let mean = scale(sum, 1.0 / anchors.len().max(1) as f64);
+    let distances = anchors.iter().copied().chain([mean]).flat_map(|point| {
+        let nearest = least_by(candidates, |at| distance(at, point));
+        let farthest = least_by(candidates, |at| -distance(at, point));
+        [nearest, farthest]
+    });
+    let levels = anchors.iter().flat_map(|point| {
+        [0, 1].map(|axis: usize| least_by(candidates, |at| (at[axis] - point[axis]).abs()))
+    });
+    distances.chain(levels).collect()
 }
 
 /// The one candidate on the line through `anchor` along an arrow, on either side, and the least

@@ -117,6 +117,12 @@ pub trait FigureTask: Send + Sync + 'static {
         1
     }
 
+    /// Of how many figures the one with most room about its target is taken: fair sets of
+    /// candidates are found several times sooner about it. 1 where figures are dear and roomy anyway.
+    fn roomiest_of(&self) -> u32 {
+        8
+    }
+
     /// Draws what is given, anywhere; `None` when the lots did not fit.
     fn sample(&self, params: &FigureParams, kind: usize, dice: &mut Dice) -> Option<Self::Given>;
 
@@ -141,7 +147,7 @@ pub trait FigureTask: Send + Sync + 'static {
 struct Effort {
     /// Figures to try.
     figures: u32,
-    /// Each is the roomiest of so many.
+    /// Each is the roomiest of so many times [`FigureTask::roomiest_of`].
     chosen_of: u32,
     /// How close together candidates are put, against the usual.
     squeeze: f64,
@@ -160,13 +166,13 @@ const EFFORTS: [Effort; 3] = [
     },
     Effort {
         figures: 150,
-        chosen_of: 20,
+        chosen_of: 3,
         squeeze: 0.85,
         moves: 300,
     },
     Effort {
         figures: 300,
-        chosen_of: 60,
+        chosen_of: 8,
         squeeze: 0.7,
         moves: 600,
     },
@@ -315,7 +321,8 @@ fn roomy<T: FigureTask>(
         squeeze: effort.squeeze,
         ..params.clone()
     };
-    let figures = (0..effort.chosen_of).filter_map(|_| centered(task, &params, kind, dice));
+    let count = effort.chosen_of * task.roomiest_of();
+    let figures = (0..count).filter_map(|_| centered(task, &params, kind, dice));
     let slack = |(_, figure): &(T::Given, Figure)| figure.slack(&params.common);
     figures.max_by(|one, other| slack(one).total_cmp(&slack(other)))
 }
@@ -393,4 +400,98 @@ pub fn figure_prompts(params: &EyeballingParams, words: &Words, options: &[Strin
 pub fn require_finite(points: &[Vec2]) -> Result<()> {
     let sound = points.iter().flatten().all(|part| part.abs() < 1e5);
     require(sound, "a coordinate is not a number of pixels")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::eyeballing::callouts::{Callout, place};
+    use crate::tasks::{
+        CircleCenter, Circumcenter, FermatPoint, Incenter, IsoscelesTrapezoid, Orthocenter,
+        Parallelogram, RayIntersection, Reflection, TriangleCenter,
+    };
+
+    const COUNT: u64 = 2_000;
+
+    /// How often rules that look at nothing but the letters are right, in standard deviations from
+    /// chance.
+    fn letter_rules<T: FigureTask>(task: &T, base: u64) -> Vec<(&'static str, f64)> {
+        let name = FigureTask::info(task).name;
+        let mut params = FigureParams::default();
+        params.common.callouts = true;
+        let common = &params.common;
+        let mut right = [0.0; 5];
+        for index in 0..COUNT {
+            let seed = crate::record_seed(base, name, index);
+            let scene = task.build(&params, &mut Dice::new(seed, name)).unwrap();
+            let target = task.derive(&params, &scene.given).unwrap().target;
+            let mut page = Canvas::new(common.canvas(), common.theme.page()).unwrap();
+            task.draw(&mut page, &params, &scene.given);
+            task.draw_over(&mut page, &params, &scene.given);
+            let letters = place(common, &scene.candidates, Some(&page)).unwrap();
+            let share = 1.0 / letters.len() as f64;
+            let sum = letters
+                .iter()
+                .fold([0.0; 2], |sum, one| add(sum, one.letter));
+            let middle = scale(sum, share);
+            let is_answer = |at: usize| distance(scene.candidates[at].at(), target) < 1.0;
+            let long = |one: &Callout| distance(one.leader[0], one.leader[1]);
+            let scores: [&dyn Fn(&Callout) -> f64; 5] = [
+                &|one| long(one),
+                &|one| -long(one),
+                &|one| distance(one.letter, middle),
+                &|one| -distance(one.letter, middle),
+                &|one| one.letter[1] - one.leader[0][1],
+            ];
+            for (right, score) in right.iter_mut().zip(scores) {
+                let by_score =
+                    |a: &usize, b: &usize| score(&letters[*a]).total_cmp(&score(&letters[*b]));
+                let pick = (0..letters.len()).min_by(by_score).unwrap();
+                *right += f64::from(u8::from(is_answer(pick)));
+            }
+        }
+        let count = COUNT as f64;
+        let sigma = |right: f64| (right - 0.2 * count) / (0.16 * count).sqrt();
+        let names = [
+            "shortest line",
+            "longest line",
+            "inner letter",
+            "outer letter",
+            "letter above",
+        ];
+        names.into_iter().zip(right.map(sigma)).collect()
+    }
+
+    /// Letters keep off the figure, and the answer has its own place in the figure; still their
+    /// places do not give it away.
+    #[test]
+    #[ignore = "takes minutes"]
+    fn letters_do_not_tell_the_answer() {
+        fn check<T: FigureTask>(task: &T, faults: &mut Vec<String>) {
+            let name = FigureTask::info(task).name;
+            let first = letter_rules(task, 604);
+            println!("{name}: {first:.1?}");
+            if first.iter().all(|(_, sigma)| sigma.abs() <= 3.0) {
+                return;
+            }
+            let again = letter_rules(task, 605);
+            println!("{name} again: {again:.1?}");
+            let both = first.iter().zip(&again);
+            let stands_out = |one: &f64, other: &f64| one.abs() > 3.0 && other.abs() > 3.0;
+            let found = both.filter(|(one, other)| stands_out(&one.1, &other.1));
+            faults.extend(found.map(|(one, other)| format!("{name}: {one:?}, {other:?}")));
+        }
+        let mut faults = Vec::new();
+        check(&CircleCenter, &mut faults);
+        check(&Circumcenter, &mut faults);
+        check(&FermatPoint, &mut faults);
+        check(&Incenter, &mut faults);
+        check(&IsoscelesTrapezoid, &mut faults);
+        check(&Orthocenter, &mut faults);
+        check(&Parallelogram, &mut faults);
+        check(&RayIntersection, &mut faults);
+        check(&Reflection, &mut faults);
+        check(&TriangleCenter, &mut faults);
+        assert!(faults.is_empty(), "{faults:#?}");
+    }
 }

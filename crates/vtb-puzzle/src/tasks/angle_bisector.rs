@@ -5,13 +5,15 @@ use serde::{Deserialize, Serialize};
 use crate::dice::Dice;
 use crate::draw::{Canvas, Layer, Stroke};
 use crate::error::Result;
-use crate::eyeballing::fan::{Figure, LineParams, half_difficult, index_on_ray, least_by, stage};
+use crate::eyeballing::fan::{
+    Figure, LineParams, anchor_picks, half_difficult, index_on_ray, stage,
+};
 use crate::eyeballing::plane::{Vec2, add, cross, dot, length, scale, sub, turn, unit};
 use crate::eyeballing::sheet::{
     Sheet, Wording, draw_noise_seed, marker_rule, require, require_clear, require_inside,
     solved_choice,
 };
-use crate::eyeballing::{Candidate, distance, require_legible};
+use crate::eyeballing::{Candidate, require_legible};
 use crate::judge::PictureRule;
 use crate::record::{Prompts, TaskGroup};
 use crate::task::{Solved, Task, TaskInfo};
@@ -67,10 +69,6 @@ impl AngleBisector {
     /// arms have the answer in their middle more often than all of them.
     fn lazy(scene: &AngleBisectorScene) -> Vec<usize> {
         let candidates = &scene.candidates;
-        let mean = scale(
-            add(scene.vertex, add(scene.ends[0], scene.ends[1])),
-            1.0 / 3.0,
-        );
         let [a, b] = scene.ends.map(|end| unit(sub(end, scene.vertex)));
         let toward = |at: usize| unit(sub(candidates[at].at(), scene.vertex));
         let axis = unit(add(a, b));
@@ -79,11 +77,10 @@ impl AngleBisector {
             .filter(|at| dot(axis, toward(*at)) > dot(axis, a))
             .collect();
         between.sort_by(|one, other| aside(*one).total_cmp(&aside(*other)));
-        vec![
-            least_by(candidates, |at| distance(at, mean)),
-            least_by(candidates, |at| -distance(at, mean)),
-            between.get(between.len() / 2).copied().unwrap_or(0),
-        ]
+        let [one, other] = scene.ends;
+        let mut picks = anchor_picks(candidates, &[scene.vertex, one, other]);
+        picks.push(between.get(between.len() / 2).copied().unwrap_or(0));
+        picks
     }
 }
 
@@ -95,7 +92,7 @@ impl Task for AngleBisector {
         TaskInfo {
             name: "angle_bisector",
             group: TaskGroup::Eyeballing,
-            version: 1,
+            version: 2,
             about: "Pick the candidate on the line that halves an angle.",
         }
     }

@@ -36,7 +36,7 @@ impl FigureTask for CircleCenter {
         TaskInfo {
             name: "circle_center",
             group: TaskGroup::Eyeballing,
-            version: 1,
+            version: 2,
             about: "Pick the centre of a circle.",
         }
     }

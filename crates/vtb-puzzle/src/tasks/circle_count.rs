@@ -390,13 +390,12 @@ fn draw_circle(canvas: &mut Canvas, circle: &Circle, line: f64, color: Rgb, end:
             false => [(-outer, outer), (1.0, 0.0)],
         };
         for (from, to) in spans.into_iter().filter(|(from, to)| from < to) {
-            let columns = (circle.x + from).floor() as i32..=(circle.x + to).ceil() as i32;
-            for column in columns {
+            let columns = (circle.x + from).floor() as i32..(circle.x + to).ceil() as i32 + 1;
+            canvas.fade(row, columns, color, |column| {
                 let across = f64::from(column) + 0.5 - circle.x;
                 let distance = (across * across + down * down).sqrt();
-                let coverage = line / 2.0 + 0.5 - (distance - circle.radius).abs();
-                canvas.blend(column, row, coverage as f32, color);
-            }
+                (line / 2.0 + 0.5 - (distance - circle.radius).abs()) as f32
+            });
         }
     }
 }

@@ -5,7 +5,9 @@ use serde::{Deserialize, Serialize};
 use crate::dice::Dice;
 use crate::draw::{Canvas, Layer, Stroke};
 use crate::error::Result;
-use crate::eyeballing::fan::{Figure, LineParams, half_difficult, index_on_line, stage};
+use crate::eyeballing::fan::{
+    Figure, LineParams, anchor_picks, half_difficult, index_on_line, stage,
+};
 use crate::eyeballing::plane::{Vec2, normal, sub};
 use crate::eyeballing::sheet::{
     Sheet, Wording, draw_noise_seed, marker_rule, require, require_inside, solved_choice,
@@ -60,7 +62,7 @@ impl Task for CircleTangentLine {
         TaskInfo {
             name: "circle_tangent_line",
             group: TaskGroup::Eyeballing,
-            version: 1,
+            version: 2,
             about: "Pick the candidate on the tangent at a point of a circle.",
         }
     }
@@ -79,7 +81,7 @@ impl Task for CircleTangentLine {
                 noise_seed,
             },
             |scene| self.solve(params, scene).is_ok(),
-            |_| Vec::new(),
+            |scene| anchor_picks(&scene.candidates, &[scene.center, scene.contact]),
         )
     }
 

@@ -47,6 +47,10 @@ impl FigureTask for Circumcenter {
         3
     }
 
+    fn roomiest_of(&self) -> u32 {
+        1
+    }
+
     fn sample(&self, params: &FigureParams, kind: usize, dice: &mut Dice) -> Option<Triangle> {
         let limits = LIMITS.of_kind(kind);
         Triangle::sample_off_mean(params, limits, dice, |one| {

@@ -26,7 +26,7 @@ impl FigureTask for FermatPoint {
         TaskInfo {
             name: "fermat_point",
             group: TaskGroup::Eyeballing,
-            version: 1,
+            version: 2,
             about: "Pick the point whose distances to the corners of a triangle add up to the least.",
         }
     }

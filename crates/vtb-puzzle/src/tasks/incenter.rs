@@ -26,7 +26,7 @@ impl FigureTask for Incenter {
         TaskInfo {
             name: "incenter",
             group: TaskGroup::Eyeballing,
-            version: 1,
+            version: 2,
             about: "Pick the centre of the circle that touches the three sides of a triangle from inside.",
         }
     }

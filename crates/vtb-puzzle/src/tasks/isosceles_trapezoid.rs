@@ -70,7 +70,7 @@ impl FigureTask for IsoscelesTrapezoid {
         TaskInfo {
             name: "isosceles_trapezoid",
             group: TaskGroup::Eyeballing,
-            version: 1,
+            version: 2,
             about: "Pick the fourth corner of an isosceles trapezoid whose parallel side is marked.",
         }
     }

@@ -26,7 +26,7 @@ impl FigureTask for Orthocenter {
         TaskInfo {
             name: "orthocenter",
             group: TaskGroup::Eyeballing,
-            version: 1,
+            version: 2,
             about: "Pick the point where the three altitudes of a triangle meet.",
         }
     }

@@ -5,7 +5,9 @@ use serde::{Deserialize, Serialize};
 use crate::dice::Dice;
 use crate::draw::{Canvas, Layer, Stroke};
 use crate::error::Result;
-use crate::eyeballing::fan::{Figure, LineParams, half_difficult, index_on_line, stage};
+use crate::eyeballing::fan::{
+    Figure, LineParams, anchor_picks, half_difficult, index_on_line, stage,
+};
 use crate::eyeballing::plane::{Vec2, length, line_distance, sub};
 use crate::eyeballing::sheet::{
     Sheet, Wording, draw_noise_seed, marker_rule, require, require_clear, require_inside,
@@ -69,7 +71,7 @@ impl Task for Parallel {
         TaskInfo {
             name: "parallel",
             group: TaskGroup::Eyeballing,
-            version: 1,
+            version: 2,
             about: "Pick the candidate on the parallel to a segment through a ring.",
         }
     }
@@ -88,7 +90,12 @@ impl Task for Parallel {
                 noise_seed,
             },
             |scene| self.solve(params, scene).is_ok(),
-            |_| Vec::new(),
+            |scene| {
+                anchor_picks(
+                    &scene.candidates,
+                    &[scene.reference[0], scene.reference[1], scene.through],
+                )
+            },
         )
     }
 

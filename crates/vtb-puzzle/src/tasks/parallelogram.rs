@@ -35,7 +35,7 @@ impl FigureTask for Parallelogram {
         TaskInfo {
             name: "parallelogram",
             group: TaskGroup::Eyeballing,
-            version: 1,
+            version: 2,
             about: "Pick the fourth corner of a parallelogram of which two sides are drawn.",
         }
     }

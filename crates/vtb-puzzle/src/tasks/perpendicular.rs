@@ -5,7 +5,9 @@ use serde::{Deserialize, Serialize};
 use crate::dice::Dice;
 use crate::draw::{Canvas, Layer, Stroke};
 use crate::error::Result;
-use crate::eyeballing::fan::{Figure, LineParams, half_difficult, index_on_line, least_by, stage};
+use crate::eyeballing::fan::{
+    Figure, LineParams, anchor_picks, half_difficult, index_on_line, least_by, stage,
+};
 use crate::eyeballing::plane::{Vec2, dot, foot, length, lerp, line_distance, normal, sub};
 use crate::eyeballing::sheet::{
     Sheet, Wording, draw_noise_seed, marker_rule, require, require_clear, require_inside,
@@ -63,20 +65,16 @@ impl Perpendicular {
 }
 
 impl Perpendicular {
-    /// Picks of solvers that draw a line from the segment's middle through the ring, or take what
-    /// is nearest to or farthest from an end of the segment.
+    /// Picks of solvers that draw a line from the segment's middle through the ring, or go by
+    /// distance or level.
     fn lazy(scene: &PerpendicularScene) -> Vec<usize> {
         let [start, end] = scene.reference;
         let middle = lerp(start, end, 0.5);
-        vec![
-            least_by(&scene.candidates, |at| {
-                line_distance(at, middle, scene.through)
-            }),
-            least_by(&scene.candidates, |at| distance(at, start)),
-            least_by(&scene.candidates, |at| distance(at, end)),
-            least_by(&scene.candidates, |at| -distance(at, start)),
-            least_by(&scene.candidates, |at| -distance(at, end)),
-        ]
+        let mut picks = anchor_picks(&scene.candidates, &[start, end, scene.through]);
+        picks.push(least_by(&scene.candidates, |at| {
+            line_distance(at, middle, scene.through)
+        }));
+        picks
     }
 }
 
@@ -88,7 +86,7 @@ impl Task for Perpendicular {
         TaskInfo {
             name: "perpendicular",
             group: TaskGroup::Eyeballing,
-            version: 2,
+            version: 3,
             about: "Pick the candidate on the perpendicular to a segment through a ring.",
         }
     }

@@ -5,7 +5,9 @@ use serde::{Deserialize, Serialize};
 use crate::dice::Dice;
 use crate::draw::{Canvas, Layer, Stroke};
 use crate::error::Result;
-use crate::eyeballing::fan::{Figure, LineParams, half_difficult, index_on_line, stage};
+use crate::eyeballing::fan::{
+    Figure, LineParams, anchor_picks, half_difficult, index_on_line, stage,
+};
 use crate::eyeballing::plane::{Vec2, length, lerp, normal, sub};
 use crate::eyeballing::sheet::{
     Sheet, Wording, draw_noise_seed, marker_rule, require, require_clear, require_inside,
@@ -56,7 +58,7 @@ impl Task for PerpendicularBisector {
         TaskInfo {
             name: "perpendicular_bisector",
             group: TaskGroup::Eyeballing,
-            version: 1,
+            version: 2,
             about: "Pick the candidate that is equally far from both ends of a segment.",
         }
     }
@@ -74,7 +76,7 @@ impl Task for PerpendicularBisector {
                 noise_seed,
             },
             |scene| self.solve(params, scene).is_ok(),
-            |_| Vec::new(),
+            |scene| anchor_picks(&scene.candidates, &scene.segment),
         )
     }
 

@@ -424,9 +424,11 @@ fn trace(params: &RayParams, mirrors: &[[Vec2; 2]], start: Vec2, aim: Vec2) -> R
         let misses = mirrors.iter().enumerate().all(|(at, ends)| {
             let touched = last == Some(at) || hit.is_some_and(|hit| hit.0 == at);
             touched
-                || ends
-                    .iter()
-                    .all(|end| segment_distance(*end, here, there) >= MISS)
+                || ends.iter().all(|end| {
+                    // Most are far from the whole line.
+                    cross(toward, sub(*end, here)).abs() >= MISS
+                        || segment_distance(*end, here, there) >= MISS
+                })
         });
         require(misses, "the ray nearly touches the end of a mirror")?;
         path.push(there);

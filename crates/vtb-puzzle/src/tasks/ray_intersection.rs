@@ -44,7 +44,7 @@ impl FigureTask for RayIntersection {
         TaskInfo {
             name: "ray_intersection",
             group: TaskGroup::Eyeballing,
-            version: 1,
+            version: 2,
             about: "Pick the point from which three rays start, of which the outer parts are drawn.",
         }
     }

@@ -5,7 +5,9 @@ use serde::{Deserialize, Serialize};
 use crate::dice::Dice;
 use crate::draw::{Canvas, Layer, Stroke};
 use crate::error::Result;
-use crate::eyeballing::fan::{Figure, LineParams, half_difficult, index_on_ray, stage};
+use crate::eyeballing::fan::{
+    Figure, LineParams, anchor_picks, half_difficult, index_on_ray, stage,
+};
 use crate::eyeballing::plane::{
     Vec2, dot, length, lerp, line_distance, mirror, scale, sub, turn, unit,
 };
@@ -79,7 +81,7 @@ impl Task for RayReflect {
         TaskInfo {
             name: "ray_reflect",
             group: TaskGroup::Eyeballing,
-            version: 1,
+            version: 2,
             about: "Pick the candidate that a ray hits after one mirror.",
         }
     }
@@ -99,7 +101,12 @@ impl Task for RayReflect {
                 noise_seed,
             },
             |scene| self.solve(params, scene).is_ok(),
-            |_| Vec::new(),
+            |scene| {
+                anchor_picks(
+                    &scene.candidates,
+                    &[scene.mirror[0], scene.mirror[1], scene.source, scene.hit],
+                )
+            },
         )
     }
 

@@ -39,7 +39,7 @@ impl FigureTask for Reflection {
         TaskInfo {
             name: "reflection",
             group: TaskGroup::Eyeballing,
-            version: 1,
+            version: 2,
             about: "Pick the mirror image of a ring in a straight line.",
         }
     }

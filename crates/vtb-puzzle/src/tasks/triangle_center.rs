@@ -26,7 +26,7 @@ impl FigureTask for TriangleCenter {
         TaskInfo {
             name: "triangle_center",
             group: TaskGroup::Eyeballing,
-            version: 1,
+            version: 2,
             about: "Pick the point where the three medians of a triangle meet.",
         }
     }
