@@ -224,7 +224,11 @@ fn rate(names: &[&str], count: u64, workers: usize, video: Option<ClipSettings>)
     let plan = plan.unwrap();
     // Some file systems make files slowly for seconds after others were deleted.
     let memory = Path::new("/dev/shm");
-    let memory = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
+    let memory = if memory.is_dir() {
+        memory.to_owned()
+    } else {
+        std::env::temp_dir()
+    };
     let (mut clock, mut cpu) = (f64::MAX, f64::MAX);
     for _ in 0..REPEATS {
         let dir = tempfile::tempdir_in(&memory).unwrap();

@@ -9,28 +9,28 @@ use super::settings::ImageSettings;
 /// Rows come block by block: the `merge × merge` patches that become one token stand next to each other, blocks
 /// in reading order. Within a row the order is channel, frame, y, x; a still picture fills every frame.
 pub(super) fn patchify(image: &Rgb, settings: &ImageSettings) -> (Vec<f32>, [usize; 3]) {
-    let (patch, merge, frames) = (settings.patch, settings.merge, settings.temporal);
+    let (patch, merge) = (settings.patch, settings.merge);
     let (rows, columns) = (image.height / patch, image.width / patch);
+    // The sizes of the published models, for which the compiler unrolls a line.
+    let cut = match patch {
+        14 => cut_patch::<14>,
+        16 => cut_patch::<16>,
+        _ => cut_any_patch,
+    };
     let levels = settings.levels();
-    let mut values = Vec::with_capacity(rows * columns * 3 * frames * patch * patch);
+    let mut values = Vec::with_capacity(rows * columns * 3 * settings.temporal * patch * patch);
     for block_row in 0..rows / merge {
         for block_column in 0..columns / merge {
             for unit in 0..merge * merge {
                 let y = (block_row * merge + unit / merge) * patch;
                 let x = (block_column * merge + unit % merge) * patch;
-                for (channel, levels) in levels.iter().enumerate() {
+                for channel in 0..3 {
                     let first = values.len();
-                    for line in y..y + patch {
-                        let start = (line * image.width + x) * 3;
-                        let pixels = &image.pixels[start..start + patch * 3];
-                        values.extend(
-                            pixels
-                                .chunks_exact(3)
-                                .map(|p| levels[usize::from(p[channel])]),
-                        );
-                    }
+                    let from = (y * image.width + x) * 3 + channel;
+                    let lines = image.pixels[from..].chunks(3 * image.width);
+                    cut(lines.take(patch), &levels[channel], patch, &mut values);
                     let end = values.len();
-                    for _ in 1..frames {
+                    for _ in 1..settings.temporal {
                         values.extend_from_within(first..end);
                     }
                 }
@@ -38,6 +38,31 @@ pub(super) fn patchify(image: &Rgb, settings: &ImageSettings) -> (Vec<f32>, [usi
         }
     }
     (values, [1, rows, columns])
+}
+
+/// Lines of pixels, each from the channel that is wanted on.
+type Lines<'a> = std::iter::Take<std::slice::Chunks<'a, u8>>;
+
+/// One channel of a patch of `N` pixels a side.
+fn cut_patch<const N: usize>(
+    lines: Lines<'_>,
+    levels: &[f32; 256],
+    _: usize,
+    values: &mut Vec<f32>,
+) {
+    for line in lines {
+        let line = &line[..3 * N - 2];
+        let row: [f32; N] = std::array::from_fn(|x| levels[usize::from(line[3 * x])]);
+        values.extend_from_slice(&row);
+    }
+}
+
+/// One channel of a patch of `side` pixels a side.
+fn cut_any_patch(lines: Lines<'_>, levels: &[f32; 256], side: usize, values: &mut Vec<f32>) {
+    for line in lines {
+        let pixels = line.iter().step_by(3).take(side);
+        values.extend(pixels.map(|value| levels[usize::from(*value)]));
+    }
 }
 
 #[cfg(test)]
@@ -107,5 +132,22 @@ mod tests {
             .flat_map(|c| [red, red].concat().into_iter().map(move |v| v + c))
             .collect();
         assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn unrolled_lines_are_those_of_any_size() {
+        let levels = ImageSettings::default().levels();
+        let pixels: Vec<u8> = (0..3 * 50 * 16).map(|at| (at * 7 % 256) as u8).collect();
+        for (from, channel) in [(0, 0), (3 * 11, 2)] {
+            let lines = || pixels[from + channel..].chunks(3 * 50);
+            let cut = |cut: fn(Lines<'_>, &[f32; 256], usize, &mut Vec<f32>), side: usize| {
+                let mut values = Vec::new();
+                cut(lines().take(side), &levels[channel], side, &mut values);
+                assert_eq!(values.len(), side * side);
+                values
+            };
+            assert_eq!(cut(cut_patch::<14>, 14), cut(cut_any_patch, 14));
+            assert_eq!(cut(cut_patch::<16>, 16), cut(cut_any_patch, 16));
+        }
     }
 }

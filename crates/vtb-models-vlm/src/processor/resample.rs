@@ -34,12 +34,20 @@ pub fn bicubic(image: &Rgb, width: usize, height: usize) -> Rgb {
 
 /// The same for pixels that belong to someone else; `None` if the size stays. Sizes are `(width, height)`.
 pub(super) fn resized(pixels: &[u8], from: (usize, usize), to: (usize, usize)) -> Option<Vec<u8>> {
-    let wide = (from.0 != to.0).then(|| simd(#[inline(always)] || horizontal(pixels, from, to.0)));
+    let wide = (from.0 != to.0).then(|| {
+        simd(
+            #[inline(always)]
+            || horizontal(pixels, from, to.0),
+        )
+    });
     if from.1 == to.1 {
         return wide;
     }
     let source = wide.as_deref().unwrap_or(pixels);
-    Some(simd(#[inline(always)] || vertical(source, (to.0, from.1), to.1)))
+    Some(simd(
+        #[inline(always)]
+        || vertical(source, (to.0, from.1), to.1),
+    ))
 }
 
 /// Runs `f` compiled for the widest vector instructions of this machine.

@@ -73,7 +73,10 @@ impl Canvas {
                 true => ((x - hole).ceil() as i32, (x + hole).floor() as i32),
                 false => (last, last),
             };
-            for side in [first..from.clamp(first, last.max(first)), to.max(first)..last] {
+            for side in [
+                first..from.clamp(first, last.max(first)),
+                to.max(first)..last,
+            ] {
                 self.fade(row, side, color, |column| {
                     let across = f64::from(column) + 0.5 - x;
                     let distance = (across * across + down * down).sqrt();

@@ -308,7 +308,7 @@ mod tests {
                 other[3 * (y * width + x) + (x + y) % 3] += 9;
                 let far = grid.far(&page, &other);
                 let plain = grid.plain(&other);
-                for at in 0..grid.count() {
+                for (at, far) in far.iter().enumerate().take(grid.count()) {
                     let tile = grid.tile(at);
                     let near = (tile.left..tile.right + MARGIN).contains(&x.max(tile.left))
                         && x + MARGIN >= tile.left
@@ -316,7 +316,7 @@ mod tests {
                         && y < tile.bottom + MARGIN
                         && x < tile.right + MARGIN;
                     if near {
-                        assert!(far[at] >= 9, "{size:?} {x} {y} {at}");
+                        assert!(*far >= 9, "{size:?} {x} {y} {at}");
                         assert!(plain[at].is_none());
                     }
                 }
