@@ -1,20 +1,34 @@
 //! Rows of a data set as the trainer asks for them: encoded by the model's own processor.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use vtb_data::{JsonlDataset, OpenOptions, RowRules, RowSource, TrainRow, image_io};
 use vtb_models_vlm::VlmError;
 use vtb_models_vlm::chat::Message;
-use vtb_models_vlm::encode::{LabelPolicy, RowEncoder};
-use vtb_models_vlm::processor::Rgb;
+use vtb_models_vlm::encode::{LabelPolicy, Media, RowEncoder};
+use vtb_models_vlm::processor::{Rgb, VideoPatches};
 use vtb_nn::lm::{ImagePatches, LmRow};
 use vtb_rewards::Reference;
 use vtb_trainer::TrainError;
 use vtb_trainer::train::{Prompt, PromptSource, RowEncoder as TrainRows};
 
-/// A row, its conversation and its processed pictures.
-type Opened = (TrainRow, Vec<Message>, Vec<Arc<ImagePatches>>);
+/// A row, its conversation, its processed pictures and videos.
+struct Opened {
+    row: TrainRow,
+    messages: Vec<Message>,
+    images: Vec<Arc<ImagePatches>>,
+    videos: Vec<VideoPatches>,
+}
+
+impl Opened {
+    fn media(&self) -> Media<'_> {
+        Media {
+            images: &self.images,
+            videos: &self.videos,
+        }
+    }
+}
 
 /// A data set and the processor that reads it.
 #[derive(Clone)]
@@ -81,7 +95,25 @@ impl Rows {
                 ..Message::new(m.role.as_str(), &m.content)
             })
             .collect();
-        Ok((row, messages, patches))
+        let videos = self.videos(&row)?;
+        Ok(Opened {
+            row,
+            messages,
+            images: patches,
+            videos,
+        })
+    }
+
+    fn videos(&self, row: &TrainRow) -> Result<Vec<VideoPatches>, TrainError> {
+        if row.videos.is_empty() {
+            return Ok(Vec::new());
+        }
+        let settings = self.encoder.video_settings().map_err(Self::in_row(row))?;
+        let one = |path: &PathBuf| {
+            crate::video::load(path, settings)
+                .map_err(|e| TrainError::Input(format!("{}: {e:#}", row.origin)))
+        };
+        row.videos.iter().map(one).collect()
     }
 
     fn in_row(row: &TrainRow) -> impl Fn(VlmError) -> TrainError {
@@ -96,10 +128,10 @@ impl TrainRows for Rows {
     }
 
     fn encode(&self, index: usize) -> Result<LmRow, TrainError> {
-        let (row, messages, images) = self.read(index)?;
+        let opened = self.read(index)?;
         self.encoder
-            .encode_training(&messages, &images, LabelPolicy::Default)
-            .map_err(Self::in_row(&row))
+            .encode_training(&opened.messages, opened.media(), LabelPolicy::Default)
+            .map_err(Self::in_row(&opened.row))
     }
 }
 
@@ -109,14 +141,16 @@ impl PromptSource for Rows {
     }
 
     fn prompt(&self, index: usize) -> Result<Prompt, TrainError> {
-        let (row, mut messages, images) = self.read(index)?;
+        let mut opened = self.read(index)?;
+        let messages = &mut opened.messages;
         while messages.last().is_some_and(|m| m.role == "assistant") {
             messages.pop();
         }
         let encoded = self
             .encoder
-            .encode_prompt(&messages, &images)
-            .map_err(Self::in_row(&row))?;
+            .encode_prompt(&opened.messages, opened.media())
+            .map_err(Self::in_row(&opened.row))?;
+        let (row, messages) = (&opened.row, &opened.messages);
         let reference = Reference::from_row(&row.columns())
             .map_err(|e| TrainError::Input(format!("{}: {e}", row.origin)))?;
         // As the model sees it: without the answer a supervised row ends with.

@@ -16,3 +16,4 @@ pub mod plan;
 pub mod session;
 pub mod settings;
 pub mod sft_run;
+pub mod video;

@@ -21,12 +21,13 @@ use crate::options::TrainOptions;
 use crate::settings::{DataSection, ModelSection, TrainSection};
 
 /// Keys that are absent by default.
-const OPTIONAL: [&str; 10] = [
+const OPTIONAL: [&str; 11] = [
     "model.path",
     "model.adapter",
     "data.train",
     "data.eval",
     "lora.exclude",
+    "lora.target_parameters",
     "grpo.epsilon_high",
     "grpo.delta",
     "grpo.entropy_floor",

@@ -115,6 +115,9 @@ pub struct LoraSection {
     /// Modules to leave alone although they are targets.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exclude: Option<ModuleFilter>,
+    /// Stacks of experts to adapt as well, such as `mlp.experts.gate_up_proj`: path ends. Needs a dropout of 0.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub target_parameters: Vec<String>,
 }
 
 impl Default for LoraSection {
@@ -136,6 +139,7 @@ impl Default for LoraSection {
             rslora: false,
             targets: ModuleFilter::names(names),
             exclude: None,
+            target_parameters: Vec::new(),
         }
     }
 }
@@ -151,6 +155,7 @@ impl LoraSection {
             init: LoraInit::Kaiming,
             targets: self.targets.clone(),
             exclude: self.exclude.clone(),
+            target_parameters: self.target_parameters.clone(),
             ..LoraConfig::default()
         }
     }

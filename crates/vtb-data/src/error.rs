@@ -241,6 +241,14 @@ pub enum RowFault {
         /// Pictures of the row.
         images: usize,
     },
+    /// The text has room for another number of videos than the row brings.
+    #[error("the messages hold {tags} <video> tags and the row has {videos} videos")]
+    VideoCount {
+        /// Tags in the text.
+        tags: usize,
+        /// Videos of the row.
+        videos: usize,
+    },
     /// A picture is given both in a message and in the column.
     #[error("images stand in field `images` and inside `messages`: use one of the two")]
     ImagesTwice,

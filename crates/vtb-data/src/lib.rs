@@ -35,7 +35,7 @@ pub use generated::{GeneratedDataset, PuzzleSpec, puzzle_row};
 pub use image_io::{ImageCheck, ImageOptions};
 pub use image_ref::ImageRef;
 pub use jsonl::{JsonlDataset, OpenOptions};
-pub use message::{IMAGE_TAG, Message, Piece, Role};
+pub use message::{IMAGE_TAG, Message, Piece, Role, VIDEO_TAG};
 pub use prefetch::Prefetch;
 pub use row::{RowMode, RowRules, TrainRow};
 pub use sampler::{Sampler, SamplerState};

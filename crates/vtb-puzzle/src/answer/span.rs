@@ -248,6 +248,9 @@ mod tests {
     #[test]
     fn reasoning_blocks_and_oversized_texts_are_not_read() {
         assert_eq!(span("<think><answer>A</think>B").text, "B");
+        // A prompt that opened the thought: the completion only closes it.
+        let closed = span("It may be <answer>A</answer>.\n</think>\n\n<answer>B</answer>");
+        assert_eq!((closed.text, closed.pairs), ("B", 1));
         let tiny = AnswerPolicy {
             max_bytes: 3,
             ..AnswerPolicy::default()

@@ -3,6 +3,7 @@
 mod grpo;
 mod grpo_batch;
 mod objective;
+mod router_loss;
 mod sft;
 mod step_loop;
 

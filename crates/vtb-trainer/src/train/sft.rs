@@ -6,6 +6,7 @@ use vtb_data::Sampler;
 use vtb_nn::lm::{BackwardOptions, CausalLm, NamedTensors};
 
 use super::objective::{Objective, Position, RowEncoder, StepOutput};
+use super::router_loss::RouterLoss;
 use crate::TrainError;
 use crate::objectives::scores::sft_rows;
 use crate::objectives::sft::{SftStats, sft_loss};
@@ -22,6 +23,8 @@ pub struct SftSettings {
     pub gradient_accumulation: usize,
     /// Recompute blocks in the backward pass instead of keeping their activations.
     pub recompute: bool,
+    /// Weight of the loss that keeps the experts of a mixture equally busy; 0 is off.
+    pub router_aux_loss_coef: f64,
 }
 
 impl Default for SftSettings {
@@ -30,6 +33,7 @@ impl Default for SftSettings {
             batch_size: 8,
             gradient_accumulation: 1,
             recompute: true,
+            router_aux_loss_coef: 0.0,
         }
     }
 }
@@ -78,6 +82,8 @@ impl<D: RowEncoder> Objective for SftObjective<D> {
             .map(|index| self.data.encode(index))
             .collect::<Result<Vec<_>, _>>()?;
         let tokens: usize = rows.iter().map(|row| row.scored_count()).sum();
+        let coefficient = self.settings.router_aux_loss_coef;
+        let mut routers = RouterLoss::new(coefficient, rows.iter().map(|r| r.ids.len()).sum());
         let mut gradients = NamedTensors::new();
         let mut stats = SftStats::default();
         for (i, batch) in rows.chunks(self.settings.batch_size).enumerate() {
@@ -87,15 +93,18 @@ impl<D: RowEncoder> Objective for SftObjective<D> {
                     .dropout
                     .then(|| rng::seed(self.seed, "dropout", step, i as u64)),
                 recompute: self.settings.recompute,
+                router_loss: routers.weight(batch),
             };
-            let more = model.backward(batch, &options, &mut |scores| {
+            let (more, report) = model.backward_with_report(batch, &options, &mut |scores| {
                 let loss = sft_loss(&sft_rows(scores), tokens)?;
                 stats.merge(&loss.stats);
                 Ok(loss.gradients)
             })?;
+            routers.add(batch, &report);
             accumulate(&mut gradients, more);
         }
         let mut metrics = stats.metrics();
+        metrics.extend(routers.metric());
         metrics.insert(
             "num_tokens".into(),
             rows.iter().map(|r| r.ids.len() as f64).sum(),
