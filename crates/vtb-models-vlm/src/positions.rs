@@ -32,8 +32,8 @@ pub fn positions(
     };
     let mut out = Vec::with_capacity(ids.len());
     let mut grids_left = grids.iter().copied();
-    // Groups of the current video that have not been met.
-    let mut pending = [0; 3];
+    // Placeholder and grid of the current item, whose first number counts the groups that have not been met.
+    let mut pending = (0, [0; 3]);
     let mut next = 0_i32;
     while out.len() < ids.len() {
         let pad = ids[out.len()];
@@ -42,14 +42,15 @@ pub fn positions(
             next += 1;
             continue;
         }
-        if pending[0] == 0 {
-            pending = grids_left.next().ok_or_else(mismatch)?;
+        if pending.1[0] == 0 {
+            pending = (pad, grids_left.next().ok_or_else(mismatch)?);
         }
+        let (of, [groups, h, w]) = pending;
         // A picture has one group, and nothing stands inside a video.
-        if pad == tokens.image && pending[0] != 1 {
+        if pad != of || groups == 0 || (pad == tokens.image && groups != 1) {
             return Err(mismatch());
         }
-        let (h, w) = (pending[1] / merge, pending[2] / merge);
+        let (h, w) = (h / merge, w / merge);
         let run = ids.get(out.len()..out.len() + h * w).ok_or_else(mismatch)?;
         if run.is_empty() || run.iter().any(|id| *id != pad) {
             return Err(mismatch());
@@ -57,10 +58,10 @@ pub fn positions(
         for k in 0..run.len() {
             out.push([next, next + (k / w) as i32, next + (k % w) as i32]);
         }
-        pending[0] -= 1;
+        pending.1[0] -= 1;
         next += h.max(w) as i32;
     }
-    if grids_left.next().is_some() || pending[0] > 0 {
+    if grids_left.next().is_some() || pending.1[0] > 0 {
         return Err(mismatch());
     }
     Ok((out, next - ids.len() as i32))

@@ -308,7 +308,7 @@ mod tests {
             video.finish().unwrap()
         };
         let made = run([1, 2, 3]);
-        assert_eq!(made.patches.grid, [2, 4, 6]);
+        assert_eq!(made.patches.grid, [2, 2, 4]);
         assert_eq!(made.patches.values.len(), made.patches.rows() * 1536);
         assert_eq!(made.timestamps[1], 2.0 / 30.0);
         let level = |shade: u8| (f32::from(shade) / 255.0 - 0.5) / 0.5;
