@@ -171,6 +171,6 @@ impl PromptSource for Rows {
     }
 
     fn decode(&self, ids: &[u32]) -> Result<String, TrainError> {
-        self.encoder.decode(ids).map_err(TrainError::other)
+        self.encoder.reply(ids).map_err(TrainError::other)
     }
 }

@@ -171,6 +171,7 @@ fn an_answer_has_the_ids_a_policy_would_produce() {
         .unwrap();
     assert_ne!(joined, trained.ids, "the example must need the boundary");
     assert_eq!(tiny.encoder.decode(&completion).unwrap(), "\n\nB.\n");
+    assert_eq!(tiny.encoder.reply(&completion).unwrap(), "\n\nB.\n");
 }
 
 #[test]

@@ -67,6 +67,17 @@ fn thoughts_are_learned_where_the_prompt_opens_one() {
         .unwrap();
     let text = encoder.tokenizer.decode(&prompt.ids, false).unwrap();
     assert!(text.ends_with("<|im_start|>assistant\n<think>\n"), "{text}");
+    // What rewards read tells a thought that was cut off from an answer.
+    let ids = encoder
+        .tokenizer
+        .encode("It is <answer>A</answer>")
+        .unwrap();
+    assert_eq!(
+        encoder.reply(&ids).unwrap(),
+        "<think>\nIt is <answer>A</answer>"
+    );
+    let ids = encoder.tokenizer.encode("<think>x").unwrap();
+    assert_eq!(encoder.reply(&ids).unwrap(), "<think>x");
     // Earlier thoughts are left out of the text, so earlier answers cannot be learned from it.
     messages.extend([Message::user("Why?"), Message::assistant(thought)]);
     let text = learned(&messages, LabelPolicy::Default)

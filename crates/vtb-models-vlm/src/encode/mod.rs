@@ -175,6 +175,20 @@ impl RowEncoder {
         self.tokenizer.decode(completion, true)
     }
 
+    /// As [`RowEncoder::decode`], with the tag of the thought that the prompt opened, as in Thinking checkpoints: a
+    /// reader then knows a thought that was cut off from an answer.
+    pub fn reply(&self, completion: &[u32]) -> Result<String, VlmError> {
+        const OPEN: &str = "<think>";
+        let text = self.decode(completion)?;
+        let prompt = [Message::user("?")];
+        let prompt = self.template.render(&prompt, self.render_options(true))?;
+        let thinks = prompt.trim_end().ends_with(OPEN) && !text.trim_start().starts_with(OPEN);
+        Ok(match thinks {
+            true => format!("{OPEN}\n{text}"),
+            false => text,
+        })
+    }
+
     fn render_options(&self, add_generation_prompt: bool) -> RenderOptions {
         RenderOptions {
             add_generation_prompt,
