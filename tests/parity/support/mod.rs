@@ -12,39 +12,39 @@ use vtb_nn::lm::{CausalLm, ImagePatches, LmRow, NamedTensors, TokenScores};
 use vtb_trainer::optim::{AdamW, AdamWConfig};
 
 /// Rows of the fixtures.
-pub const ROWS: [&str; 3] = ["text", "image1", "image2"];
+pub(crate) const ROWS: [&str; 3] = ["text", "image1", "image2"];
 
-pub fn fixtures() -> PathBuf {
+pub(crate) fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures")
 }
 
 /// A file of reference values.
-pub struct Reference(pub Checkpoint);
+pub(crate) struct Reference(Checkpoint);
 
 impl Reference {
-    pub fn open(path: impl AsRef<Path>) -> Self {
+    pub(crate) fn open(path: impl AsRef<Path>) -> Self {
         Self(Checkpoint::open(path).unwrap())
     }
 
-    pub fn floats(&self, name: &str) -> Vec<f32> {
+    pub(crate) fn floats(&self, name: &str) -> Vec<f32> {
         self.0.data(name).unwrap().iter::<f32>().collect()
     }
 
-    pub fn ints(&self, name: &str) -> Vec<i64> {
+    pub(crate) fn ints(&self, name: &str) -> Vec<i64> {
         self.0.data(name).unwrap().iter::<i64>().collect()
     }
 
-    pub fn has(&self, name: &str) -> bool {
+    pub(crate) fn has(&self, name: &str) -> bool {
         use vtb_nn::checkpoint::TensorSource;
         self.0.info(name).is_some()
     }
 
-    pub fn ids(&self, name: &str) -> Vec<u32> {
+    pub(crate) fn ids(&self, name: &str) -> Vec<u32> {
         self.ints(name).into_iter().map(|i| i as u32).collect()
     }
 
     /// The row with its pictures, scored where a label stands.
-    pub fn row(&self, name: &str, model: &Qwen3Vl) -> LmRow {
+    pub(crate) fn row(&self, name: &str, model: &Qwen3Vl) -> LmRow {
         let ids: Vec<u32> = self
             .ints(&format!("{name}.input_ids"))
             .into_iter()
@@ -82,17 +82,17 @@ impl Reference {
         }
     }
 
-    pub fn rows(&self, model: &Qwen3Vl) -> Vec<LmRow> {
+    pub(crate) fn rows(&self, model: &Qwen3Vl) -> Vec<LmRow> {
         ROWS.iter().map(|name| self.row(name, model)).collect()
     }
 }
 
-pub fn values<const D: usize>(tensor: &Tensor<D>) -> Vec<f32> {
+pub(crate) fn values<const D: usize>(tensor: &Tensor<D>) -> Vec<f32> {
     tensor.clone().into_data().iter::<f32>().collect()
 }
 
 #[track_caller]
-pub fn close(what: &str, ours: &[f32], theirs: &[f32], tolerance: f32) {
+pub(crate) fn close(what: &str, ours: &[f32], theirs: &[f32], tolerance: f32) {
     assert_eq!(ours.len(), theirs.len(), "{what}: length");
     let worst = ours
         .iter()
@@ -110,7 +110,7 @@ pub fn close(what: &str, ours: &[f32], theirs: &[f32], tolerance: f32) {
 }
 
 #[track_caller]
-pub fn close_relative(what: &str, ours: &[f32], theirs: &[f32], tolerance: f64) {
+pub(crate) fn close_relative(what: &str, ours: &[f32], theirs: &[f32], tolerance: f64) {
     assert_eq!(ours.len(), theirs.len(), "{what}: length");
     let norm = |v: &mut dyn Iterator<Item = f64>| v.map(|x| x * x).sum::<f64>().sqrt();
     let error = norm(&mut ours.iter().zip(theirs).map(|(a, b)| f64::from(a - b)));
@@ -123,7 +123,7 @@ pub fn close_relative(what: &str, ours: &[f32], theirs: &[f32], tolerance: f64) 
 }
 
 /// Token-mean cross-entropy over all rows, as an objective.
-pub fn mean_loss(
+pub(crate) fn mean_loss(
     loss: &mut f64,
 ) -> impl FnMut(&[TokenScores]) -> Result<Vec<Vec<f32>>, vtb_nn::NnError> {
     |scores| {
@@ -142,7 +142,7 @@ pub fn mean_loss(
 }
 
 /// One AdamW step with the settings of the fixtures.
-pub fn step(model: &Qwen3Vl, gradients: NamedTensors) -> NamedTensors {
+pub(crate) fn step(model: &Qwen3Vl, gradients: NamedTensors) -> NamedTensors {
     let config = AdamWConfig {
         beta1: 0.9,
         beta2: 0.999,

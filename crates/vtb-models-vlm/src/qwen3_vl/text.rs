@@ -78,6 +78,10 @@ pub struct DecoderLayer {
 
 /// What follows attention.
 #[derive(Module, Debug)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "there is one per layer, beside weights of a thousand times its size"
+)]
 pub enum FeedForward {
     /// One MLP for all tokens.
     Dense(Mlp),

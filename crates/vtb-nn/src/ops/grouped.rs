@@ -40,11 +40,11 @@ impl Groups {
         let mut next = starts.clone();
         let mut tokens = vec![0; chosen.len()];
         let mut rows = vec![0; chosen.len()];
-        for choice in 0..chosen.len() {
+        for (choice, slot) in rows.iter_mut().enumerate() {
             let row = next[expert(choice)];
             next[expert(choice)] += 1;
             tokens[row] = choice / top_k;
-            rows[choice] = row;
+            *slot = row;
         }
         Self {
             top_k,
