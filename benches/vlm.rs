@@ -49,6 +49,7 @@ fn config() -> Qwen3VlConfig {
             mrope_section: [6, 5, 5],
             max_position_embeddings: 8192,
             initializer_range: 0.02,
+            moe: None,
         },
         vision: VisionConfig {
             depth: 4,

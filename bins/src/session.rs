@@ -21,7 +21,7 @@ use crate::options::TrainOptions;
 use crate::settings::{DataSection, ModelSection, TrainSection};
 
 /// Keys that are absent by default.
-const OPTIONAL: [&str; 12] = [
+const OPTIONAL: [&str; 13] = [
     "model.path",
     "model.adapter",
     "data.train",
@@ -29,6 +29,7 @@ const OPTIONAL: [&str; 12] = [
     "data.image_root",
     "data.cache_dir",
     "lora.exclude",
+    "lora.target_parameters",
     "grpo.epsilon_high",
     "grpo.delta",
     "grpo.entropy_floor",

@@ -99,7 +99,7 @@ pub struct DataSection {
     pub max_bad_rows: usize,
     /// `background`: 256 rows are checked before training and the others while it begins. `full`: all before it.
     pub check: RowCheck,
-    /// Pictures must lie below this directory, links followed; without it anywhere.
+    /// Pictures and videos must lie below this directory, links followed; without it anywhere.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image_root: Option<String>,
     /// Rows that share a batch: `none` leaves it to chance, `length` and `pixels` put like ones together.
@@ -143,6 +143,9 @@ pub struct LoraSection {
     /// Modules to leave alone although they are targets.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exclude: Option<ModuleFilter>,
+    /// Stacks of experts to adapt as well, such as `mlp.experts.gate_up_proj`: path ends. Needs a dropout of 0.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub target_parameters: Vec<String>,
 }
 
 impl Default for LoraSection {
@@ -164,6 +167,7 @@ impl Default for LoraSection {
             rslora: false,
             targets: ModuleFilter::names(names),
             exclude: None,
+            target_parameters: Vec::new(),
         }
     }
 }
@@ -179,6 +183,7 @@ impl LoraSection {
             init: LoraInit::Kaiming,
             targets: self.targets.clone(),
             exclude: self.exclude.clone(),
+            target_parameters: self.target_parameters.clone(),
             ..LoraConfig::default()
         }
     }

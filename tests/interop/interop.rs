@@ -14,8 +14,13 @@ mod common;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use burn::tensor::DType;
 use common::{GRPO, INFER, SFT, path, stdout, succeed};
 use serde_json::Value;
+use vtb_models_vlm::config::MoeConfig;
+use vtb_models_vlm::qwen3_vl::Qwen3Vl;
+use vtb_models_vlm::tiny::TinySpec;
+use vtb_nn::device::cpu_device;
 
 /// Exit code of the scripts where a package is missing.
 const SKIPPED: i32 = 77;
@@ -74,6 +79,41 @@ fn same_answer(ours: &Value, theirs: &Value) {
     let (ours, theirs) = (ids(&ours["token_ids"]), ids(&theirs["greedy_ids"]));
     assert!(!ours.is_empty());
     assert_eq!(ours, theirs[..ours.len()]);
+}
+
+#[test]
+fn a_saved_model_with_experts_loads_in_transformers() {
+    let dir = tempfile::tempdir().unwrap();
+    let spec = TinySpec {
+        moe: Some(MoeConfig {
+            num_experts: 8,
+            experts_per_token: 2,
+            intermediate_size: 48,
+            sparse_step: 1,
+            dense_layers: vec![1],
+        }),
+        tie: false,
+        ..TinySpec::default()
+    };
+    let config = spec
+        .write_files(dir.path(), &["Which colour is it?".to_owned()], 512)
+        .unwrap();
+    let model = Qwen3Vl::fresh(config, 3, &cpu_device(), DType::F32).unwrap();
+    model.save(dir.path()).unwrap();
+    let question = "Which colour is it?";
+    let file = prompt_file(dir.path(), question);
+    let args = [
+        path(dir.path()),
+        "--prompt-file",
+        path(&file),
+        "--max-new-tokens",
+        "8",
+    ];
+    let Some(theirs) = python("check_model_dir.py", &args) else {
+        return;
+    };
+    let asked = ["--model", path(dir.path()), "--prompt", question];
+    same_answer(&infer(&asked), &theirs);
 }
 
 #[test]

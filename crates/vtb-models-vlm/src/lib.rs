@@ -2,7 +2,7 @@
 //! generated text.
 //!
 //! The front end needs no tensors: [`config`] reads `config.json` in every published spelling, [`processor`]
-//! turns pictures into patches, [`template`] and [`tokenizer`] turn messages into ids, [`encode`] puts the two
+//! turns pictures and videos into patches, [`template`] and [`tokenizer`] turn messages into ids, [`encode`] puts the two
 //! together into rows a [`CausalLm`](vtb_nn::lm::CausalLm) reads, [`positions`] numbers the tokens, and
 //! [`tiny`] writes small models with the same files as the real ones.
 

@@ -3,13 +3,15 @@
 mod count;
 mod generation;
 mod parse;
+mod preset;
 pub(crate) mod section;
 mod validate;
 mod write;
 
 pub use generation::GenerationConfig;
+pub use preset::Preset;
 
-/// Sizes and ids of a dense Qwen3-VL model.
+/// Sizes and ids of a Qwen3-VL model, dense or with experts.
 ///
 /// Read it with [`Qwen3VlConfig::from_dir`], or build one and call [`Qwen3VlConfig::validate`].
 #[derive(Debug, Clone, PartialEq)]
@@ -33,7 +35,7 @@ pub struct TextConfig {
     pub vocab_size: usize,
     /// Width of the residual stream.
     pub hidden_size: usize,
-    /// Width of the gated MLP.
+    /// Width of the gated MLP of dense layers.
     pub intermediate_size: usize,
     /// Number of layers.
     pub num_layers: usize,
@@ -53,6 +55,23 @@ pub struct TextConfig {
     pub max_position_embeddings: usize,
     /// Standard deviation of fresh weights; 0.02 where the file does not say.
     pub initializer_range: f64,
+    /// Experts in place of the MLP of some layers.
+    pub moe: Option<MoeConfig>,
+}
+
+/// Layers whose MLP is a mixture of experts. The weights of the chosen experts always sum to one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MoeConfig {
+    /// Experts of a layer.
+    pub num_experts: usize,
+    /// Experts every token uses.
+    pub experts_per_token: usize,
+    /// Width of an expert.
+    pub intermediate_size: usize,
+    /// Every how many layers experts stand; 1 is every layer.
+    pub sparse_step: usize,
+    /// Layers that are dense all the same.
+    pub dense_layers: Vec<usize>,
 }
 
 /// The vision tower.
@@ -105,6 +124,13 @@ pub(crate) fn decimal(value: f32) -> f64 {
 }
 
 impl TextConfig {
+    /// The experts of layer `layer`, or `None` where it is dense.
+    pub fn experts(&self, layer: usize) -> Option<&MoeConfig> {
+        let moe = self.moe.as_ref()?;
+        let sparse = (layer + 1).is_multiple_of(moe.sparse_step);
+        (sparse && !moe.dense_layers.contains(&layer)).then_some(moe)
+    }
+
     /// Width of the query projection, `num_heads · head_dim`.
     pub fn q_width(&self) -> usize {
         self.num_heads * self.head_dim
@@ -144,6 +170,11 @@ impl VisionConfig {
 }
 
 impl VisionIds {
+    /// Whether `id` stands for a merged token of a picture or a video.
+    pub fn is_pad(&self, id: u32) -> bool {
+        id == self.image || id == self.video
+    }
+
     /// The ids a policy must never produce: with one of them, placeholders and pictures no longer match.
     pub fn all(&self) -> [u32; 4] {
         [self.image, self.video, self.vision_start, self.vision_end]

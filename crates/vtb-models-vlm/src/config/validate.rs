@@ -1,6 +1,6 @@
 //! Bounds and relations a configuration must keep before anything is allocated from it.
 
-use super::{Qwen3VlConfig, TextConfig, VisionConfig};
+use super::{MoeConfig, Qwen3VlConfig, TextConfig, VisionConfig};
 use crate::VlmError;
 
 /// More layers than any published model by a factor of ten.
@@ -114,8 +114,35 @@ impl TextConfig {
                 self.head_dim / 2
             ));
         }
+        if let Some(moe) = &self.moe {
+            moe.check(self.num_layers)?;
+        }
         check_positive("text_config.rms_norm_eps", self.rms_norm_eps)?;
         check_positive("text_config.rope_theta", self.rope_theta)
+    }
+}
+
+impl MoeConfig {
+    fn check(&self, layers: usize) -> Result<(), String> {
+        let limits = [
+            ("num_experts", self.num_experts, MAX_WIDTH),
+            ("num_experts_per_tok", self.experts_per_token, MAX_WIDTH),
+            ("moe_intermediate_size", self.intermediate_size, MAX_WIDTH),
+            ("decoder_sparse_step", self.sparse_step, MAX_LAYERS),
+        ];
+        check_limits("text_config", &limits)?;
+        if self.experts_per_token > self.num_experts {
+            return Err(format!(
+                "text_config.num_experts_per_tok is {}, there are {} experts",
+                self.experts_per_token, self.num_experts
+            ));
+        }
+        match self.dense_layers.iter().find(|i| **i >= layers) {
+            Some(layer) => Err(format!(
+                "text_config.mlp_only_layers names layer {layer}, num_hidden_layers is {layers}"
+            )),
+            None => Ok(()),
+        }
     }
 }
 

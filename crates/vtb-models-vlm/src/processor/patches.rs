@@ -1,43 +1,55 @@
-//! Cutting a resized picture into the rows of a vision tower.
+//! Cutting resized pictures and frames into the rows of a vision tower.
 
 use super::decode::Rgb;
 use super::settings::ImageSettings;
 
 /// Patch rows `[gh · gw, channels · frames · patch · patch]` of a picture whose sides are multiples of
-/// `patch · merge`, and its grid `[1, gh, gw]`.
+/// `patch · merge`, and its grid `[1, gh, gw]`. A still picture fills every frame.
+pub(super) fn patchify(image: &Rgb, settings: &ImageSettings) -> (Vec<f32>, [usize; 3]) {
+    let (rows, columns) = (image.height / settings.patch, image.width / settings.patch);
+    let size = rows * columns * 3 * settings.temporal * settings.patch * settings.patch;
+    let mut values = Vec::with_capacity(size);
+    patchify_group(&vec![image; settings.temporal], settings, &mut values);
+    (values, [1, rows, columns])
+}
+
+/// Appends the patch rows of one temporal group: `settings.temporal` frames of one size, whose sides are multiples of
+/// `patch · merge`.
 ///
 /// Rows come block by block: the `merge × merge` patches that become one token stand next to each other, blocks
-/// in reading order. Within a row the order is channel, frame, y, x; a still picture fills every frame.
-pub(super) fn patchify(image: &Rgb, settings: &ImageSettings) -> (Vec<f32>, [usize; 3]) {
-    let (patch, merge, frames) = (settings.patch, settings.merge, settings.temporal);
-    let (rows, columns) = (image.height / patch, image.width / patch);
+/// in reading order. Within a row the order is channel, frame, y, x.
+pub(super) fn patchify_group(frames: &[&Rgb], settings: &ImageSettings, values: &mut Vec<f32>) {
+    let (patch, merge) = (settings.patch, settings.merge);
+    let Some(first) = frames.first() else { return };
+    let (rows, columns) = (first.height / patch, first.width / patch);
     let levels = settings.levels();
-    let mut values = Vec::with_capacity(rows * columns * 3 * frames * patch * patch);
     for block_row in 0..rows / merge {
         for block_column in 0..columns / merge {
             for unit in 0..merge * merge {
                 let y = (block_row * merge + unit / merge) * patch;
                 let x = (block_column * merge + unit % merge) * patch;
                 for (channel, levels) in levels.iter().enumerate() {
-                    let first = values.len();
-                    for line in y..y + patch {
-                        let start = (line * image.width + x) * 3;
-                        let pixels = &image.pixels[start..start + patch * 3];
-                        values.extend(
-                            pixels
-                                .chunks_exact(3)
-                                .map(|p| levels[usize::from(p[channel])]),
-                        );
-                    }
-                    let end = values.len();
-                    for _ in 1..frames {
-                        values.extend_from_within(first..end);
+                    for (i, frame) in frames.iter().enumerate() {
+                        if i > 0 && std::ptr::eq(*frame, frames[i - 1]) {
+                            // The same picture again.
+                            let start = values.len() - patch * patch;
+                            values.extend_from_within(start..);
+                            continue;
+                        }
+                        for line in y..y + patch {
+                            let start = (line * frame.width + x) * 3;
+                            let pixels = &frame.pixels[start..start + patch * 3];
+                            values.extend(
+                                pixels
+                                    .chunks_exact(3)
+                                    .map(|p| levels[usize::from(p[channel])]),
+                            );
+                        }
                     }
                 }
             }
         }
     }
-    (values, [1, rows, columns])
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use super::decode::DecodeOptions;
 use super::size;
@@ -82,20 +83,36 @@ impl ImageSettings {
         let section = root
             .child("image_processor", "image_processor")?
             .unwrap_or(root);
-        require_bicubic(&section)?;
-        let (min_pixels, max_pixels) = pixel_range(&section)?;
+        Self::from_section(&section)
+    }
+
+    /// The keys pictures and videos share.
+    pub(super) fn from_section(section: &Section<'_>) -> Result<Self, VlmError> {
+        require_bicubic(section)?;
+        let (min_pixels, max_pixels) = pixel_range(section)?;
         Ok(Self {
             patch: section.size("patch_size", 1..=256)?,
             temporal: section.size("temporal_patch_size", 1..=16)?,
             merge: section.size("merge_size", 1..=16)?,
             min_pixels,
             max_pixels,
-            mean: channels(&section, "image_mean")?,
-            std: channels(&section, "image_std")?,
+            mean: channels(section, "image_mean")?,
+            std: channels(section, "image_std")?,
             rescale: section.opt_number("rescale_factor")?.unwrap_or(1.0 / 255.0),
             policy: ResizePolicy::Processor,
             decode: DecodeOptions::default(),
         })
+    }
+
+    /// Feeds a hash with what decides how resized pixels become patches.
+    pub(super) fn hash_into(&self, hash: &mut Sha256) {
+        for n in [self.patch, self.temporal, self.merge] {
+            hash.update((n as u64).to_le_bytes());
+        }
+        for value in self.mean.iter().chain(&self.std) {
+            hash.update(value.to_le_bytes());
+        }
+        hash.update(self.rescale.to_le_bytes());
     }
 
     /// Checks that patches have the shape the vision tower was built for.
@@ -163,7 +180,7 @@ impl ImageSettings {
     }
 
     /// The keys pictures and videos share.
-    pub(crate) fn shared_json(&self) -> Value {
+    pub(super) fn shared_json(&self) -> Value {
         let list = |values: [f32; 3]| values.map(decimal);
         json!({
             "size": {"shortest_edge": self.min_pixels, "longest_edge": self.max_pixels},

@@ -1,5 +1,6 @@
-//! Qwen3-VL with a dense decoder: loading, saving, adapters, and the passes of [`CausalLm`].
+//! Qwen3-VL, dense or with experts: loading, saving, adapters, and the passes of [`CausalLm`].
 
+mod experts;
 mod layers;
 mod packing;
 mod plan;
@@ -7,32 +8,34 @@ mod score;
 mod text;
 mod train;
 mod vision;
+mod weights;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use burn::module::Module;
-use burn::tensor::{DType, Device, Tensor, TensorData};
+use burn::tensor::{DType, Device, Tensor};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use vtb_lora::{Adapter, Factors, LoraConfig, LoraLinear, MatchReport, match_targets};
 use vtb_nn::NnError;
-use vtb_nn::checkpoint::{Checkpoint, TensorInfo, TensorSource, save_sharded};
+use vtb_nn::checkpoint::{Checkpoint, save_sharded};
 use vtb_nn::lm::{
     BackwardOptions, CausalLm, Completion, LmRow, LogpGradient, NamedTensors, ParamInfo,
-    SampleOptions, ScoreOptions, TokenScores,
+    PassReport, SampleOptions, ScoreOptions, TokenScores,
 };
 use vtb_nn::loader::Loader;
 use vtb_nn::params::{replace_params, visit_params};
 
+pub use experts::{Experts, Router, SparseMlp};
 pub use layers::{LayerNorm, RmsNorm, Table};
 pub use packing::Packing;
 pub(crate) use packing::indices;
 pub use plan::BatchPlan;
 pub(crate) use plan::text_rope;
 pub use score::VisionTrace;
-pub use text::{DecoderLayer, LanguageModel, TextContext};
+pub use text::{DecoderLayer, FeedForward, LanguageModel, TextContext};
 pub use vision::{VisionContext, VisionTower};
 
 use crate::VlmError;
@@ -166,7 +169,7 @@ impl Qwen3Vl {
     /// Writes `config.json` and the weights (without adapters) in the layout `transformers` reads.
     pub fn save(&self, dir: impl AsRef<Path>) -> Result<(), VlmError> {
         self.config.write(dir.as_ref())?;
-        let weights = Weights::of(&self.net);
+        let weights = weights::Weights::of(&self.net, &self.config);
         save_sharded(dir.as_ref(), &weights, SHARD_BYTES, &BTreeMap::new())?;
         Ok(())
     }
@@ -223,6 +226,10 @@ impl Qwen3Vl {
                 linear.attach_fresh(lora, seed)?;
             }
         }
+        let device = self.device.clone();
+        for experts in self.net.model.language_model.experts_mut() {
+            experts.attach_fresh(lora, seed, &device)?;
+        }
         self.lora = Some(lora.clone());
         self.train_adapter();
         Ok(report)
@@ -237,11 +244,18 @@ impl Qwen3Vl {
             .map(|l| l.info(false))
             .collect();
         infos.extend(self.net.lm_head.as_ref().map(|head| head.info(true)));
-        Ok(match_targets(&infos, lora)?)
+        let experts = self.net.model.language_model.experts_mut();
+        let stacks: Vec<_> = experts.flat_map(|e| e.stacks()).collect();
+        Ok(match_targets(&infos, &stacks, lora)?)
     }
 
     /// Attaches the factors of an adapter read from a file. Every factor must find its layer.
-    pub fn load_adapter(&mut self, adapter: Adapter, origin: &Path) -> Result<(), VlmError> {
+    pub fn load_adapter(&mut self, mut adapter: Adapter, origin: &Path) -> Result<(), VlmError> {
+        self.refuse_router(&adapter, origin)?;
+        let device = self.device.clone();
+        for experts in self.net.model.language_model.experts_mut() {
+            experts.attach(&adapter.config, &mut adapter.factors, &device)?;
+        }
         let infos: Vec<_> = self
             .net
             .linears_mut()
@@ -259,13 +273,32 @@ impl Qwen3Vl {
         Ok(())
     }
 
-    /// The factors of every adapted layer, by module path.
+    /// Older programs adapt the router like any linear layer; here and in transformers 5 it is none.
+    fn refuse_router(&self, adapter: &Adapter, origin: &Path) -> Result<(), VlmError> {
+        let router = adapter.factors.keys().find(|p| p.ends_with(".mlp.gate"));
+        match router.filter(|_| self.config.text.moe.is_some()) {
+            Some(path) => Err(vtb_lora::LoraError::Adapter {
+                path: origin.to_owned(),
+                message: format!(
+                    "adapts the router `{path}`, which is never adapted here; train it again without `gate` among its \
+                     targets, or merge it in the program that made it"
+                ),
+            }
+            .into()),
+            None => Ok(()),
+        }
+    }
+
+    /// The factors of every adapted layer, by module path; those of experts by the paths of peft's wrappers.
     pub fn adapter_factors(&self) -> BTreeMap<String, Factors> {
         let mut net = self.net.clone();
-        let factors = net.linears_mut().into_iter();
-        factors
+        let linears = net.linears_mut().into_iter();
+        let mut factors: BTreeMap<_, _> = linears
             .filter_map(|l| Some((l.path().to_owned(), l.factors()?)))
-            .collect()
+            .collect();
+        let experts = net.model.language_model.experts_mut();
+        factors.extend(experts.flat_map(|e| e.factors()));
+        factors
     }
 
     /// Settings of the attached adapter, if there is one.
@@ -277,6 +310,9 @@ impl Qwen3Vl {
     pub fn merge_adapter(&mut self) {
         for linear in self.net.linears_mut() {
             linear.merge();
+        }
+        for experts in self.net.model.language_model.experts_mut() {
+            experts.merge();
         }
         self.lora = None;
         self.trainable.clear();
@@ -318,6 +354,15 @@ impl CausalLm for Qwen3Vl {
         options: &BackwardOptions,
         objective: &mut LogpGradient<'_>,
     ) -> Result<NamedTensors, NnError> {
+        Ok(self.backward_with_report(rows, options, objective)?.0)
+    }
+
+    fn backward_with_report(
+        &self,
+        rows: &[LmRow],
+        options: &BackwardOptions,
+        objective: &mut LogpGradient<'_>,
+    ) -> Result<(NamedTensors, PassReport), NnError> {
         train::backward(self, rows, options, objective)
     }
 
@@ -373,55 +418,6 @@ impl CausalLm for Qwen3Vl {
         }
         self.net = replace_params(self.net.clone(), "", |path| values.remove(path));
         Ok(())
-    }
-}
-
-/// The base weights as a source for the checkpoint writer.
-struct Weights {
-    tensors: BTreeMap<String, (Tensor<1>, Vec<usize>)>,
-}
-
-impl Weights {
-    fn of(net: &Network) -> Self {
-        let mut tensors = BTreeMap::new();
-        visit_params(net, "", |name, values, shape| {
-            if !name.contains(".lora_") {
-                tensors.insert(name, (values, shape));
-            }
-        });
-        Self { tensors }
-    }
-}
-
-impl TensorSource for Weights {
-    fn origin(&self) -> String {
-        "the model in memory".into()
-    }
-
-    fn info(&self, name: &str) -> Option<TensorInfo> {
-        let (values, shape) = self.tensors.get(name)?;
-        Some(TensorInfo {
-            dtype: values.dtype(),
-            shape: shape.clone(),
-        })
-    }
-
-    fn load(&self, name: &str) -> Result<TensorData, NnError> {
-        let (values, shape) = self.tensors.get(name).ok_or_else(|| NnError::Missing {
-            name: name.to_owned(),
-            origin: self.origin(),
-        })?;
-        let data = values.clone().into_data();
-        let dtype = data.dtype();
-        Ok(TensorData::from_bytes_vec(
-            data.as_bytes().to_vec(),
-            shape.clone(),
-            dtype,
-        ))
-    }
-
-    fn names(&self) -> Vec<String> {
-        self.tensors.keys().cloned().collect()
     }
 }
 

@@ -26,11 +26,11 @@ pub struct BatchPlan {
     pub positions: Vec<[i32; 3]>,
     /// Per row: what to add to a token's index to get its position once the prompt is over.
     pub deltas: Vec<i32>,
-    /// Grids of the distinct pictures.
+    /// Grids of the distinct pictures and videos.
     pub grids: Vec<[usize; 3]>,
-    /// Patch rows of the distinct pictures, `[patches, patch_dim]`.
+    /// Patch rows of the distinct pictures and videos, `[patches, patch_dim]`.
     pub patches: Vec<f32>,
-    /// Packed indices of image placeholders, ascending.
+    /// Packed indices of placeholders, ascending.
     pub placeholders: Vec<usize>,
     /// For each placeholder, the row of the merged features that replaces it.
     pub features: Vec<usize>,
@@ -68,7 +68,7 @@ impl BatchPlan {
             }
             let mut features = starts.into_iter().flat_map(|(start, n)| start..start + n);
             for (i, &id) in row.ids.iter().enumerate() {
-                if id == c.ids.image {
+                if c.ids.is_pad(id) {
                     plan.placeholders.push(offset + i);
                     plan.features.extend(features.next());
                 }
@@ -78,9 +78,8 @@ impl BatchPlan {
                 }
             }
             let grids: Vec<_> = row.images.iter().map(|image| image.grid).collect();
-            let (found, delta) =
-                positions(&row.ids, &grids, c.ids.image, c.vision.spatial_merge_size)
-                    .map_err(|e| NnError::input(format!("row {index}: {e}")))?;
+            let (found, delta) = positions(&row.ids, &grids, &c.ids, c.vision.spatial_merge_size)
+                .map_err(|e| NnError::input(format!("row {index}: {e}")))?;
             plan.positions.extend(found);
             plan.deltas.push(delta);
             plan.lengths.push(row.ids.len());
@@ -134,6 +133,7 @@ impl BatchPlan {
             packing: Packing::new(&self.lengths, true),
             rope: text_rope(&self.positions, c, device),
             pass,
+            balance: None,
         }
     }
 
@@ -192,7 +192,7 @@ fn check_row(index: usize, row: &LmRow, c: &Qwen3VlConfig) -> Result<(), NnError
             ));
         }
     }
-    let placeholders = row.ids.iter().filter(|id| **id == c.ids.image).count();
+    let placeholders = row.ids.iter().filter(|id| c.ids.is_pad(**id)).count();
     let needed: usize = row
         .images
         .iter()
@@ -201,7 +201,7 @@ fn check_row(index: usize, row: &LmRow, c: &Qwen3VlConfig) -> Result<(), NnError
     if placeholders != needed {
         let grids: Vec<_> = row.images.iter().map(|i| i.grid).collect();
         return fail(format!(
-            "{placeholders} image placeholder tokens, but the pictures (grids {grids:?}) make {needed} features"
+            "{placeholders} picture and video placeholder tokens, but the pictures and videos (grids {grids:?}) make {needed} features"
         ));
     }
     Ok(())

@@ -1,9 +1,12 @@
 //! The training pass: forward block by block, the objective on the host, backward block by block.
 
+use std::sync::Arc;
+
 use burn::tensor::{DType, IndexingUpdateOp, Tensor};
 use vtb_lora::AdapterPass;
 use vtb_nn::NnError;
-use vtb_nn::lm::{BackwardOptions, LmRow, LogpGradient, NamedTensors};
+use vtb_nn::lm::{BackwardOptions, LmRow, LogpGradient, NamedTensors, PassReport};
+use vtb_nn::ops::RouterBalance;
 use vtb_nn::ops::head::head_backward;
 use vtb_nn::params::add_gradient;
 use vtb_nn::recompute::{Keep, Role, Segment};
@@ -24,7 +27,7 @@ pub(super) fn backward(
     rows: &[LmRow],
     options: &BackwardOptions,
     objective: &mut LogpGradient<'_>,
-) -> Result<NamedTensors, NnError> {
+) -> Result<(NamedTensors, PassReport), NnError> {
     let plan = BatchPlan::new(rows, &model.config)?;
     if plan.targets.is_empty() {
         return Err(NnError::input(
@@ -48,8 +51,12 @@ pub(super) fn backward(
         trains: &|path| model.trains(path),
     };
     let (features, vision) = run.vision_forward();
-    let context = plan.text(&model.config, pass, &model.device);
+    let mut context = plan.text(&model.config, pass, &model.device);
+    let moe = model.config.text.moe.as_ref();
+    context.balance = moe.map(|moe| Arc::new(RouterBalance::new(moe.num_experts)));
     let (hidden, text) = run.text_forward(features.as_ref(), &context);
+    let balance = context.balance.as_ref();
+    let router_loss = balance.map(|b| b.close(options.router_loss));
     let (picked, scores) = score_hidden(model, hidden, &plan, options.temperature);
     let weights = run.ask(objective, split_scores(&plan, &scores))?;
     let mut gradients = NamedTensors::new();
@@ -67,7 +74,7 @@ pub(super) fn backward(
     if let Some(g) = g {
         run.embedding_backward(g.input, &mut gradients);
     }
-    Ok(gradients)
+    Ok((gradients, PassReport { router_loss }))
 }
 
 /// One pass: the model, its batch and how to keep activations.
@@ -370,9 +377,9 @@ impl Run<'_> {
         if !self.model.trains(&name) {
             return;
         }
-        let image = self.model.config.ids.image;
+        let tokens = self.model.config.ids;
         let at: Vec<usize> = (0..self.plan.ids.len())
-            .filter(|i| self.plan.ids[*i] != image)
+            .filter(|i| !tokens.is_pad(self.plan.ids[*i]))
             .collect();
         let ids: Vec<usize> = at.iter().map(|i| self.plan.ids[*i] as usize).collect();
         let device = &self.model.device;

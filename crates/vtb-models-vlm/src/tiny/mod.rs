@@ -7,16 +7,15 @@ mod vocab;
 
 use std::path::Path;
 
-use serde_json::json;
-
 use crate::VlmError;
-use crate::config::{GenerationConfig, Qwen3VlConfig, TextConfig, VisionConfig};
+use crate::config::{GenerationConfig, MoeConfig, Qwen3VlConfig, TextConfig, VisionConfig};
 use crate::files;
-use crate::processor::ImageSettings;
+use crate::processor::{ImageSettings, VideoSettings};
 
 pub use vocab::{ADDED_TOKENS, MIN_VOCAB, SPECIAL_TOKENS};
 
 const TEMPLATE: &str = include_str!("chat_template.jinja");
+const THINKING_TEMPLATE: &str = include_str!("thinking_template.jinja");
 
 /// Sizes of a tiny model.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,6 +38,8 @@ pub struct TinySpec {
     pub rope_theta: f64,
     /// Whether the output head is the embedding matrix.
     pub tie: bool,
+    /// Experts in place of the MLPs.
+    pub moe: Option<MoeConfig>,
     /// Longest sequence.
     pub max_positions: usize,
     /// Blocks of the vision tower.
@@ -63,6 +64,9 @@ pub struct TinySpec {
     pub min_pixels: usize,
     /// Most pixels after resizing.
     pub max_pixels: usize,
+    /// Whether the template is that of a thinking model: prompts open a thought, and those of earlier turns are left
+    /// out.
+    pub thinking: bool,
 }
 
 impl Default for TinySpec {
@@ -78,6 +82,7 @@ impl Default for TinySpec {
             mrope_section: [6, 5, 5],
             rope_theta: 10_000.0,
             tie: true,
+            moe: None,
             max_positions: 4096,
             vision_depth: 2,
             vision_hidden: 64,
@@ -90,6 +95,7 @@ impl Default for TinySpec {
             position_embeddings: 64,
             min_pixels: 1024,
             max_pixels: 1 << 20,
+            thinking: false,
         }
     }
 }
@@ -138,7 +144,11 @@ impl TinySpec {
         self.config(vocab_size)?;
         std::fs::create_dir_all(dir).map_err(|e| VlmError::io(dir, e))?;
         let base = vocab::write_tokenizer(dir, corpus, vocab_size, self.max_positions)?;
-        files::write_text(&dir.join(files::CHAT_TEMPLATE_JINJA), TEMPLATE)?;
+        let template = match self.thinking {
+            true => THINKING_TEMPLATE,
+            false => TEMPLATE,
+        };
+        files::write_text(&dir.join(files::CHAT_TEMPLATE_JINJA), template)?;
         self.write_processors(dir)?;
         let [im_end, end_of_text] = vocab::end_ids(base);
         let generation = GenerationConfig {
@@ -170,6 +180,7 @@ impl TinySpec {
             mrope_section: self.mrope_section,
             max_position_embeddings: self.max_positions,
             initializer_range: 0.06,
+            moe: self.moe.clone(),
         }
     }
 
@@ -201,13 +212,14 @@ impl TinySpec {
             ..ImageSettings::default()
         };
         files::write_json(&dir.join(files::PREPROCESSOR_CONFIG), &settings.to_json())?;
-        let mut video = settings.shared_json();
-        video["video_processor_type"] = json!("Qwen3VLVideoProcessor");
-        video["processor_class"] = json!("Qwen3VLProcessor");
-        video["fps"] = json!(2);
-        video["min_frames"] = json!(4);
-        video["max_frames"] = json!(768);
-        files::write_json(&dir.join(files::VIDEO_PREPROCESSOR_CONFIG), &video)
+        let video = VideoSettings {
+            frames: settings,
+            ..VideoSettings::default()
+        };
+        files::write_json(
+            &dir.join(files::VIDEO_PREPROCESSOR_CONFIG),
+            &video.to_json(),
+        )
     }
 }
 

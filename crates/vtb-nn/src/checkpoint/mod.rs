@@ -11,10 +11,12 @@ mod index;
 mod reader;
 mod shard;
 mod source;
+mod transpose;
 mod writer;
 
 pub use atomic::{write_atomic, write_atomic_with};
 pub use index::read_bounded;
 pub use reader::Checkpoint;
 pub use source::{MemorySource, TensorInfo, TensorSource, load_tensor};
+pub use transpose::swap_last_axes;
 pub use writer::{save_safetensors, save_sharded};
