@@ -1,10 +1,18 @@
 //! How many parameters a configuration makes, known before anything is allocated.
 
-use super::{Qwen3VlConfig, TextConfig, VisionConfig};
+use super::{AttentionStyle, Qwen3VlConfig, TextConfig, VisionConfig, VlmConfig};
 
 impl Qwen3VlConfig {
     /// Number of parameters. A tied output head is counted once.
     pub fn parameters(&self) -> u64 {
+        self.decoder_parameters()
+            .saturating_add(self.vision.parameters())
+    }
+}
+
+impl<V> VlmConfig<V> {
+    /// Parameters of the decoder, its embeddings and head.
+    pub fn decoder_parameters(&self) -> u64 {
         let embedding = self.text.vocab_size as u64 * self.text.hidden_size as u64;
         let head = if self.tie { 0 } else { embedding };
         embedding
@@ -15,7 +23,6 @@ impl Qwen3VlConfig {
                     .saturating_mul(self.text.num_layers as u64),
             )
             .saturating_add(self.text.hidden_size as u64)
-            .saturating_add(self.vision.parameters())
     }
 }
 
@@ -26,7 +33,11 @@ impl TextConfig {
         let hidden = width(self.hidden_size);
         let attention = hidden * (2 * width(self.q_width()) + 2 * width(self.kv_width()));
         let mlp = 3 * hidden * width(self.intermediate_size);
-        attention + mlp + 2 * hidden + 2 * width(self.head_dim)
+        let extra = match self.attention {
+            AttentionStyle::Normed => 2 * width(self.head_dim),
+            AttentionStyle::Biased => width(self.q_width()) + 2 * width(self.kv_width()),
+        };
+        attention + mlp + 2 * hidden + extra
     }
 }
 
@@ -55,7 +66,7 @@ impl VisionConfig {
 
 #[cfg(test)]
 mod tests {
-    use crate::config::{Qwen3VlConfig, TextConfig, VisionConfig, VisionIds};
+    use crate::config::{AttentionStyle, Qwen3VlConfig, TextConfig, VisionConfig, VisionIds};
 
     fn published(
         (hidden, inner, layers, heads): (usize, usize, usize, usize),
@@ -71,6 +82,7 @@ mod tests {
                 num_heads: heads,
                 num_kv_heads: 8,
                 head_dim: 128,
+                attention: AttentionStyle::Normed,
                 rms_norm_eps: 1e-6,
                 rope_theta: 5e6,
                 mrope_section: [24, 20, 20],

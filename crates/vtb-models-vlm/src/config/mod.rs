@@ -1,23 +1,34 @@
 //! Model configuration: checked numbers that everything else trusts.
 
+mod any;
 mod count;
 mod generation;
 mod parse;
+mod qwen2_5_vl;
 pub(crate) mod section;
+mod tower;
 mod validate;
 mod write;
 
+use vtb_nn::ops::rope::MRope;
+
+pub use any::AnyVlmConfig;
 pub use generation::GenerationConfig;
+pub use qwen2_5_vl::{Qwen2_5VlConfig, WindowVisionConfig};
+pub use tower::{PatchShape, TowerConfig};
 
 /// Sizes and ids of a dense Qwen3-VL model.
 ///
 /// Read it with [`Qwen3VlConfig::from_dir`], or build one and call [`Qwen3VlConfig::validate`].
+pub type Qwen3VlConfig = VlmConfig<VisionConfig>;
+
+/// Sizes and ids of a model whose vision tower is configured by `V`.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Qwen3VlConfig {
+pub struct VlmConfig<V> {
     /// The language decoder.
     pub text: TextConfig,
     /// The vision tower.
-    pub vision: VisionConfig,
+    pub vision: V,
     /// Ids of the vision tokens.
     pub ids: VisionIds,
     /// Whether the output head is the embedding matrix. A checkpoint without `lm_head.weight` is tied too.
@@ -43,6 +54,8 @@ pub struct TextConfig {
     pub num_kv_heads: usize,
     /// Width of a head; need not be `hidden_size / num_heads`.
     pub head_dim: usize,
+    /// What stands between the projections of attention and the rotation.
+    pub attention: AttentionStyle,
     /// Epsilon of every RMSNorm.
     pub rms_norm_eps: f64,
     /// Base of the rotary frequencies.
@@ -53,6 +66,17 @@ pub struct TextConfig {
     pub max_position_embeddings: usize,
     /// Standard deviation of fresh weights; 0.02 where the file does not say.
     pub initializer_range: f64,
+}
+
+/// How the two families of decoders make queries and keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum AttentionStyle {
+    /// No biases, an RMSNorm over every query and key head, frequencies of time, height and width interleaved
+    /// (Qwen3-VL).
+    #[default]
+    Normed,
+    /// Biases on queries, keys and values, no norm, frequencies in three chunks (Qwen2.5-VL).
+    Biased,
 }
 
 /// The vision tower.
@@ -105,6 +129,14 @@ pub(crate) fn decimal(value: f32) -> f64 {
 }
 
 impl TextConfig {
+    /// How the rotary frequencies share the axes of a position.
+    pub fn mrope(&self) -> MRope {
+        match self.attention {
+            AttentionStyle::Normed => MRope::Interleaved(self.mrope_section),
+            AttentionStyle::Biased => MRope::Chunked(self.mrope_section),
+        }
+    }
+
     /// Width of the query projection, `num_heads · head_dim`.
     pub fn q_width(&self) -> usize {
         self.num_heads * self.head_dim

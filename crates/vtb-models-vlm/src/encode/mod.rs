@@ -12,7 +12,7 @@ pub use truncate::Overflow;
 
 use crate::VlmError;
 use crate::chat::{Message, place_images};
-use crate::config::{Qwen3VlConfig, VisionIds};
+use crate::config::{TowerConfig, VisionIds, VlmConfig};
 use crate::files::ModelDir;
 use crate::processor::{ImageProcessor, ImageSettings};
 use crate::template::{ChatTemplate, RenderOptions};
@@ -46,7 +46,10 @@ pub struct EncodeOptions {
 impl RowEncoder {
     /// Reads tokenizer, template and picture settings of a model directory and checks them against its
     /// configuration.
-    pub fn from_dir(dir: &ModelDir, config: &Qwen3VlConfig) -> Result<Self, VlmError> {
+    pub fn from_dir<V: TowerConfig>(
+        dir: &ModelDir,
+        config: &VlmConfig<V>,
+    ) -> Result<Self, VlmError> {
         let tokenizer = Tokenizer::from_dir(dir)?;
         tokenizer.check(config)?;
         let settings = ImageSettings::from_dir(dir)?;
