@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use vtb_models_vlm::config::Qwen3VlConfig;
+use vtb_models_vlm::config::AnyVlmConfig;
 use vtb_models_vlm::files::ModelDir;
 
 use crate::settings::{LoraSection, TrainSection};
@@ -36,7 +36,7 @@ impl Plan {
             );
             return Ok(());
         };
-        let config = Qwen3VlConfig::from_dir(&ModelDir::open(path)?)?;
+        let config = AnyVlmConfig::from_dir(&ModelDir::open(path)?)?;
         let parameters = config.parameters();
         self.line("model", path.display());
         self.line(

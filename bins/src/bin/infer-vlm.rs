@@ -12,7 +12,7 @@ use vtb_bins::settings::ModelSection;
 use vtb_models_vlm::chat::{Message, Part};
 use vtb_nn::lm::{CausalLm, SampleOptions, StopReason};
 
-/// Answers a question about pictures with a Qwen3-VL, optionally with a trained adapter.
+/// Answers a question about pictures with a Qwen3-VL or Qwen2.5-VL, optionally with a trained adapter.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100)]
 struct Cli {
