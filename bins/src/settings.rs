@@ -138,7 +138,8 @@ pub struct LoraSection {
     pub dropout: f64,
     /// Scale by alpha/√rank.
     pub rslora: bool,
-    /// `all-linear`, a regular expression for whole module paths, or a list of path ends.
+    /// `all-linear`, a regular expression for whole module paths, or a list of path ends. The default list, the seven
+    /// projections, means those of the decoder, whatever layers a vision tower has.
     pub targets: ModuleFilter,
     /// Modules to leave alone although they are targets.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -125,3 +125,18 @@ pub(crate) fn tiny_moe(dir: &Path) -> PathBuf {
         .unwrap();
     model
 }
+
+/// A tiny Qwen2.5-VL with fresh weights.
+pub(crate) fn tiny_qwen2_5(dir: &Path) -> PathBuf {
+    let model = dir.join("qwen2_5");
+    let corpus = vec!["Which color is missing? Reply <answer>color</answer>.".to_owned(); 4];
+    let config = vtb_models_vlm::tiny::TinyQwen2_5Spec::default()
+        .write_files(&model, &corpus, 512)
+        .unwrap();
+    let (device, dtype) = (vtb_nn::device::cpu_device(), burn::tensor::DType::F32);
+    vtb_models_vlm::qwen2_5_vl::Qwen2_5Vl::fresh(config, 7, &device, dtype)
+        .unwrap()
+        .save(&model)
+        .unwrap();
+    model
+}

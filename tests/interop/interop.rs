@@ -120,15 +120,28 @@ fn a_saved_model_with_experts_loads_in_transformers() {
 fn a_tiny_model_and_its_adapter_load_in_transformers_and_peft() {
     let dir = tempfile::tempdir().unwrap();
     let own = common::own_model_and_data(dir.path(), "color_grid");
-    let picture = std::fs::read_dir(dir.path().join("images"))
-        .or_else(|_| std::fs::read_dir(dir.path().join("train")))
+    answers_are_those_of_transformers_and_peft(&own, dir.path());
+}
+
+#[test]
+fn a_tiny_qwen2_5_and_its_adapter_load_in_transformers_and_peft() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut own = common::own_model_and_data(dir.path(), "color_grid");
+    own.model = common::tiny_qwen2_5(dir.path());
+    answers_are_those_of_transformers_and_peft(&own, dir.path());
+}
+
+/// One question to the model, and one to an adapter trained on it, there and here.
+fn answers_are_those_of_transformers_and_peft(own: &common::Own, dir: &Path) {
+    let picture = std::fs::read_dir(dir.join("images"))
+        .or_else(|_| std::fs::read_dir(dir.join("train")))
         .unwrap()
         .next()
         .unwrap()
         .unwrap()
         .path();
     let question = "Which color is missing? Reply <answer>color</answer>.";
-    let file = prompt_file(dir.path(), question);
+    let file = prompt_file(dir, question);
     let args = [
         "--prompt-file",
         path(&file),
@@ -152,7 +165,7 @@ fn a_tiny_model_and_its_adapter_load_in_transformers_and_peft() {
     ];
     same_answer(&infer(&asked), &theirs);
 
-    let out = dir.path().join("sft");
+    let out = dir.join("sft");
     succeed(
         SFT,
         &[

@@ -10,7 +10,9 @@
 mod support;
 
 use burn::tensor::{DType, TensorData};
-use support::{ROWS, Reference, close, close_relative, fixtures, mean_loss, step, values};
+use support::{
+    ROWS, Reference, close, close_relative, fixtures, mean_loss, packed_is_unpacked, step, values,
+};
 use vtb_lora::{LoraConfig, ModuleFilter, read_adapter, write_adapter};
 use vtb_models_vlm::qwen3_vl::{FullTraining, Qwen3Vl};
 use vtb_nn::checkpoint::{Checkpoint, TensorSource};
@@ -204,6 +206,15 @@ fn written_again(model: &Qwen3Vl, theirs: &std::path::Path) {
     }
     let again = read_adapter(ours.path()).unwrap();
     assert_eq!(&again.config, config);
+}
+
+#[test]
+fn packed_rows_are_those_alone() {
+    let (mut model, reference) = load("published");
+    let directory = dir().join("lora_experts");
+    let found = read_adapter(&directory).unwrap();
+    model.load_adapter(found, &directory).unwrap();
+    packed_is_unpacked(&model, &reference.rows(&model));
 }
 
 #[test]

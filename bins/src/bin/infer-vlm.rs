@@ -16,7 +16,7 @@ use vtb_models_vlm::encode::Media;
 use vtb_models_vlm::processor::VideoForm;
 use vtb_nn::lm::{CausalLm, SampleOptions, StopReason};
 
-/// Answers a question about pictures and videos with a Qwen3-VL, optionally with a trained adapter.
+/// Answers a question about pictures and videos with a Qwen3-VL or Qwen2.5-VL, optionally with a trained adapter.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100)]
 struct Cli {

@@ -69,8 +69,9 @@ fn settings(clip: &Value) -> VideoSettings {
 
 #[test]
 fn sizes_equal_the_reference() {
-    let table: Vec<(usize, usize, usize, usize, usize, Option<(usize, usize)>)> =
-        numbers(&cases()["sizes"]);
+    /// Frames, height, width, fewest and most pixels, and what becomes of them.
+    type Case = (usize, usize, usize, usize, usize, Option<(usize, usize)>);
+    let table: Vec<Case> = numbers(&cases()["sizes"]);
     assert!(table.len() > 100);
     for (frames, height, width, low, high, theirs) in table {
         let ours = smart_resize_video(frames, (height, width), 2, 32, (low, high)).ok();

@@ -1,15 +1,22 @@
 //! Reading reference values, comparing with them, and the objective and optimizer they were made with.
 
-#![allow(dead_code, reason = "not every test uses everything")]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    reason = "a test; not every file uses everything"
+)]
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use burn::tensor::Tensor;
-use vtb_models_vlm::qwen3_vl::Qwen3Vl;
-use vtb_nn::checkpoint::Checkpoint;
-use vtb_nn::lm::{CausalLm, ImagePatches, LmRow, NamedTensors, TokenScores};
-use vtb_trainer::optim::{AdamW, AdamWConfig};
+use vtb_models_vlm::config::TowerConfig;
+use vtb_models_vlm::model::{Tower, Vlm};
+use vtb_nn::checkpoint::{Checkpoint, TensorSource};
+use vtb_nn::lm::{
+    BackwardOptions, CausalLm, ImagePatches, LmRow, NamedTensors, ScoreOptions, TokenScores,
+};
+use vtb_trainer::optim::{AdamW, AdamWConfig, accumulate};
 
 /// Rows of the fixtures.
 pub(crate) const ROWS: [&str; 3] = ["text", "image1", "image2"];
@@ -19,7 +26,7 @@ pub(crate) fn fixtures() -> PathBuf {
 }
 
 /// A file of reference values.
-pub(crate) struct Reference(Checkpoint);
+pub(crate) struct Reference(pub(crate) Checkpoint);
 
 impl Reference {
     pub(crate) fn open(path: impl AsRef<Path>) -> Self {
@@ -34,55 +41,48 @@ impl Reference {
         self.0.data(name).unwrap().iter::<i64>().collect()
     }
 
-    pub(crate) fn has(&self, name: &str) -> bool {
-        use vtb_nn::checkpoint::TensorSource;
-        self.0.info(name).is_some()
+    pub(crate) fn sizes(&self, name: &str) -> Vec<usize> {
+        self.ints(name).into_iter().map(|i| i as usize).collect()
     }
 
     pub(crate) fn ids(&self, name: &str) -> Vec<u32> {
         self.ints(name).into_iter().map(|i| i as u32).collect()
     }
 
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.0.info(name).is_some()
+    }
+
     /// The row with its pictures, scored where a label stands.
-    pub(crate) fn row(&self, name: &str, model: &Qwen3Vl) -> LmRow {
-        let ids: Vec<u32> = self
-            .ints(&format!("{name}.input_ids"))
-            .into_iter()
-            .map(|i| i as u32)
-            .collect();
+    pub(crate) fn row<T: Tower>(&self, name: &str, model: &Vlm<T>) -> LmRow {
         let labels = self.ints(&format!("{name}.labels"));
-        let scored = labels
-            .iter()
-            .enumerate()
-            .map(|(i, l)| i > 0 && *l >= 0)
-            .collect();
+        let scored = labels.iter().enumerate();
         let mut images = Vec::new();
         if self.has(&format!("{name}.grid_thw")) {
-            let grids = self.ints(&format!("{name}.grid_thw"));
+            let grids = self.sizes(&format!("{name}.grid_thw"));
             let values = self.floats(&format!("{name}.pixel_values"));
+            let columns = model.config().vision.patch_dim();
             let mut rest = values.as_slice();
+            let row = ROWS.iter().position(|r| *r == name).unwrap();
             for (i, grid) in grids.chunks(3).enumerate() {
-                let grid = [grid[0] as usize, grid[1] as usize, grid[2] as usize];
-                let len = grid.iter().product::<usize>() * model.config().vision.patch_dim();
-                let (head, tail) = rest.split_at(len);
+                let grid = [grid[0], grid[1], grid[2]];
+                let (head, tail) = rest.split_at(grid.iter().product::<usize>() * columns);
                 rest = tail;
-                let row = ROWS.iter().position(|r| *r == name).unwrap();
-                let key = (row * 10 + i) as u64;
                 images.push(Arc::new(ImagePatches {
                     values: head.to_vec(),
                     grid,
-                    key,
+                    key: (row * 10 + i) as u64,
                 }));
             }
         }
         LmRow {
-            ids,
+            ids: self.ids(&format!("{name}.input_ids")),
             images,
-            scored,
+            scored: scored.map(|(i, l)| i > 0 && *l >= 0).collect(),
         }
     }
 
-    pub(crate) fn rows(&self, model: &Qwen3Vl) -> Vec<LmRow> {
+    pub(crate) fn rows<T: Tower>(&self, model: &Vlm<T>) -> Vec<LmRow> {
         ROWS.iter().map(|name| self.row(name, model)).collect()
     }
 }
@@ -91,16 +91,14 @@ pub(crate) fn values<const D: usize>(tensor: &Tensor<D>) -> Vec<f32> {
     tensor.clone().into_data().iter::<f32>().collect()
 }
 
+/// Absolute distance of every value.
 #[track_caller]
 pub(crate) fn close(what: &str, ours: &[f32], theirs: &[f32], tolerance: f32) {
     assert_eq!(ours.len(), theirs.len(), "{what}: length");
-    let worst = ours
-        .iter()
-        .zip(theirs)
-        .map(|(a, b)| (a - b).abs())
-        .fold(0.0, f32::max);
+    let distances = ours.iter().zip(theirs).map(|(a, b)| (a - b).abs());
+    let worst = distances.fold(0.0, f32::max);
     assert!(
-        worst <= tolerance,
+        worst <= tolerance && ours.iter().all(|x| x.is_finite()),
         "{what}: off by {worst}, allowed {tolerance}"
     );
     assert!(
@@ -109,6 +107,7 @@ pub(crate) fn close(what: &str, ours: &[f32], theirs: &[f32], tolerance: f32) {
     );
 }
 
+/// Norm of the difference over the norm of the reference.
 #[track_caller]
 pub(crate) fn close_relative(what: &str, ours: &[f32], theirs: &[f32], tolerance: f64) {
     assert_eq!(ours.len(), theirs.len(), "{what}: length");
@@ -120,6 +119,15 @@ pub(crate) fn close_relative(what: &str, ours: &[f32], theirs: &[f32], tolerance
         "{what}: relative error {:e}",
         error / size
     );
+}
+
+/// Cosine of the angle between two vectors.
+pub(crate) fn cosine(a: &[f32], b: &[f32]) -> f64 {
+    let dot = |a: &[f32], b: &[f32]| -> f64 {
+        let products = a.iter().zip(b).map(|(x, y)| f64::from(*x) * f64::from(*y));
+        products.sum()
+    };
+    dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
 }
 
 /// Token-mean cross-entropy over all rows, as an objective.
@@ -141,8 +149,51 @@ pub(crate) fn mean_loss(
     }
 }
 
+/// The loss of [`mean_loss`] and its gradients.
+pub(crate) fn pass(model: &dyn CausalLm, rows: &[LmRow], recompute: bool) -> (f64, NamedTensors) {
+    let mut loss = 0.0;
+    let options = BackwardOptions {
+        recompute,
+        ..Default::default()
+    };
+    let gradients = model
+        .backward(rows, &options, &mut mean_loss(&mut loss))
+        .unwrap();
+    (loss, gradients)
+}
+
+/// Rows packed into one sequence have the scores that each has alone, and the sum of the gradients.
+#[track_caller]
+pub(crate) fn packed_is_unpacked(model: &dyn CausalLm, rows: &[LmRow]) {
+    let options = ScoreOptions::default();
+    let together = model.token_scores(rows, &options).unwrap();
+    for (row, packed) in rows.iter().zip(&together) {
+        let alone = model
+            .token_scores(std::slice::from_ref(row), &options)
+            .unwrap();
+        close("packed scores", &packed.logp, &alone[0].logp, 1e-5);
+    }
+    let sum = |rows: &[LmRow]| -> NamedTensors {
+        let mut ones = |scores: &[TokenScores]| -> Result<Vec<Vec<f32>>, vtb_nn::NnError> {
+            Ok(scores.iter().map(|s| vec![1.0; s.logp.len()]).collect())
+        };
+        model
+            .backward(rows, &BackwardOptions::default(), &mut ones)
+            .unwrap()
+    };
+    let packed = sum(rows);
+    let mut alone = NamedTensors::new();
+    for row in rows {
+        accumulate(&mut alone, sum(std::slice::from_ref(row)));
+    }
+    assert_eq!(packed.len(), model.trainable().len());
+    for (path, gradient) in &packed {
+        close_relative(path, &values(gradient), &values(&alone[path]), 1e-4);
+    }
+}
+
 /// One AdamW step with the settings of the fixtures.
-pub(crate) fn step(model: &Qwen3Vl, gradients: NamedTensors) -> NamedTensors {
+pub(crate) fn step(model: &dyn CausalLm, gradients: NamedTensors) -> NamedTensors {
     let config = AdamWConfig {
         beta1: 0.9,
         beta2: 0.999,

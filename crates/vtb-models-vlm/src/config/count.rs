@@ -1,17 +1,24 @@
 //! How many parameters a configuration makes, known before anything is allocated.
 
-use super::{MoeConfig, Qwen3VlConfig, TextConfig, VisionConfig};
+use super::{AttentionStyle, MoeConfig, Qwen3VlConfig, TextConfig, VisionConfig, VlmConfig};
 
 impl Qwen3VlConfig {
     /// Number of parameters. A tied output head is counted once.
     pub fn parameters(&self) -> u64 {
+        self.decoder_parameters()
+            .saturating_add(self.vision.parameters())
+    }
+}
+
+impl<V> VlmConfig<V> {
+    /// Parameters of the decoder, its embeddings and head.
+    pub fn decoder_parameters(&self) -> u64 {
         let embedding = self.text.vocab_size as u64 * self.text.hidden_size as u64;
         let head = if self.tie { 0 } else { embedding };
         embedding
             .saturating_add(head)
             .saturating_add(self.text.layers_parameters())
             .saturating_add(self.text.hidden_size as u64)
-            .saturating_add(self.vision.parameters())
     }
 }
 
@@ -51,7 +58,11 @@ impl TextConfig {
         let width = |n: usize| n as u64;
         let hidden = width(self.hidden_size);
         let attention = hidden * (2 * width(self.q_width()) + 2 * width(self.kv_width()));
-        attention + 2 * hidden + 2 * width(self.head_dim)
+        let extra = match self.attention {
+            AttentionStyle::Normed => 2 * width(self.head_dim),
+            AttentionStyle::Biased => width(self.q_width()) + 2 * width(self.kv_width()),
+        };
+        attention + 2 * hidden + extra
     }
 }
 

@@ -1,25 +1,36 @@
 //! Model configuration: checked numbers that everything else trusts.
 
+mod any;
 mod count;
 mod generation;
 mod parse;
 mod preset;
+mod qwen2_5_vl;
 pub(crate) mod section;
+mod tower;
 mod validate;
 mod write;
 
+use vtb_nn::ops::rope::MRope;
+
+pub use any::AnyVlmConfig;
 pub use generation::GenerationConfig;
 pub use preset::Preset;
+pub use qwen2_5_vl::{Qwen2_5VlConfig, WindowVisionConfig};
+pub use tower::{PatchShape, TowerConfig};
 
 /// Sizes and ids of a Qwen3-VL model, dense or with experts.
 ///
 /// Read it with [`Qwen3VlConfig::from_dir`], or build one and call [`Qwen3VlConfig::validate`].
+pub type Qwen3VlConfig = VlmConfig<VisionConfig>;
+
+/// Sizes and ids of a model whose vision tower is configured by `V`.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Qwen3VlConfig {
+pub struct VlmConfig<V> {
     /// The language decoder.
     pub text: TextConfig,
     /// The vision tower.
-    pub vision: VisionConfig,
+    pub vision: V,
     /// Ids of the vision tokens.
     pub ids: VisionIds,
     /// Whether the output head is the embedding matrix. A checkpoint without `lm_head.weight` is tied too.
@@ -45,6 +56,8 @@ pub struct TextConfig {
     pub num_kv_heads: usize,
     /// Width of a head; need not be `hidden_size / num_heads`.
     pub head_dim: usize,
+    /// What stands between the projections of attention and the rotation.
+    pub attention: AttentionStyle,
     /// Epsilon of every RMSNorm.
     pub rms_norm_eps: f64,
     /// Base of the rotary frequencies.
@@ -72,6 +85,17 @@ pub struct MoeConfig {
     pub sparse_step: usize,
     /// Layers that are dense all the same.
     pub dense_layers: Vec<usize>,
+}
+
+/// How the two families of decoders make queries and keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum AttentionStyle {
+    /// No biases, an RMSNorm over every query and key head, frequencies of time, height and width interleaved
+    /// (Qwen3-VL).
+    #[default]
+    Normed,
+    /// Biases on queries, keys and values, no norm, frequencies in three chunks (Qwen2.5-VL).
+    Biased,
 }
 
 /// The vision tower.
@@ -129,6 +153,14 @@ impl TextConfig {
         let moe = self.moe.as_ref()?;
         let sparse = (layer + 1).is_multiple_of(moe.sparse_step);
         (sparse && !moe.dense_layers.contains(&layer)).then_some(moe)
+    }
+
+    /// How the rotary frequencies share the axes of a position.
+    pub fn mrope(&self) -> MRope {
+        match self.attention {
+            AttentionStyle::Normed => MRope::Interleaved(self.mrope_section),
+            AttentionStyle::Biased => MRope::Chunked(self.mrope_section),
+        }
     }
 
     /// Width of the query projection, `num_heads · head_dim`.

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::section::Section;
 use super::validate::{MAX_LAYERS, MAX_POSITIONS, MAX_VOCAB, MAX_WIDTH};
-use super::{MoeConfig, Qwen3VlConfig, TextConfig, VisionConfig, VisionIds};
+use super::{AttentionStyle, MoeConfig, Qwen3VlConfig, TextConfig, VisionConfig, VisionIds};
 use crate::VlmError;
 use crate::files::{self, ModelDir};
 
@@ -44,12 +44,7 @@ impl Qwen3VlConfig {
         let config = Self {
             text: text(&text_section, moe)?,
             vision: vision(&need("vision_config")?)?,
-            ids: VisionIds {
-                image: root.id("image_token_id")?,
-                video: root.id("video_token_id")?,
-                vision_start: root.id("vision_start_token_id")?,
-                vision_end: root.id("vision_end_token_id")?,
-            },
+            ids: vision_ids(&root)?,
             tie: tied(&root, &text_section)?,
             dtype: dtype(&root, &text_section)?,
         };
@@ -60,8 +55,17 @@ impl Qwen3VlConfig {
     }
 }
 
+pub(super) fn vision_ids(root: &Section<'_>) -> Result<VisionIds, VlmError> {
+    Ok(VisionIds {
+        image: root.id("image_token_id")?,
+        video: root.id("video_token_id")?,
+        vision_start: root.id("vision_start_token_id")?,
+        vision_end: root.id("vision_end_token_id")?,
+    })
+}
+
 /// `dtype` is the newer spelling of `torch_dtype`; older saves put it into `text_config` alone.
-fn dtype(root: &Section<'_>, text: &Section<'_>) -> Result<String, VlmError> {
+pub(super) fn dtype(root: &Section<'_>, text: &Section<'_>) -> Result<String, VlmError> {
     for section in [root, text] {
         for key in ["dtype", "torch_dtype"] {
             if let Some(name) = section.opt_str(key)? {
@@ -88,7 +92,20 @@ fn text(section: &Section<'_>, moe: bool) -> Result<TextConfig, VlmError> {
     if section.opt_bool("attention_bias")? == Some(true) {
         return Err(section.unsupported("attention_bias", true, "attention without biases"));
     }
-    let rope = Rope::read(section)?;
+    let rope = Rope::read(section, true)?;
+    let head_dim = section.size("head_dim", 2..=MAX_WIDTH)?;
+    let moe = moe.then(|| experts(section)).transpose()?;
+    decoder(section, rope, head_dim, AttentionStyle::Normed, moe)
+}
+
+/// The keys whose spelling all decoders share.
+pub(super) fn decoder(
+    section: &Section<'_>,
+    rope: Rope,
+    head_dim: usize,
+    attention: AttentionStyle,
+    moe: Option<MoeConfig>,
+) -> Result<TextConfig, VlmError> {
     Ok(TextConfig {
         vocab_size: section.size("vocab_size", 1..=MAX_VOCAB)?,
         hidden_size: section.size("hidden_size", 1..=MAX_WIDTH)?,
@@ -96,13 +113,14 @@ fn text(section: &Section<'_>, moe: bool) -> Result<TextConfig, VlmError> {
         num_layers: section.size("num_hidden_layers", 1..=MAX_LAYERS)?,
         num_heads: section.size("num_attention_heads", 1..=MAX_WIDTH)?,
         num_kv_heads: section.size("num_key_value_heads", 1..=MAX_WIDTH)?,
-        head_dim: section.size("head_dim", 2..=MAX_WIDTH)?,
+        head_dim,
+        attention,
         rms_norm_eps: section.positive("rms_norm_eps")?,
         rope_theta: rope.theta,
         mrope_section: rope.section,
         max_position_embeddings: section.size("max_position_embeddings", 1..=MAX_POSITIONS)?,
         initializer_range: section.opt_number("initializer_range")?.unwrap_or(0.02),
-        moe: moe.then(|| experts(section)).transpose()?,
+        moe,
     })
 }
 
@@ -157,7 +175,7 @@ fn experts(section: &Section<'_>) -> Result<MoeConfig, VlmError> {
 }
 
 /// A key that may be absent but must not say anything else.
-fn expect(section: &Section<'_>, key: &str, only: &'static str) -> Result<(), VlmError> {
+pub(super) fn expect(section: &Section<'_>, key: &str, only: &'static str) -> Result<(), VlmError> {
     match section.opt_str(key)? {
         Some(value) if value != only => Err(section.unsupported(key, value, only)),
         _ => Ok(()),
@@ -165,15 +183,22 @@ fn expect(section: &Section<'_>, key: &str, only: &'static str) -> Result<(), Vl
 }
 
 /// Rotary settings, gathered from `rope_parameters`, or from `rope_theta` and `rope_scaling`.
-struct Rope {
+pub(super) struct Rope {
     theta: f64,
     section: [usize; 3],
 }
 
 impl Rope {
-    fn read(text: &Section<'_>) -> Result<Self, VlmError> {
-        let parameters = text.child("rope_parameters", "text_config.rope_parameters")?;
-        let scaling = text.child("rope_scaling", "text_config.rope_scaling")?;
+    /// `interleaved` is the order of frequencies the model type has; a file that names the other one is refused.
+    pub(super) fn read(text: &Section<'_>, interleaved: bool) -> Result<Self, VlmError> {
+        // Full paths for messages: the text settings may stand at the root.
+        let (parameters, scaling) = if text.is_root() {
+            ("rope_parameters", "rope_scaling")
+        } else {
+            ("text_config.rope_parameters", "text_config.rope_scaling")
+        };
+        let parameters = text.child("rope_parameters", parameters)?;
+        let scaling = text.child("rope_scaling", scaling)?;
         let inner = parameters.or(scaling);
         let theta = match &inner {
             Some(inner) if inner.get("rope_theta").is_some() => inner.positive("rope_theta")?,
@@ -189,9 +214,13 @@ impl Rope {
                 }
             }
         }
-        if inner.opt_bool("mrope_interleaved")? == Some(false) {
-            let supported = "interleaved M-RoPE, which is all Qwen3-VL uses";
-            return Err(inner.unsupported("mrope_interleaved", false, supported));
+        if inner.opt_bool("mrope_interleaved")? == Some(!interleaved) {
+            let supported = if interleaved {
+                "interleaved M-RoPE, which is all Qwen3-VL uses"
+            } else {
+                "chunked M-RoPE, which is all Qwen2.5-VL uses"
+            };
+            return Err(inner.unsupported("mrope_interleaved", !interleaved, supported));
         }
         let list = inner.sizes("mrope_section", 0..=MAX_WIDTH)?;
         let section = <[usize; 3]>::try_from(list).map_err(|list| {
@@ -208,14 +237,6 @@ fn vision(section: &Section<'_>) -> Result<VisionConfig, VlmError> {
         return Err(section.unsupported("model_type", kind, "the Qwen3-VL vision tower"));
     }
     expect(section, "hidden_act", "gelu_pytorch_tanh")?;
-    let rope = section.child("rope_parameters", "vision_config.rope_parameters")?;
-    let rope_theta = match rope {
-        Some(rope) => {
-            expect(&rope, "rope_type", "axial")?;
-            rope.opt_number("rope_theta")?.unwrap_or(10_000.0)
-        }
-        None => 10_000.0,
-    };
     Ok(VisionConfig {
         depth: section.size("depth", 1..=MAX_LAYERS)?,
         hidden_size: section.size("hidden_size", 1..=MAX_WIDTH)?,
@@ -228,9 +249,20 @@ fn vision(section: &Section<'_>) -> Result<VisionConfig, VlmError> {
         out_hidden_size: section.size("out_hidden_size", 1..=MAX_WIDTH)?,
         num_position_embeddings: section.size("num_position_embeddings", 1..=MAX_POSITIONS)?,
         deepstack_indexes: section.sizes("deepstack_visual_indexes", 0..=MAX_LAYERS)?,
-        rope_theta,
+        rope_theta: axial_theta(section)?,
         initializer_range: section.opt_number("initializer_range")?.unwrap_or(0.02),
     })
+}
+
+/// Base of the two-dimensional frequencies, which only newer saves name.
+pub(super) fn axial_theta(vision: &Section<'_>) -> Result<f64, VlmError> {
+    match vision.child("rope_parameters", "vision_config.rope_parameters")? {
+        Some(rope) => {
+            expect(&rope, "rope_type", "axial")?;
+            Ok(rope.opt_number("rope_theta")?.unwrap_or(10_000.0))
+        }
+        None => Ok(10_000.0),
+    }
 }
 
 #[cfg(test)]

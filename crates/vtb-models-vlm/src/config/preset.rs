@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::{MoeConfig, Qwen3VlConfig, TextConfig, VisionConfig, VisionIds};
+use super::{AttentionStyle, MoeConfig, Qwen3VlConfig, TextConfig, VisionConfig, VisionIds};
 use crate::VlmError;
 
 /// A published size of Qwen3-VL. Instruct and Thinking checkpoints of a size have the same configuration.
@@ -59,6 +59,7 @@ impl Preset {
             num_heads: s.heads,
             num_kv_heads: s.kv_heads,
             head_dim: 128,
+            attention: AttentionStyle::Normed,
             rms_norm_eps: 1e-6,
             rope_theta: 5e6,
             mrope_section: [24, 20, 20],

@@ -12,7 +12,7 @@ pub use truncate::Overflow;
 
 use crate::VlmError;
 use crate::chat::{Message, place_media};
-use crate::config::{Qwen3VlConfig, VisionIds};
+use crate::config::{TowerConfig, VisionIds, VlmConfig};
 use crate::files::ModelDir;
 use crate::processor::{
     ImageProcessor, ImageSettings, VideoForm, VideoPatches, VideoSettings, Visuals, expand_videos,
@@ -34,6 +34,8 @@ pub struct RowEncoder {
     /// Limits and switches; may be changed between calls.
     pub options: EncodeOptions,
     ids: VisionIds,
+    /// Whether the model is run on videos at all.
+    shows_videos: bool,
 }
 
 /// Limits and switches of encoding.
@@ -52,12 +54,18 @@ pub struct EncodeOptions {
 impl RowEncoder {
     /// Reads tokenizer, template and picture settings of a model directory and checks them against its
     /// configuration.
-    pub fn from_dir(dir: &ModelDir, config: &Qwen3VlConfig) -> Result<Self, VlmError> {
+    pub fn from_dir<V: TowerConfig>(
+        dir: &ModelDir,
+        config: &VlmConfig<V>,
+    ) -> Result<Self, VlmError> {
         let tokenizer = Tokenizer::from_dir(dir)?;
         tokenizer.check(config)?;
         let settings = ImageSettings::from_dir(dir)?;
         settings.check(&config.vision)?;
-        let videos = VideoSettings::from_dir(dir)?;
+        let videos = match V::VIDEOS {
+            true => VideoSettings::from_dir(dir)?,
+            false => None,
+        };
         if let Some(videos) = &videos {
             videos.frames.check(&config.vision)?;
         }
@@ -68,21 +76,27 @@ impl RowEncoder {
             videos,
             options: EncodeOptions::default(),
             ids: config.ids,
+            shows_videos: V::VIDEOS,
         })
     }
 
     /// How videos become patches.
     ///
     /// # Errors
-    /// The model directory has no video settings.
+    /// The model is not run on videos here, or its directory has no video settings.
     pub fn video_settings(&self) -> Result<&VideoSettings, VlmError> {
-        self.videos.as_ref().ok_or_else(|| {
-            VlmError::Messages(
+        let why = match self.shows_videos {
+            true => {
                 "the model directory has no video_preprocessor_config.json, so videos cannot be read; copy the \
                  published file into it"
-                    .to_owned(),
-            )
-        })
+            }
+            false => {
+                "Qwen2.5-VL is run on pictures alone here; show videos to a Qwen3-VL, or give frames as pictures"
+            }
+        };
+        self.videos
+            .as_ref()
+            .ok_or_else(|| VlmError::Messages(why.to_owned()))
     }
 
     /// A prompt that ends with the opening of an assistant turn, as the template has it: that of Thinking checkpoints

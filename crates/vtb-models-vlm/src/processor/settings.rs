@@ -9,7 +9,7 @@ use super::decode::DecodeOptions;
 use super::size;
 use crate::VlmError;
 use crate::config::section::Section;
-use crate::config::{VisionConfig, decimal};
+use crate::config::{TowerConfig, decimal};
 use crate::files::{self, ModelDir};
 
 /// Which rule decides the size pictures are resized to.
@@ -67,6 +67,18 @@ impl Default for ImageSettings {
 }
 
 impl ImageSettings {
+    /// The published settings of Qwen2.5-VL.
+    pub fn qwen2_5_vl() -> Self {
+        Self {
+            patch: 14,
+            min_pixels: 3136,
+            max_pixels: 12_845_056,
+            mean: [0.481_454_66, 0.457_827_5, 0.408_210_73],
+            std: [0.268_629_54, 0.261_302_6, 0.275_777_1],
+            ..Self::default()
+        }
+    }
+
     /// Reads `preprocessor_config.json`, or the `image_processor` part of `processor_config.json`.
     ///
     /// # Errors
@@ -116,16 +128,13 @@ impl ImageSettings {
     }
 
     /// Checks that patches have the shape the vision tower was built for.
-    pub fn check(&self, vision: &VisionConfig) -> Result<(), VlmError> {
+    pub fn check(&self, vision: &impl TowerConfig) -> Result<(), VlmError> {
+        let shape = vision.shape();
         let pairs = [
-            ("patch_size", self.patch, vision.patch_size),
-            (
-                "temporal_patch_size",
-                self.temporal,
-                vision.temporal_patch_size,
-            ),
-            ("merge_size", self.merge, vision.spatial_merge_size),
-            ("number of channels", 3, vision.in_channels),
+            ("patch_size", self.patch, shape.patch),
+            ("temporal_patch_size", self.temporal, shape.frames),
+            ("merge_size", self.merge, shape.merge),
+            ("number of channels", 3, shape.channels),
         ];
         match pairs.iter().find(|(_, ours, theirs)| ours != theirs) {
             None => Ok(()),
@@ -180,7 +189,7 @@ impl ImageSettings {
     }
 
     /// The keys pictures and videos share.
-    pub(super) fn shared_json(&self) -> Value {
+    pub(crate) fn shared_json(&self) -> Value {
         let list = |values: [f32; 3]| values.map(decimal);
         json!({
             "size": {"shortest_edge": self.min_pixels, "longest_edge": self.max_pixels},

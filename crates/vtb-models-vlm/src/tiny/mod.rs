@@ -3,15 +3,19 @@
 //! A directory written here loads in `transformers`, and everything in this workspace reads it by the same code
 //! as a published checkpoint.
 
+mod directory;
+mod qwen2_5_vl;
 mod vocab;
 
 use std::path::Path;
 
 use crate::VlmError;
-use crate::config::{GenerationConfig, MoeConfig, Qwen3VlConfig, TextConfig, VisionConfig};
-use crate::files;
+use crate::config::{AttentionStyle, MoeConfig, Qwen3VlConfig, TextConfig, VisionConfig};
 use crate::processor::{ImageSettings, VideoSettings};
 
+use directory::Directory;
+
+pub use qwen2_5_vl::TinyQwen2_5Spec;
 pub use vocab::{ADDED_TOKENS, MIN_VOCAB, SPECIAL_TOKENS};
 
 const TEMPLATE: &str = include_str!("chat_template.jinja");
@@ -110,12 +114,7 @@ impl TinySpec {
     }
 
     fn config_with(&self, vocab_size: usize, base: usize) -> Result<Qwen3VlConfig, VlmError> {
-        if vocab_size < MIN_VOCAB {
-            return Err(VlmError::Config(format!(
-                "a vocabulary of {vocab_size} has no room for 256 bytes and the added tokens; the least is \
-                 {MIN_VOCAB}"
-            )));
-        }
+        vocab::check_size(vocab_size)?;
         let config = Qwen3VlConfig {
             text: self.text(vocab_size),
             vision: self.vision(),
@@ -142,25 +141,7 @@ impl TinySpec {
         vocab_size: usize,
     ) -> Result<Qwen3VlConfig, VlmError> {
         self.config(vocab_size)?;
-        std::fs::create_dir_all(dir).map_err(|e| VlmError::io(dir, e))?;
-        let base = vocab::write_tokenizer(dir, corpus, vocab_size, self.max_positions)?;
-        let template = match self.thinking {
-            true => THINKING_TEMPLATE,
-            false => TEMPLATE,
-        };
-        files::write_text(&dir.join(files::CHAT_TEMPLATE_JINJA), template)?;
-        self.write_processors(dir)?;
-        let [im_end, end_of_text] = vocab::end_ids(base);
-        let generation = GenerationConfig {
-            eos: vec![im_end, end_of_text],
-            pad: Some(end_of_text),
-            do_sample: true,
-            temperature: 0.7,
-            top_k: 20,
-            top_p: 0.8,
-            ..GenerationConfig::default()
-        };
-        generation.write(dir)?;
+        let base = self.directory().write(dir, corpus, vocab_size)?;
         let config = self.config_with(vocab_size, base)?;
         config.write(dir)?;
         Ok(config)
@@ -175,6 +156,7 @@ impl TinySpec {
             num_heads: self.heads,
             num_kv_heads: self.kv_heads,
             head_dim: self.head_dim,
+            attention: AttentionStyle::Normed,
             rms_norm_eps: 1e-6,
             rope_theta: self.rope_theta,
             mrope_section: self.mrope_section,
@@ -202,7 +184,7 @@ impl TinySpec {
         }
     }
 
-    fn write_processors(&self, dir: &Path) -> Result<(), VlmError> {
+    fn directory(&self) -> Directory {
         let settings = ImageSettings {
             patch: self.patch,
             temporal: self.temporal,
@@ -211,15 +193,20 @@ impl TinySpec {
             max_pixels: self.max_pixels,
             ..ImageSettings::default()
         };
-        files::write_json(&dir.join(files::PREPROCESSOR_CONFIG), &settings.to_json())?;
+        let preprocessor = settings.to_json();
         let video = VideoSettings {
             frames: settings,
             ..VideoSettings::default()
         };
-        files::write_json(
-            &dir.join(files::VIDEO_PREPROCESSOR_CONFIG),
-            &video.to_json(),
-        )
+        Directory {
+            template: match self.thinking {
+                true => THINKING_TEMPLATE,
+                false => TEMPLATE,
+            },
+            preprocessor,
+            video_preprocessor: Some(video.to_json()),
+            max_positions: self.max_positions,
+        }
     }
 }
 

@@ -237,8 +237,7 @@ fn layout(loader: &Loader<'_>, name: &str, shape: [usize; 3]) -> Layout {
                 name: loader.path(name),
                 origin: loader.origin(),
                 found,
-                published: published.to_vec(),
-                transposed: shape.to_vec(),
+                layouts: Box::new([published, shape]),
             });
             Layout::Transposed
         }

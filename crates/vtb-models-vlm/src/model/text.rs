@@ -11,7 +11,7 @@ use vtb_nn::ops::{RopeTable, RouterBalance, rope, swiglu};
 use super::experts::{Experts, SparseMlp};
 use super::layers::{RmsNorm, Table};
 use super::packing::Packing;
-use crate::config::TextConfig;
+use crate::config::{AttentionStyle, TextConfig};
 use crate::generation::{LayerCache, StepContext};
 
 /// Embeddings, layers and final norm.
@@ -89,7 +89,7 @@ pub enum FeedForward {
     Sparse(SparseMlp),
 }
 
-/// Attention with normalised queries and keys.
+/// Attention whose queries and keys may be normalised.
 #[derive(Module, Debug)]
 pub struct SelfAttention {
     /// Queries.
@@ -101,9 +101,9 @@ pub struct SelfAttention {
     /// Output.
     pub o_proj: LoraLinear,
     /// Over every query head, before the rotation.
-    pub q_norm: RmsNorm,
+    pub q_norm: Option<RmsNorm>,
     /// Over every key head, before the rotation.
-    pub k_norm: RmsNorm,
+    pub k_norm: Option<RmsNorm>,
     #[module(skip)]
     head_dim: usize,
 }
@@ -135,16 +135,19 @@ impl DecoderLayer {
     fn load(loader: &Loader<'_>, c: &TextConfig, layer: usize) -> Self {
         let l = |name: &str, i, o| LoraLinear::load(&loader.pp(name), i, o, false);
         let norm = |name: &str, n| RmsNorm::load(&loader.pp(name), n, c.rms_norm_eps);
+        let biased = c.attention == AttentionStyle::Biased;
+        let project = |name: &str, o| LoraLinear::load(&loader.pp(name), c.hidden_size, o, biased);
+        let head_norm = |name: &str| (!biased).then(|| norm(name, c.head_dim));
         let (hidden, inner) = (c.hidden_size, c.intermediate_size);
         Self {
             input_layernorm: norm("input_layernorm", hidden),
             self_attn: SelfAttention {
-                q_proj: l("self_attn.q_proj", hidden, c.q_width()),
-                k_proj: l("self_attn.k_proj", hidden, c.kv_width()),
-                v_proj: l("self_attn.v_proj", hidden, c.kv_width()),
+                q_proj: project("self_attn.q_proj", c.q_width()),
+                k_proj: project("self_attn.k_proj", c.kv_width()),
+                v_proj: project("self_attn.v_proj", c.kv_width()),
                 o_proj: l("self_attn.o_proj", c.q_width(), hidden),
-                q_norm: norm("self_attn.q_norm", c.head_dim),
-                k_norm: norm("self_attn.k_norm", c.head_dim),
+                q_norm: head_norm("self_attn.q_norm"),
+                k_norm: head_norm("self_attn.k_norm"),
                 head_dim: c.head_dim,
             },
             post_attention_layernorm: norm("post_attention_layernorm", hidden),
@@ -189,19 +192,10 @@ impl DecoderLayer {
     fn qkv(&self, x: &Tensor<2>, table: &RopeTable, pass: AdapterPass) -> [Tensor<3>; 3] {
         let a = &self.self_attn;
         let h = self.input_layernorm.forward(x.clone());
-        let q = rope(
-            a.q_norm
-                .heads(a.q_proj.forward(h.clone(), pass), a.head_dim),
-            table,
-        );
-        let k = rope(
-            a.k_norm
-                .heads(a.k_proj.forward(h.clone(), pass), a.head_dim),
-            table,
-        );
-        let v = a.v_proj.forward(h, pass);
-        let [rows, width] = v.dims();
-        [q, k, v.reshape([rows, width / a.head_dim, a.head_dim])]
+        let q = a.heads(a.q_proj.forward(h.clone(), pass), a.q_norm.as_ref());
+        let k = a.heads(a.k_proj.forward(h.clone(), pass), a.k_norm.as_ref());
+        let v = a.heads(a.v_proj.forward(h, pass), None);
+        [rope(q, table), rope(k, table), v]
     }
 
     fn feed_forward(
@@ -223,6 +217,15 @@ impl DecoderLayer {
 }
 
 impl SelfAttention {
+    /// `[rows, heads·dim]` to `[rows, heads, dim]`, every head normalised if there is a norm.
+    fn heads(&self, x: Tensor<2>, norm: Option<&RmsNorm>) -> Tensor<3> {
+        let [rows, width] = x.dims();
+        match norm {
+            Some(norm) => norm.heads(x, self.head_dim),
+            None => x.reshape([rows, width / self.head_dim, self.head_dim]),
+        }
+    }
+
     fn scale(&self) -> f32 {
         (self.head_dim as f32).sqrt().recip()
     }

@@ -7,12 +7,11 @@ use vtb_lora::AdapterPass;
 use vtb_nn::NnError;
 use vtb_nn::lm::LmRow;
 use vtb_nn::ops::RopeTable;
-use vtb_nn::ops::rope::MRope;
 
 use super::packing::Packing;
 use super::text::TextContext;
-use super::vision::VisionContext;
-use crate::config::Qwen3VlConfig;
+use super::tower::Tower;
+use crate::config::{TextConfig, TowerConfig, VlmConfig};
 use crate::positions::positions;
 
 /// A batch laid out for the network. Tokens of all rows lie end to end, without padding.
@@ -48,7 +47,7 @@ impl BatchPlan {
     /// # Errors
     /// A row that is empty, holds an id outside the vocabulary, scores its first token, or whose placeholders do
     /// not match its pictures; the message names the row.
-    pub fn new(rows: &[LmRow], c: &Qwen3VlConfig) -> Result<Self, NnError> {
+    pub fn new<V: TowerConfig>(rows: &[LmRow], c: &VlmConfig<V>) -> Result<Self, NnError> {
         let mut plan = Self::empty();
         let mut pictures: HashMap<u64, usize> = HashMap::new();
         let mut merged_rows = 0;
@@ -78,7 +77,7 @@ impl BatchPlan {
                 }
             }
             let grids: Vec<_> = row.images.iter().map(|image| image.grid).collect();
-            let (found, delta) = positions(&row.ids, &grids, &c.ids, c.vision.spatial_merge_size)
+            let (found, delta) = positions(&row.ids, &grids, &c.ids, c.vision.merge_size())
                 .map_err(|e| NnError::input(format!("row {index}: {e}")))?;
             plan.positions.extend(found);
             plan.deltas.push(delta);
@@ -106,29 +105,26 @@ impl BatchPlan {
     }
 
     /// Patch rows on the device, `[patches, patch_dim]` in f32, and the tower's context.
-    pub fn vision(
+    pub fn vision<T: Tower>(
         &self,
-        c: &Qwen3VlConfig,
+        c: &T::Config,
         pass: AdapterPass,
         device: &Device,
-    ) -> Option<(Tensor<2>, VisionContext)> {
+    ) -> Option<(Tensor<2>, T::Context)> {
         if self.grids.is_empty() {
             return None;
         }
-        let columns = c.vision.patch_dim();
+        let columns = c.patch_dim();
         let rows = self.patches.len() / columns;
         let patches = Tensor::from_data(
             TensorData::new(self.patches.clone(), [rows, columns]),
             device,
         );
-        Some((
-            patches,
-            VisionContext::new(&self.grids, &c.vision, pass, device),
-        ))
+        Some((patches, T::context(&self.grids, c, pass, device)))
     }
 
     /// The decoder's context.
-    pub fn text(&self, c: &Qwen3VlConfig, pass: AdapterPass, device: &Device) -> TextContext {
+    pub fn text(&self, c: &TextConfig, pass: AdapterPass, device: &Device) -> TextContext {
         TextContext {
             packing: Packing::new(&self.lengths, true),
             rope: text_rope(&self.positions, c, device),
@@ -150,13 +146,12 @@ impl BatchPlan {
 }
 
 /// Rotary tables of decoder positions.
-pub(crate) fn text_rope(positions: &[[i32; 3]], c: &Qwen3VlConfig, device: &Device) -> RopeTable {
-    let mrope = MRope::Interleaved(c.text.mrope_section);
-    let angles = mrope.angles(positions, c.text.head_dim, c.text.rope_theta);
-    RopeTable::from_angles(&angles, c.text.head_dim / 2, device)
+pub(crate) fn text_rope(positions: &[[i32; 3]], c: &TextConfig, device: &Device) -> RopeTable {
+    let angles = c.mrope().angles(positions, c.head_dim, c.rope_theta);
+    RopeTable::from_angles(&angles, c.head_dim / 2, device)
 }
 
-fn check_row(index: usize, row: &LmRow, c: &Qwen3VlConfig) -> Result<(), NnError> {
+fn check_row<V: TowerConfig>(index: usize, row: &LmRow, c: &VlmConfig<V>) -> Result<(), NnError> {
     let fail = |message: String| Err(NnError::input(format!("row {index}: {message}")));
     if row.ids.is_empty() {
         return fail("it has no tokens".into());
@@ -177,9 +172,12 @@ fn check_row(index: usize, row: &LmRow, c: &Qwen3VlConfig) -> Result<(), NnError
     if row.scored.first() == Some(&true) {
         return fail("the first token has no prefix to be scored under".into());
     }
+    if !V::VIDEOS && row.ids.contains(&c.ids.video) {
+        return fail("it shows a video, and this model is run on pictures alone here".into());
+    }
     let columns = c.vision.patch_dim();
     for (i, image) in row.images.iter().enumerate() {
-        let merge = c.vision.spatial_merge_size;
+        let merge = c.vision.merge_size();
         let [_, h, w] = image.grid;
         if image.values.len() != image.rows() * columns
             || h % merge + w % merge != 0

@@ -1,13 +1,15 @@
-//! Qwen3-VL, dense or with experts: loading, saving, adapters, and the passes of [`CausalLm`].
+//! A decoder, dense or with experts, with a vision tower: loading, saving, adapters, and the passes of [`CausalLm`], for
+//! every tower that implements [`Tower`].
 
 mod experts;
 mod layers;
 mod packing;
+mod patches;
 mod plan;
 mod score;
 mod text;
+mod tower;
 mod train;
-mod vision;
 mod weights;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,7 +22,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use vtb_lora::{Adapter, Factors, LoraConfig, LoraLinear, MatchReport, match_targets};
 use vtb_nn::NnError;
-use vtb_nn::checkpoint::{Checkpoint, save_sharded};
+use vtb_nn::checkpoint::{Checkpoint, RenamedSource, save_sharded};
 use vtb_nn::lm::{
     BackwardOptions, CausalLm, Completion, LmRow, LogpGradient, NamedTensors, ParamInfo,
     PassReport, SampleOptions, ScoreOptions, TokenScores,
@@ -32,14 +34,16 @@ pub use experts::{Experts, Router, SparseMlp};
 pub use layers::{LayerNorm, RmsNorm, Table};
 pub use packing::Packing;
 pub(crate) use packing::indices;
+pub(crate) use patches::block_order;
+pub use patches::{PatchConv, PatchEmbed, VisionAttention};
 pub use plan::BatchPlan;
 pub(crate) use plan::text_rope;
 pub use score::VisionTrace;
 pub use text::{DecoderLayer, FeedForward, LanguageModel, TextContext};
-pub use vision::{VisionContext, VisionTower};
+pub use tower::{DECODER_PROJECTIONS, Tower};
 
 use crate::VlmError;
-use crate::config::Qwen3VlConfig;
+use crate::config::{TowerConfig, VlmConfig};
 use crate::files::ModelDir;
 
 /// Shards of a saved model are at most this large.
@@ -47,18 +51,18 @@ const SHARD_BYTES: u64 = 5_000_000_000;
 
 /// The module tree; paths are the published tensor names.
 #[derive(Module, Debug)]
-pub struct Network {
+pub struct Network<T: Module> {
     /// Vision tower and decoder.
-    pub model: Backbone,
+    pub model: Backbone<T>,
     /// Output head of untied models.
     pub lm_head: Option<LoraLinear>,
 }
 
 /// Vision tower and decoder.
 #[derive(Module, Debug)]
-pub struct Backbone {
+pub struct Backbone<T: Module> {
     /// The vision tower.
-    pub visual: VisionTower,
+    pub visual: T,
     /// The decoder.
     pub language_model: LanguageModel,
 }
@@ -72,23 +76,23 @@ pub enum FullTraining {
     Language,
 }
 
-/// A Qwen3-VL model on a device. It rests outside autodiff; training passes lift what trains, block by block.
+/// A model on a device, `T` its vision tower. It rests outside autodiff; training passes lift what trains, block by block.
 #[derive(Debug, Clone)]
-pub struct Qwen3Vl {
-    config: Qwen3VlConfig,
-    net: Network,
+pub struct Vlm<T: Tower> {
+    config: VlmConfig<T::Config>,
+    net: Network<T>,
     trainable: BTreeSet<String>,
     /// Settings of the attached adapter.
     lora: Option<LoraConfig>,
     device: Device,
 }
 
-impl Network {
-    fn load(loader: &Loader<'_>, c: &Qwen3VlConfig) -> Self {
-        let untied = !c.tie && loader.has("lm_head.weight") != Some(false);
+impl<T: Tower> Network<T> {
+    fn load(loader: &Loader<'_>, c: &VlmConfig<T::Config>, head: Head) -> Self {
+        let untied = head == Head::Wanted && !c.tie && loader.has("lm_head.weight") != Some(false);
         Self {
             model: Backbone {
-                visual: VisionTower::load(&loader.pp("model.visual"), &c.vision),
+                visual: T::load(&loader.pp("model.visual"), &c.vision),
                 language_model: LanguageModel::load(&loader.pp("model.language_model"), &c.text),
             },
             lm_head: untied.then(|| {
@@ -117,17 +121,36 @@ impl Network {
     }
 }
 
-impl Qwen3Vl {
+/// Whether the output head is loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Head {
+    /// Scores and samples are wanted.
+    Wanted,
+    /// Hidden states are all that is wanted; a stored head is left where it is.
+    Left,
+}
+
+impl<T: Tower> Vlm<T> {
     /// Loads a model directory: `config.json` and safetensors, one file or shards.
     ///
     /// # Errors
     /// A missing file, a configuration that does not hold together, or any tensor that is missing, misshapen or
     /// unknown: all of them are listed.
     pub fn load(dir: impl AsRef<Path>, device: &Device, dtype: DType) -> Result<Self, VlmError> {
-        let config = Qwen3VlConfig::from_dir(&ModelDir::open(dir.as_ref())?)?;
-        let checkpoint = Checkpoint::open(dir.as_ref())?;
-        let loader = Loader::from_source(&checkpoint, device, dtype);
-        let net = Network::load(&loader, &config);
+        Self::load_with(dir.as_ref(), device, dtype, Head::Wanted)
+    }
+
+    pub(crate) fn load_with(
+        dir: &Path,
+        device: &Device,
+        dtype: DType,
+        head: Head,
+    ) -> Result<Self, VlmError> {
+        let config = T::Config::from_dir(&ModelDir::open(dir)?)?;
+        let checkpoint = Checkpoint::open(dir)?;
+        let renamed = RenamedSource::new(&checkpoint, T::path_of)?;
+        let loader = Loader::from_source(&renamed, device, dtype);
+        let net = Network::load(&loader, &config, head);
         // A tied head may be stored as well: it repeats the embedding.
         loader.finish(|name| name == "lm_head.weight")?;
         Ok(Self {
@@ -141,12 +164,12 @@ impl Qwen3Vl {
 
     /// A model with fresh weights: matrices and tables normal with the configured deviation, gains 1, biases 0.
     pub fn fresh(
-        config: Qwen3VlConfig,
+        config: VlmConfig<T::Config>,
         seed: u64,
         device: &Device,
         dtype: DType,
     ) -> Result<Self, VlmError> {
-        config.validate()?;
+        T::Config::validate(&config)?;
         let std = config.text.initializer_range as f32;
         let init = |path: &str, shape: &[usize]| -> Vec<f32> {
             let len = shape.iter().product();
@@ -156,7 +179,7 @@ impl Qwen3Vl {
             vec![if path.ends_with("weight") { 1.0 } else { 0.0 }; len]
         };
         let loader = Loader::fresh(&init, device, dtype);
-        let net = Network::load(&loader, &config);
+        let net = Network::load(&loader, &config, Head::Wanted);
         Ok(Self {
             config,
             net,
@@ -168,14 +191,14 @@ impl Qwen3Vl {
 
     /// Writes `config.json` and the weights (without adapters) in the layout `transformers` reads.
     pub fn save(&self, dir: impl AsRef<Path>) -> Result<(), VlmError> {
-        self.config.write(dir.as_ref())?;
-        let weights = weights::Weights::of(&self.net, &self.config);
+        T::Config::write(&self.config, dir.as_ref())?;
+        let weights = weights::Weights::of(&self.net, &self.config.text);
         save_sharded(dir.as_ref(), &weights, SHARD_BYTES, &BTreeMap::new())?;
         Ok(())
     }
 
     /// Sizes and ids.
-    pub fn config(&self) -> &Qwen3VlConfig {
+    pub fn config(&self) -> &VlmConfig<T::Config> {
         &self.config
     }
 
@@ -185,7 +208,7 @@ impl Qwen3Vl {
     }
 
     /// The module tree.
-    pub fn network(&self) -> &Network {
+    pub fn network(&self) -> &Network<T> {
         &self.net
     }
 
@@ -339,7 +362,7 @@ impl Qwen3Vl {
     }
 }
 
-impl CausalLm for Qwen3Vl {
+impl<T: Tower> CausalLm for Vlm<T> {
     fn token_scores(
         &self,
         rows: &[LmRow],

@@ -9,9 +9,10 @@ use vtb_nn::device::cpu_device;
 use vtb_nn::loader::Loader;
 use vtb_nn::params::visit_params;
 
-use super::{Network, experts};
+use super::{Head, Network, Tower, experts};
 use crate::VlmError;
-use crate::config::Qwen3VlConfig;
+use crate::config::{Qwen3VlConfig, TextConfig};
+use crate::qwen3_vl::VisionTower;
 
 impl Qwen3VlConfig {
     /// Names and shapes of the tensors of a checkpoint, as published. Nothing of their size is allocated.
@@ -21,10 +22,10 @@ impl Qwen3VlConfig {
     pub fn tensors(&self) -> Result<BTreeMap<String, Vec<usize>>, VlmError> {
         self.validate()?;
         let loader = Loader::shapes_only(&cpu_device(), DType::F32);
-        Network::load(&loader, self);
+        Network::<VisionTower>::load(&loader, self, Head::Wanted);
         let mut shapes = loader.shapes();
         for (name, shape) in &mut shapes {
-            if is_written_transposed(name, self) {
+            if is_written_transposed(name, &self.text) {
                 shape.swap(1, 2);
             }
         }
@@ -33,14 +34,14 @@ impl Qwen3VlConfig {
 }
 
 /// Whether a parameter is a stack of experts that files hold transposed.
-fn is_written_transposed(name: &str, c: &Qwen3VlConfig) -> bool {
-    let Some(moe) = &c.text.moe else {
+fn is_written_transposed(name: &str, c: &TextConfig) -> bool {
+    let Some(moe) = &c.moe else {
         return false;
     };
     let stack = name
         .rsplit_once(".experts.")
         .is_some_and(|(_, stack)| experts::STACKS.contains(&stack));
-    stack && experts::written_published(c.text.hidden_size, moe)
+    stack && experts::written_published(c.hidden_size, moe)
 }
 
 /// The base weights as a source for the checkpoint writer.
@@ -56,7 +57,7 @@ struct Stored {
 }
 
 impl Weights {
-    pub(super) fn of(net: &Network, config: &Qwen3VlConfig) -> Self {
+    pub(super) fn of<T: Tower>(net: &Network<T>, config: &TextConfig) -> Self {
         let mut tensors = BTreeMap::new();
         visit_params(net, "", |name, values, shape| {
             if !name.contains(".lora_") {
@@ -66,7 +67,7 @@ impl Weights {
                     shape,
                     transposed,
                 };
-                tensors.insert(name, stored);
+                tensors.insert(T::stored_name(&name), stored);
             }
         });
         Self { tensors }
