@@ -25,7 +25,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use serde_json::{Value, json};
 use vtb_lora::{LoraConfig, ModuleFilter};
-use vtb_models_vlm::config::{Qwen3VlConfig, TextConfig, VisionConfig, VisionIds};
+use vtb_models_vlm::config::{AttentionStyle, Qwen3VlConfig, TextConfig, VisionConfig, VisionIds};
 use vtb_models_vlm::qwen3_vl::Qwen3Vl;
 use vtb_nn::device::cpu_device;
 use vtb_nn::lm::{BackwardOptions, CausalLm, ImagePatches, LmRow, SampleOptions};
@@ -44,11 +44,13 @@ fn config() -> Qwen3VlConfig {
             num_heads: 8,
             num_kv_heads: 2,
             head_dim: 32,
+            attention: AttentionStyle::Normed,
             rms_norm_eps: 1e-6,
             rope_theta: 5e6,
             mrope_section: [6, 5, 5],
             max_position_embeddings: 8192,
             initializer_range: 0.02,
+            moe: None,
         },
         vision: VisionConfig {
             depth: 4,

@@ -11,8 +11,8 @@ use vtb_data::{
 };
 use vtb_models_vlm::VlmError;
 use vtb_models_vlm::chat::Message;
-use vtb_models_vlm::encode::{LabelPolicy, RowEncoder};
-use vtb_models_vlm::processor::Rgb;
+use vtb_models_vlm::encode::{LabelPolicy, Media, RowEncoder};
+use vtb_models_vlm::processor::{Rgb, VideoPatches};
 use vtb_nn::lm::{ImagePatches, LmRow};
 use vtb_rewards::Reference;
 use vtb_trainer::TrainError;
@@ -20,9 +20,24 @@ use vtb_trainer::train::{Prompt, PromptSource, RowEncoder as TrainRows};
 
 use crate::settings::DataSection;
 use crate::source::Places;
+use crate::video;
 
-/// A row, its conversation and its processed pictures.
-type Opened = (TrainRow, Vec<Message>, Vec<Arc<ImagePatches>>);
+/// A row, its conversation, its processed pictures and videos.
+struct Opened {
+    row: TrainRow,
+    messages: Vec<Message>,
+    images: Vec<Arc<ImagePatches>>,
+    videos: Vec<VideoPatches>,
+}
+
+impl Opened {
+    fn media(&self) -> Media<'_> {
+        Media {
+            images: &self.images,
+            videos: &self.videos,
+        }
+    }
+}
 
 /// A data set and the processor that reads it.
 #[derive(Clone)]
@@ -147,7 +162,30 @@ impl Rows {
                 ..Message::new(m.role.as_str(), &m.content)
             })
             .collect();
-        Ok((row, messages, patches))
+        let videos = self.videos(&row)?;
+        Ok(Opened {
+            row,
+            messages,
+            images: patches,
+            videos,
+        })
+    }
+
+    fn videos(&self, row: &TrainRow) -> Result<Vec<VideoPatches>, TrainError> {
+        if row.videos.is_empty() {
+            return Ok(Vec::new());
+        }
+        let settings = self.encoder.video_settings().map_err(Self::in_row(row))?;
+        let one = |i| {
+            let path = row.video(i, &self.images).map_err(TrainError::other)?;
+            video::load(path, settings).map_err(Self::video_in_row(row, i))
+        };
+        (0..row.videos.len()).map(one).collect()
+    }
+
+    fn video_in_row(row: &TrainRow, i: usize) -> impl Fn(anyhow::Error) -> TrainError {
+        let origin = row.origin.to_string();
+        move |e| TrainError::Input(format!("{origin}: video {}: {e:#}", i + 1))
     }
 
     /// Picture `i` of a row: from the cache, or decoded and resized.
@@ -197,8 +235,8 @@ impl Rows {
         Ok(RgbImage::from_raw(width as u32, height as u32, pixels))
     }
 
-    /// Tokens of a row as nearly as its text and the sizes of its pictures tell; or what its pictures are like: shape
-    /// first, to a quarter of an octave, then pixels.
+    /// Tokens of a row as nearly as its text and the sizes of its pictures and videos tell; or what these are like:
+    /// shape first, to a quarter of an octave, then pixels.
     fn measure(&self, index: usize, bucket: Bucket) -> Result<u64, TrainError> {
         let row = self.source.row(index).map_err(TrainError::other)?;
         let settings = &self.encoder.images.settings;
@@ -214,6 +252,15 @@ impl Rows {
                 .map_err(fail)?;
             tokens += h * w / (settings.factor() * settings.factor());
             pixels += h * w;
+            shape += (w as f64 / h as f64).log2();
+        }
+        for i in 0..row.videos.len() {
+            let settings = self.encoder.video_settings().map_err(Self::in_row(&row))?;
+            let path = row.video(i, &self.images).map_err(TrainError::other)?;
+            let [groups, h, w] =
+                video::resized(path, settings).map_err(Self::video_in_row(&row, i))?;
+            tokens += groups * h * w / (settings.frames.factor() * settings.frames.factor());
+            pixels += groups * settings.frames.temporal * h * w;
             shape += (w as f64 / h as f64).log2();
         }
         if bucket == Bucket::Pixels {
@@ -240,10 +287,10 @@ impl TrainRows for Rows {
     }
 
     fn encode(&self, index: usize) -> Result<LmRow, TrainError> {
-        let (row, messages, images) = self.read(index)?;
+        let opened = self.read(index)?;
         self.encoder
-            .encode_training(&messages, &images, LabelPolicy::Default)
-            .map_err(Self::in_row(&row))
+            .encode_training(&opened.messages, opened.media(), LabelPolicy::Default)
+            .map_err(Self::in_row(&opened.row))
     }
 
     fn size(&self, index: usize, bucket: Bucket) -> Result<u64, TrainError> {
@@ -257,14 +304,16 @@ impl PromptSource for Rows {
     }
 
     fn prompt(&self, index: usize) -> Result<Prompt, TrainError> {
-        let (row, mut messages, images) = self.read(index)?;
+        let mut opened = self.read(index)?;
+        let messages = &mut opened.messages;
         while messages.last().is_some_and(|m| m.role == "assistant") {
             messages.pop();
         }
         let encoded = self
             .encoder
-            .encode_prompt(&messages, &images)
-            .map_err(Self::in_row(&row))?;
+            .encode_prompt(&opened.messages, opened.media())
+            .map_err(Self::in_row(&opened.row))?;
+        let (row, messages) = (&opened.row, &opened.messages);
         let reference = Reference::from_row(&row.columns())
             .map_err(|e| TrainError::Input(format!("{}: {e}", row.origin)))?;
         // As the model sees it: without the answer a supervised row ends with.
@@ -289,6 +338,6 @@ impl PromptSource for Rows {
     }
 
     fn decode(&self, ids: &[u32]) -> Result<String, TrainError> {
-        self.encoder.decode(ids).map_err(TrainError::other)
+        self.encoder.reply(ids).map_err(TrainError::other)
     }
 }

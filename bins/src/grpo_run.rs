@@ -8,8 +8,9 @@ use std::time::Instant;
 use anyhow::Context;
 use serde_json::json;
 use vtb_data::{JsonlDataset, RowMode, RowRules, RowSource};
+use vtb_models_vlm::AnyVlm;
 use vtb_models_vlm::encode::RowEncoder;
-use vtb_models_vlm::qwen3_vl::{FullTraining, Qwen3Vl};
+use vtb_models_vlm::model::FullTraining;
 use vtb_nn::lm::CausalLm;
 use vtb_rewards::{Registry, WeightedRewards};
 use vtb_trainer::objectives::Accuracy;
@@ -312,11 +313,7 @@ impl<'a> Session<'a> {
     }
 
     /// The supervised steps, in a run directory of their own, resumed if they were begun. False when interrupted.
-    fn supervise(
-        &mut self,
-        model: &mut Qwen3Vl,
-        encoder: &Arc<RowEncoder>,
-    ) -> anyhow::Result<bool> {
+    fn supervise(&mut self, model: &mut AnyVlm, encoder: &Arc<RowEncoder>) -> anyhow::Result<bool> {
         let name = "warm-start";
         let Some(puzzles) = &self.puzzles else {
             return Ok(true);
@@ -341,7 +338,7 @@ impl<'a> Session<'a> {
             resume,
             device: &self.machine.device,
         };
-        let nothing = |_: &Qwen3Vl| Ok(Default::default());
+        let nothing = |_: &AnyVlm| Ok(Default::default());
         let hooks = Hooks {
             reporter: self.reporter.as_mut(),
             interrupt: &self.interrupt,
@@ -428,14 +425,14 @@ impl<'a> Session<'a> {
             device: &self.machine.device,
         };
         let export = export(self.model_dir.clone(), self.places.model_name.clone());
-        let mut measure = |model: &Qwen3Vl, _step: u64| {
+        let mut measure = |model: &AnyVlm, _step: u64| {
             let Some(rows) = &eval_rows else {
                 return Ok(Default::default());
             };
             let found = evaluate::accuracy(model, rows, &stop_ids, max_new)?;
             Ok(evaluate::evaluation(&found))
         };
-        let evaluate: &mut Evaluate<'_, Qwen3Vl> = &mut measure;
+        let evaluate: &mut Evaluate<'_, AnyVlm> = &mut measure;
         let hooks = Hooks {
             reporter: self.reporter.as_mut(),
             interrupt: &self.interrupt,

@@ -20,3 +20,4 @@ pub mod session;
 pub mod settings;
 pub mod sft_run;
 pub mod source;
+pub mod video;

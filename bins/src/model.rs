@@ -5,13 +5,13 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use burn::tensor::{DType, Device};
 use vtb_lora::{LoraConfig, read_adapter};
+use vtb_models_vlm::AnyVlm;
 use vtb_models_vlm::encode::RowEncoder;
 use vtb_models_vlm::files::ModelDir;
-use vtb_models_vlm::qwen3_vl::Qwen3Vl;
 use vtb_nn::device::{DeviceChoice, cpu_device, pick_device};
 
 use crate::ending::Usage;
-use crate::settings::ModelSection;
+use crate::settings::{LoraSection, ModelSection};
 
 /// An opened device and the format of frozen weights.
 #[derive(Debug, Clone)]
@@ -50,13 +50,13 @@ pub fn open_machine(section: &ModelSection) -> anyhow::Result<Machine> {
     Ok(Machine { device, dtype })
 }
 
-/// Loads a model directory, and an adapter on top if one is named.
+/// Loads a model directory of any family there is code for, and an adapter on top if one is named.
 pub fn open_model(
     path: &Path,
     adapter: Option<&Path>,
     machine: &Machine,
-) -> anyhow::Result<(Qwen3Vl, RowEncoder)> {
-    let mut model = Qwen3Vl::load(path, &machine.device, machine.dtype)
+) -> anyhow::Result<(AnyVlm, RowEncoder)> {
+    let mut model = AnyVlm::load(path, &machine.device, machine.dtype)
         .with_context(|| format!("cannot load the model {}", path.display()))?;
     let encoder = open_encoder(path, &model)?;
     if let Some(dir) = adapter {
@@ -67,17 +67,21 @@ pub fn open_model(
 }
 
 /// Tokenizer, template and picture settings of a model directory.
-pub fn open_encoder(path: &Path, model: &Qwen3Vl) -> anyhow::Result<RowEncoder> {
-    Ok(RowEncoder::from_dir(
-        &ModelDir::open(path)?,
-        model.config(),
-    )?)
+pub fn open_encoder(path: &Path, model: &AnyVlm) -> anyhow::Result<RowEncoder> {
+    Ok(model.encoder(&ModelDir::open(path)?)?)
 }
 
 /// Attaches a fresh adapter unless one was loaded; says which layers it sits on.
-pub fn attach(model: &mut Qwen3Vl, lora: &LoraConfig, seed: u64) -> anyhow::Result<String> {
+///
+/// The default list of targets means the decoder's layers, also where a vision tower has layers of the same names. To
+/// adapt those too, give a regular expression or other names.
+pub fn attach(model: &mut AnyVlm, lora: &LoraConfig, seed: u64) -> anyhow::Result<String> {
     if !model.adapter_factors().is_empty() {
         return Ok("training goes on with the adapter that was loaded".into());
     }
-    Ok(model.attach_adapter(lora, seed)?.to_string())
+    let mut lora = lora.clone();
+    if lora.targets == LoraSection::default().targets {
+        lora.targets = model.decoder_targets();
+    }
+    Ok(model.attach_adapter(&lora, seed)?.to_string())
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use vtb_lora::{Factors, write_adapter};
-use vtb_models_vlm::qwen3_vl::Qwen3Vl;
+use vtb_models_vlm::AnyVlm;
 use vtb_trainer::TrainError;
 use vtb_trainer::checkpoint::{Content, Contents};
 use vtb_trainer::progress::{self, Reporter};
@@ -21,7 +21,7 @@ use crate::options::TrainOptions;
 use crate::settings::{DataSection, ModelSection, TrainSection};
 
 /// Keys that are absent by default.
-const OPTIONAL: [&str; 12] = [
+const OPTIONAL: [&str; 13] = [
     "model.path",
     "model.adapter",
     "data.train",
@@ -29,6 +29,7 @@ const OPTIONAL: [&str; 12] = [
     "data.image_root",
     "data.cache_dir",
     "lora.exclude",
+    "lora.target_parameters",
     "grpo.epsilon_high",
     "grpo.delta",
     "grpo.entropy_floor",
@@ -204,7 +205,7 @@ fn dashboard(_interrupt: &Interrupt) -> anyhow::Result<Box<dyn Reporter>> {
 pub fn export(
     source: PathBuf,
     name: Option<String>,
-) -> impl Fn(&Qwen3Vl) -> Result<Contents<'static>, TrainError> {
+) -> impl Fn(&AnyVlm) -> Result<Contents<'static>, TrainError> {
     let name = name.unwrap_or_else(|| source.display().to_string());
     move |model| {
         let mut contents = Contents::new();
@@ -241,7 +242,7 @@ pub fn export(
 }
 
 /// Writes the weights, and the tokenizer and processor files of the directory they came from.
-pub fn save_model(model: &Qwen3Vl, source: &Path, dir: &Path) -> anyhow::Result<()> {
+pub fn save_model(model: &AnyVlm, source: &Path, dir: &Path) -> anyhow::Result<()> {
     std::fs::create_dir_all(dir)?;
     for entry in std::fs::read_dir(source)? {
         let path = entry?.path();

@@ -99,7 +99,7 @@ pub struct DataSection {
     pub max_bad_rows: usize,
     /// `background`: 256 rows are checked before training and the others while it begins. `full`: all before it.
     pub check: RowCheck,
-    /// Pictures must lie below this directory, links followed; without it anywhere.
+    /// Pictures and videos must lie below this directory, links followed; without it anywhere.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image_root: Option<String>,
     /// Rows that share a batch: `none` leaves it to chance, `length` and `pixels` put like ones together.
@@ -138,11 +138,15 @@ pub struct LoraSection {
     pub dropout: f64,
     /// Scale by alpha/√rank.
     pub rslora: bool,
-    /// `all-linear`, a regular expression for whole module paths, or a list of path ends.
+    /// `all-linear`, a regular expression for whole module paths, or a list of path ends. The default list, the seven
+    /// projections, means those of the decoder, whatever layers a vision tower has.
     pub targets: ModuleFilter,
     /// Modules to leave alone although they are targets.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exclude: Option<ModuleFilter>,
+    /// Stacks of experts to adapt as well, such as `mlp.experts.gate_up_proj`: path ends. Needs a dropout of 0.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub target_parameters: Vec<String>,
 }
 
 impl Default for LoraSection {
@@ -164,6 +168,7 @@ impl Default for LoraSection {
             rslora: false,
             targets: ModuleFilter::names(names),
             exclude: None,
+            target_parameters: Vec::new(),
         }
     }
 }
@@ -179,6 +184,7 @@ impl LoraSection {
             init: LoraInit::Kaiming,
             targets: self.targets.clone(),
             exclude: self.exclude.clone(),
+            target_parameters: self.target_parameters.clone(),
             ..LoraConfig::default()
         }
     }

@@ -8,7 +8,8 @@ use std::time::Instant;
 use anyhow::Context;
 use serde_json::json;
 use vtb_data::{RowMode, RowRules, RowSource};
-use vtb_models_vlm::qwen3_vl::{FullTraining, Qwen3Vl};
+use vtb_models_vlm::AnyVlm;
+use vtb_models_vlm::model::FullTraining;
 use vtb_trainer::rng;
 use vtb_trainer::signal::Interrupt;
 use vtb_trainer::train::{Evaluate, Hooks, Outcome, RunContext, SftObjective, train};
@@ -160,7 +161,7 @@ fn execute(
         }
         (None, None) => None,
     };
-    let measure = |model: &Qwen3Vl| -> Result<_, vtb_trainer::TrainError> {
+    let measure = |model: &AnyVlm| -> Result<_, vtb_trainer::TrainError> {
         let Some(rows) = &eval_rows else {
             return Ok(None);
         };
@@ -184,12 +185,12 @@ fn execute(
         device: &machine.device,
     };
     let export = export(model_dir.clone(), places.model_name.clone());
-    let mut evaluate_step = |model: &Qwen3Vl, _: u64| {
+    let mut evaluate_step = |model: &AnyVlm, _: u64| {
         Ok(measure(model)?
             .map(|found| evaluate::evaluation(&found))
             .unwrap_or_default())
     };
-    let evaluate: &mut Evaluate<'_, Qwen3Vl> = &mut evaluate_step;
+    let evaluate: &mut Evaluate<'_, AnyVlm> = &mut evaluate_step;
     let hooks = Hooks {
         reporter: reporter.as_mut(),
         interrupt: &interrupt,

@@ -100,3 +100,43 @@ pub(crate) fn own_model_and_data(dir: &Path, task: &str) -> Own {
     vtb_bins::demo::write_tiny_model(&model, &rows, 7, &machine).unwrap();
     Own { model, data }
 }
+
+/// A tiny Qwen3-VL with experts and fresh weights: one dense layer, two with four experts of which a token uses two.
+pub(crate) fn tiny_moe(dir: &Path) -> PathBuf {
+    use vtb_models_vlm::config::MoeConfig;
+    use vtb_models_vlm::tiny::TinySpec;
+    let model = dir.join("moe");
+    let corpus = vec!["Which color is missing? Reply <answer>red</answer>.".to_owned(); 4];
+    let spec = TinySpec {
+        moe: Some(MoeConfig {
+            num_experts: 4,
+            experts_per_token: 2,
+            intermediate_size: 48,
+            sparse_step: 1,
+            dense_layers: vec![0],
+        }),
+        ..TinySpec::default()
+    };
+    let config = spec.write_files(&model, &corpus, 512).unwrap();
+    let (device, dtype) = (vtb_nn::device::cpu_device(), burn::tensor::DType::F32);
+    vtb_models_vlm::qwen3_vl::Qwen3Vl::fresh(config, 7, &device, dtype)
+        .unwrap()
+        .save(&model)
+        .unwrap();
+    model
+}
+
+/// A tiny Qwen2.5-VL with fresh weights.
+pub(crate) fn tiny_qwen2_5(dir: &Path) -> PathBuf {
+    let model = dir.join("qwen2_5");
+    let corpus = vec!["Which color is missing? Reply <answer>color</answer>.".to_owned(); 4];
+    let config = vtb_models_vlm::tiny::TinyQwen2_5Spec::default()
+        .write_files(&model, &corpus, 512)
+        .unwrap();
+    let (device, dtype) = (vtb_nn::device::cpu_device(), burn::tensor::DType::F32);
+    vtb_models_vlm::qwen2_5_vl::Qwen2_5Vl::fresh(config, 7, &device, dtype)
+        .unwrap()
+        .save(&model)
+        .unwrap();
+    model
+}

@@ -29,10 +29,10 @@ def emit(value):
 def load_model(directory):
     """The model in f32 with eager attention; a tensor too many or too few is an error."""
     import torch
-    from transformers import Qwen3VLForConditionalGeneration
+    from transformers import AutoModelForImageTextToText
 
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
-    model, report = Qwen3VLForConditionalGeneration.from_pretrained(
+    model, report = AutoModelForImageTextToText.from_pretrained(
         directory, dtype=torch.float32, attn_implementation="eager", output_loading_info=True
     )
     faults = {k: sorted(map(str, v)) for k, v in report.items() if v}

@@ -14,8 +14,13 @@ mod common;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use burn::tensor::DType;
 use common::{GRPO, INFER, SFT, path, stdout, succeed};
 use serde_json::Value;
+use vtb_models_vlm::config::MoeConfig;
+use vtb_models_vlm::qwen3_vl::Qwen3Vl;
+use vtb_models_vlm::tiny::TinySpec;
+use vtb_nn::device::cpu_device;
 
 /// Exit code of the scripts where a package is missing.
 const SKIPPED: i32 = 77;
@@ -77,18 +82,66 @@ fn same_answer(ours: &Value, theirs: &Value) {
 }
 
 #[test]
+fn a_saved_model_with_experts_loads_in_transformers() {
+    let dir = tempfile::tempdir().unwrap();
+    let spec = TinySpec {
+        moe: Some(MoeConfig {
+            num_experts: 8,
+            experts_per_token: 2,
+            intermediate_size: 48,
+            sparse_step: 1,
+            dense_layers: vec![1],
+        }),
+        tie: false,
+        ..TinySpec::default()
+    };
+    let config = spec
+        .write_files(dir.path(), &["Which colour is it?".to_owned()], 512)
+        .unwrap();
+    let model = Qwen3Vl::fresh(config, 3, &cpu_device(), DType::F32).unwrap();
+    model.save(dir.path()).unwrap();
+    let question = "Which colour is it?";
+    let file = prompt_file(dir.path(), question);
+    let args = [
+        path(dir.path()),
+        "--prompt-file",
+        path(&file),
+        "--max-new-tokens",
+        "8",
+    ];
+    let Some(theirs) = python("check_model_dir.py", &args) else {
+        return;
+    };
+    let asked = ["--model", path(dir.path()), "--prompt", question];
+    same_answer(&infer(&asked), &theirs);
+}
+
+#[test]
 fn a_tiny_model_and_its_adapter_load_in_transformers_and_peft() {
     let dir = tempfile::tempdir().unwrap();
     let own = common::own_model_and_data(dir.path(), "color_grid");
-    let picture = std::fs::read_dir(dir.path().join("images"))
-        .or_else(|_| std::fs::read_dir(dir.path().join("train")))
+    answers_are_those_of_transformers_and_peft(&own, dir.path());
+}
+
+#[test]
+fn a_tiny_qwen2_5_and_its_adapter_load_in_transformers_and_peft() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut own = common::own_model_and_data(dir.path(), "color_grid");
+    own.model = common::tiny_qwen2_5(dir.path());
+    answers_are_those_of_transformers_and_peft(&own, dir.path());
+}
+
+/// One question to the model, and one to an adapter trained on it, there and here.
+fn answers_are_those_of_transformers_and_peft(own: &common::Own, dir: &Path) {
+    let picture = std::fs::read_dir(dir.join("images"))
+        .or_else(|_| std::fs::read_dir(dir.join("train")))
         .unwrap()
         .next()
         .unwrap()
         .unwrap()
         .path();
     let question = "Which color is missing? Reply <answer>color</answer>.";
-    let file = prompt_file(dir.path(), question);
+    let file = prompt_file(dir, question);
     let args = [
         "--prompt-file",
         path(&file),
@@ -112,7 +165,7 @@ fn a_tiny_model_and_its_adapter_load_in_transformers_and_peft() {
     ];
     same_answer(&infer(&asked), &theirs);
 
-    let out = dir.path().join("sft");
+    let out = dir.join("sft");
     succeed(
         SFT,
         &[

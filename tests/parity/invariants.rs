@@ -16,7 +16,7 @@ use vtb_bins::demo::write_tiny_model;
 use vtb_bins::model::{Machine, open_model};
 use vtb_data::{GeneratedDataset, PuzzleSpec, RowMode};
 use vtb_lora::LoraConfig;
-use vtb_models_vlm::qwen3_vl::Qwen3Vl;
+use vtb_models_vlm::AnyVlm;
 use vtb_nn::device::cpu_device;
 use vtb_nn::lm::{CausalLm, NamedTensors, SampleOptions};
 use vtb_rewards::{Registry, RewardSpec, WeightedRewards};
@@ -28,7 +28,7 @@ use vtb_trainer::train::{
 
 struct Stage {
     _dir: tempfile::TempDir,
-    model: Qwen3Vl,
+    model: AnyVlm,
     rows: Rows,
     stop_ids: Vec<u32>,
 }
@@ -61,7 +61,7 @@ fn stage() -> Stage {
 }
 
 /// Moves factor B away from zero, so that the adapter acts.
-fn shake(model: &mut Qwen3Vl) {
+fn shake(model: &mut AnyVlm) {
     let values: NamedTensors = model
         .trainable_values()
         .into_iter()
@@ -251,7 +251,7 @@ fn sampling_depends_on_the_seed_of_the_row_alone() {
         .generate(&prompts, &options, &(200..206).collect::<Vec<_>>())
         .unwrap();
     assert!(again.iter().zip(&together).any(|(a, b)| a.ids != b.ids));
-    let banned = stage.model.config().ids.all();
+    let banned = stage.model.config().ids().all();
     assert!(
         together
             .iter()

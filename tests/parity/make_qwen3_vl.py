@@ -75,8 +75,9 @@ def build(spec):
 
 
 @torch.no_grad()
-def randomise(model, seed):
-    """Nothing keeps its default: norms near 1, biases near 0, matrices of a gain near 1."""
+def randomise(model, seed, gains=None):
+    """Nothing keeps its default: norms near 1, biases near 0, matrices of a gain near 1 (`gains` by name)."""
+    gains = gains or gain
     rng = generator(seed)
     for name, parameter in sorted(model.named_parameters()):
         noise = torch.randn(parameter.shape, generator=rng)
@@ -94,7 +95,7 @@ def randomise(model, seed):
             parameter.copy_(2.5 * noise / parameter.shape[1] ** 0.5)
         else:
             fan_in = parameter[0].numel()
-            parameter.copy_(gain(name) * noise / fan_in ** 0.5)
+            parameter.copy_(gains(name) * noise / fan_in ** 0.5)
 
 
 def gain(name):

@@ -1,19 +1,22 @@
-//! One question about pictures in, one answer out.
+//! One question about pictures and videos in, one answer out.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use serde_json::json;
 use vtb_bins::ending;
 use vtb_bins::model::{open_machine, open_model};
 use vtb_bins::settings::ModelSection;
 use vtb_bins::source::{Wanted, resolve};
-use vtb_models_vlm::chat::{Message, Part};
+use vtb_bins::video;
+use vtb_models_vlm::chat::Message;
+use vtb_models_vlm::encode::Media;
+use vtb_models_vlm::processor::VideoForm;
 use vtb_nn::lm::{CausalLm, SampleOptions, StopReason};
 
-/// Answers a question about pictures with a Qwen3-VL, optionally with a trained adapter.
+/// Answers a question about pictures and videos with a Qwen3-VL or Qwen2.5-VL, optionally with a trained adapter.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100)]
 struct Cli {
@@ -26,7 +29,13 @@ struct Cli {
     /// Picture file; may be repeated, in order
     #[arg(long, value_name = "FILE")]
     image: Vec<PathBuf>,
-    /// The question; `<image>` marks the place of a picture, else pictures come first
+    /// Video file (MP4, GIF, Y4M) or folder of frames; may be repeated, in order
+    #[arg(long, value_name = "FILE")]
+    video: Vec<PathBuf>,
+    /// How videos stand in the prompt: `groups` as the models were trained, `nested` as transformers 5 writes them
+    #[arg(long, value_name = "FORM", default_value = "groups")]
+    video_form: Form,
+    /// The question; `<image>` and `<video>` mark the places of pictures and videos, else they come first
     #[arg(long, value_name = "TEXT")]
     prompt: String,
     /// Most tokens of the answer
@@ -59,6 +68,12 @@ struct Cli {
     json: bool,
 }
 
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Form {
+    Groups,
+    Nested,
+}
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     ending::start();
@@ -80,15 +95,21 @@ fn answer(cli: &Cli) -> anyhow::Result<ExitCode> {
         .transpose()?;
     let model = resolve(Wanted::Model, &cli.model)?;
     let machine = open_machine(&section)?;
-    let (model, encoder) = open_model(&model, adapter.as_deref(), &machine)?;
+    let (model, mut encoder) = open_model(&model, adapter.as_deref(), &machine)?;
+    encoder.options.video_form = match cli.video_form {
+        Form::Groups => VideoForm::Groups,
+        Form::Nested => VideoForm::Nested,
+    };
     let images = encoder.images.load(&cli.image)?;
-    let mut message = Message::user(&cli.prompt);
-    if message.images() == 0 {
-        message
-            .parts
-            .splice(0..0, cli.image.iter().map(|_| Part::Image));
+    let mut videos = Vec::new();
+    for path in &cli.video {
+        videos.push(video::load(path, encoder.video_settings()?)?);
     }
-    let row = encoder.encode_prompt(&[message], &images)?;
+    let media = Media {
+        images: &images,
+        videos: &videos,
+    };
+    let row = encoder.encode_prompt(&[Message::user(&cli.prompt)], media)?;
     let options = SampleOptions {
         max_new_tokens: cli.max_new_tokens,
         temperature: cli.temperature,

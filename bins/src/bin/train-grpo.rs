@@ -1,11 +1,11 @@
-//! Reinforcement learning of a Qwen3-VL on puzzles whose answers can be checked.
+//! Reinforcement learning of a Qwen3-VL or Qwen2.5-VL on puzzles whose answers can be checked.
 
 use std::process::ExitCode;
 
 use clap::Parser;
 use vtb_bins::{ending, grpo_run, options::TrainOptions};
 
-/// Post-trains a Qwen3-VL by GRPO on puzzles whose answers can be checked.
+/// Post-trains a Qwen3-VL or Qwen2.5-VL by GRPO on puzzles whose answers can be checked.
 ///
 /// Without arguments it makes a tiny model of the true architecture and puzzles of its own, gives the model a short
 /// supervised start, improves it by reinforcement learning, and measures it before and after on puzzles of scenes it

@@ -1,11 +1,11 @@
-//! Supervised fine-tuning of a Qwen3-VL.
+//! Supervised fine-tuning of a Qwen3-VL or Qwen2.5-VL.
 
 use std::process::ExitCode;
 
 use clap::Parser;
 use vtb_bins::{ending, options::TrainOptions, sft_run};
 
-/// Fine-tunes a Qwen3-VL on conversations with pictures: an adapter, or all weights with --set train.mode=full.
+/// Fine-tunes a Qwen3-VL or Qwen2.5-VL on conversations with pictures: an adapter, or all weights with --set train.mode=full.
 ///
 /// Without arguments it makes a tiny model of the true architecture and puzzles of its own and trains on them. With
 /// --model and --data it trains an adapter for a model of yours. Loss is taken on assistant turns.

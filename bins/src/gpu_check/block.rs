@@ -204,6 +204,7 @@ impl<'a> Bench<'a> {
             packing: Packing::new(&[tokens], true),
             rope: RopeTable::from_angles(&angles, size.head_dim / 2, &lane.device),
             pass: AdapterPass::EVAL,
+            balance: None,
         };
         let random = |seed| lane.random([tokens, size.hidden], seed, 1.0);
         let (input, gradient) = (random(1), random(2));

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use image::RgbImage;
@@ -11,13 +11,14 @@ use rayon::prelude::*;
 use serde_json::Value;
 use vtb_data::{ImageOptions, JsonlDataset, OpenOptions, RowMode, RowRules, RowSource, TrainRow};
 use vtb_models_vlm::chat::Message;
-use vtb_models_vlm::encode::{LabelPolicy, RowEncoder};
-use vtb_models_vlm::processor::{ImageSettings, Rgb};
+use vtb_models_vlm::encode::{LabelPolicy, Media, RowEncoder};
+use vtb_models_vlm::processor::{ImageSettings, Rgb, VideoPatches};
 use vtb_rewards::Reference;
 
 use super::CheckOptions;
 use super::findings::Findings;
 use super::leak::{self, Scene, Scenes};
+use crate::video;
 
 /// What one row is.
 #[derive(Default)]
@@ -197,14 +198,24 @@ impl Reader {
                 ..Message::new(m.role.as_str(), &m.content)
             })
             .collect();
-        let encoded = patches
-            .collect::<Result<Vec<_>, _>>()
-            .and_then(|patches| match self.mode {
-                RowMode::Sft => {
-                    processor.encode_training(&messages, &patches, LabelPolicy::Default)
-                }
-                RowMode::Grpo => processor.encode_prompt(&messages, &patches),
-            });
+        let videos = match Self::videos(processor, row) {
+            Ok(videos) => videos,
+            Err(fault) => {
+                let text = format!("{place}: {fault:#}");
+                facts.faults.push(("a video cannot be read", text));
+                return;
+            }
+        };
+        let encoded = patches.collect::<Result<Vec<_>, _>>().and_then(|patches| {
+            let media = Media {
+                images: &patches,
+                videos: &videos,
+            };
+            match self.mode {
+                RowMode::Sft => processor.encode_training(&messages, media, LabelPolicy::Default),
+                RowMode::Grpo => processor.encode_prompt(&messages, media),
+            }
+        });
         match encoded {
             Ok(encoded) => {
                 let tokens = encoded.ids.len();
@@ -222,6 +233,11 @@ impl Reader {
                     .push(("a row cannot be encoded", format!("{place}: {fault}")));
             }
         }
+    }
+
+    fn videos(processor: &RowEncoder, row: &TrainRow) -> anyhow::Result<Vec<VideoPatches>> {
+        let one = |path: &PathBuf| video::load(path, processor.video_settings()?);
+        row.videos.iter().map(one).collect()
     }
 
     fn sum_up(&self, mut findings: Findings, rows: Vec<Facts>) -> (Findings, Scenes) {

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use vtb_data::RowMode;
 use vtb_data::media::MediaKind;
-use vtb_models_vlm::config::Qwen3VlConfig;
+use vtb_models_vlm::config::AnyVlmConfig;
 use vtb_models_vlm::encode::RowEncoder;
 use vtb_models_vlm::files::ModelDir;
 
@@ -116,6 +116,5 @@ fn look(
 /// Tokenizer, template and picture settings of a model directory; its weights are not read.
 fn open_processor(dir: &Path) -> anyhow::Result<RowEncoder> {
     let files = ModelDir::open(dir)?;
-    let config = Qwen3VlConfig::from_dir(&files)?;
-    Ok(RowEncoder::from_dir(&files, &config)?)
+    Ok(AnyVlmConfig::from_dir(&files)?.encoder(&files)?)
 }

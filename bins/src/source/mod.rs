@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 #[cfg(feature = "hub")]
 use vtb_data::hub::{Hub, HubError, HubSettings, Kind, Repo, Snapshot, Unwatched};
-use vtb_models_vlm::config::Qwen3VlConfig;
+use vtb_models_vlm::config::AnyVlmConfig;
 use vtb_models_vlm::files::{CONFIG, ModelDir};
 
 #[cfg(feature = "hub")]
@@ -119,9 +119,9 @@ impl Source {
     }
 
     /// The configuration of a model, which is read without fetching the rest.
-    pub fn model_config(&self) -> anyhow::Result<Qwen3VlConfig> {
+    pub fn model_config(&self) -> anyhow::Result<AnyVlmConfig> {
         match &self.0 {
-            Place::Local(path) => Ok(Qwen3VlConfig::from_dir(&ModelDir::open(path)?)?),
+            Place::Local(path) => Ok(AnyVlmConfig::from_dir(&ModelDir::open(path)?)?),
             #[cfg(feature = "hub")]
             Place::Hub(found) => {
                 let (hub, snapshot) = &**found;
@@ -129,7 +129,7 @@ impl Source {
                 let file = PathBuf::from(format!("{}: {CONFIG}", self.name()));
                 let json = serde_json::from_slice(&text)
                     .with_context(|| format!("{} is not JSON", file.display()))?;
-                Ok(Qwen3VlConfig::from_json(&file, &json)?)
+                Ok(AnyVlmConfig::from_json(&file, &json)?)
             }
         }
     }

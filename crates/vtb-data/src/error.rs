@@ -67,6 +67,18 @@ pub enum DataError {
         /// What is wrong with it.
         fault: ImageFault,
     },
+    /// The file of a row's video cannot be used.
+    #[error("{origin}: video {number} ({}): {fault}", path.display())]
+    RowVideo {
+        /// The row.
+        origin: Origin,
+        /// Which of the row's videos, counted from 1.
+        number: usize,
+        /// Its file or folder.
+        path: PathBuf,
+        /// What is wrong with it.
+        fault: ImageFault,
+    },
     /// A video cannot be read or written.
     #[error("{video}: {fault}")]
     Video {
@@ -269,6 +281,14 @@ pub enum RowFault {
         /// Pictures of the row.
         images: usize,
     },
+    /// The text has room for another number of videos than the row brings.
+    #[error("the messages hold {tags} <video> tags and the row has {videos} videos")]
+    VideoCount {
+        /// Tags in the text.
+        tags: usize,
+        /// Videos of the row.
+        videos: usize,
+    },
     /// A picture is given both in a message and in the column.
     #[error("images stand in field `images` and inside `messages`: use one of the two")]
     ImagesTwice,
@@ -309,7 +329,7 @@ pub enum ImageFault {
     /// The bytes are no picture in a format that is understood, or a broken one.
     #[error("does not decode: {0}")]
     Decode(String),
-    /// The path leads out of the directory that pictures are confined to.
+    /// The path leads out of the directory that pictures and videos are confined to.
     #[error("lies outside {}", root.display())]
     Outside {
         /// That directory.

@@ -201,6 +201,7 @@ pub fn puzzle_row(record: &Record, picture: ImageRef, mode: RowMode, origin: Ori
     TrainRow {
         messages,
         images: vec![picture],
+        videos: Vec::new(),
         solution: Some(solution),
         task_type: Some(record.task.clone()),
         task_group: Some(record.group.as_str().to_owned()),

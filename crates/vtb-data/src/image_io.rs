@@ -193,12 +193,18 @@ fn read(path: &Path, options: &ImageOptions) -> std::result::Result<Vec<u8>, Ima
     Ok(bytes)
 }
 
-fn open(path: &Path, options: &ImageOptions) -> std::result::Result<File, ImageFault> {
-    if let Some(root) = &options.root
-        && !path.canonicalize()?.starts_with(root.canonicalize()?)
-    {
-        return Err(ImageFault::Outside { root: root.clone() });
+/// Whether a path lies below the root, if there is one.
+pub(crate) fn confined(path: &Path, options: &ImageOptions) -> std::result::Result<(), ImageFault> {
+    match &options.root {
+        Some(root) if !path.canonicalize()?.starts_with(root.canonicalize()?) => {
+            Err(ImageFault::Outside { root: root.clone() })
+        }
+        _ => Ok(()),
     }
+}
+
+fn open(path: &Path, options: &ImageOptions) -> std::result::Result<File, ImageFault> {
+    confined(path, options)?;
     // Looked at before it is opened: opening a pipe would wait for ever.
     let meta = path.metadata()?;
     if !meta.is_file() {

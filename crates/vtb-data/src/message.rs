@@ -8,6 +8,9 @@ use crate::row::kind;
 /// The mark in a text that a picture stands for.
 pub const IMAGE_TAG: &str = "<image>";
 
+/// The mark in a text that a video stands for.
+pub const VIDEO_TAG: &str = "<video>";
+
 /// Who speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Role {
@@ -138,7 +141,7 @@ impl Message {
     }
 }
 
-/// A list of `{"type": "text" | "image", ...}` as one text with tags.
+/// A list of `{"type": "text" | "image" | "video", ...}` as one text with tags.
 fn join_parts<'v>(
     parts: &'v [Value],
     field: &str,
@@ -167,10 +170,21 @@ fn join_parts<'v>(
                     None => {}
                 }
             }
+            // The file stands in the column.
+            Some("video") if part.as_object().is_some_and(|map| map.len() == 1) => {
+                text.push_str(VIDEO_TAG);
+            }
+            Some("video") => {
+                return Err(RowFault::Field {
+                    field: here,
+                    expected: "{\"type\": \"video\"} alone, with the file in the row's `videos`",
+                    found: kind(part),
+                });
+            }
             _ => {
                 return Err(RowFault::Field {
                     field: format!("{here}.type"),
-                    expected: "`text` or `image`",
+                    expected: "`text`, `image` or `video`",
                     found: part.get("type").map_or_else(|| "absent".to_owned(), kind),
                 });
             }
@@ -221,7 +235,9 @@ mod tests {
         assert!(text(json!({"role": "bot", "content": "x"})).contains("`messages[1].role`"));
         assert!(text(json!({"role": "user"})).contains("`messages[1].content` is missing"));
         assert!(text(json!({"role": "user", "content": null})).contains("not null"));
-        let video = json!({"role": "user", "content": [{"type": "video"}]});
-        assert!(text(video).contains("`messages[1].content[0].type`"));
+        let sound = json!({"role": "user", "content": [{"type": "audio"}]});
+        assert!(text(sound).contains("`messages[1].content[0].type`"));
+        let video = json!({"role": "user", "content": [{"type": "video", "video": "a.mp4"}]});
+        assert!(text(video).contains("`videos`"));
     }
 }

@@ -1,7 +1,7 @@
 //! One row of a training file: the ms-swift schema, read strictly.
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use crate::error::{DataError, Origin, Result, RowFault};
 use crate::image_ref::ImageRef;
-use crate::message::{IMAGE_TAG, Message, Role};
+use crate::message::{IMAGE_TAG, Message, Role, VIDEO_TAG};
 
 /// What rows are used for, which decides how a conversation has to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -55,13 +55,15 @@ impl RowRules {
 ///
 /// The number of [`IMAGE_TAG`]s over all messages equals the number of images: a row that names
 /// images and has no tag at all gets them in front of its first message that is not the system's,
-/// as ms-swift does; any other difference is an error.
+/// as ms-swift does; any other difference is an error. The same holds for videos and [`VIDEO_TAG`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct TrainRow {
     /// The conversation, at least one message.
     pub messages: Vec<Message>,
     /// Pictures in the order of their tags.
     pub images: Vec<ImageRef>,
+    /// Video files in the order of their tags.
+    pub videos: Vec<PathBuf>,
     /// What rewards compare with: text (an option letter) or a list (a path of cell numbers).
     pub solution: Option<Value>,
     /// The puzzle's task.
@@ -128,6 +130,10 @@ impl TrainRow {
             self.messages.iter().map(message).collect(),
         );
         object.insert("images".into(), images.into());
+        if !self.videos.is_empty() {
+            let path = |path: &PathBuf| Value::from(path.display().to_string());
+            object.insert("videos".into(), self.videos.iter().map(path).collect());
+        }
         object.extend(self.columns());
         Value::Object(object)
     }
@@ -153,14 +159,9 @@ fn parse(
         messages.push(Message::parse(value, i, &mut inside)?);
     }
     let images = images(&mut columns, &inside, base)?;
-    if take_list(&mut columns, "videos")?.is_some_and(|videos| !videos.is_empty()) {
-        return Err(RowFault::Field {
-            field: "videos".to_owned(),
-            expected: "absent or empty (only images are read)",
-            found: "a list".to_owned(),
-        });
-    }
+    let videos = videos(&mut columns, base)?;
     finish_conversation(&mut messages, rules.mode)?;
+    place_video_tags(&mut messages, videos.len())?;
     place_tags(&mut messages, images.len())?;
     let solution = columns.remove("solution").filter(|v| !v.is_null());
     if solution.is_none() && rules.require_solution {
@@ -169,6 +170,7 @@ fn parse(
     Ok(TrainRow {
         messages,
         images,
+        videos,
         solution,
         task_type: take_text(&mut columns, "task_type")?,
         task_group: take_text(&mut columns, "task_group")?,
@@ -219,6 +221,26 @@ fn images(
     }
 }
 
+/// The row's videos, which are files.
+fn videos(
+    columns: &mut Map<String, Value>,
+    base: &Path,
+) -> std::result::Result<Vec<PathBuf>, RowFault> {
+    let list = take_list(columns, "videos")?.unwrap_or_default();
+    let file = |(i, value): (usize, &Value)| {
+        let field = format!("videos[{i}]");
+        match ImageRef::parse(value, base, &field)? {
+            ImageRef::Path(path) => Ok(path),
+            ImageRef::Encoded(_) | ImageRef::Pixels(_) => Err(RowFault::Field {
+                field,
+                expected: "the path of a video file",
+                found: kind(value),
+            }),
+        }
+    };
+    list.iter().enumerate().map(file).collect()
+}
+
 fn finish_conversation(
     messages: &mut Vec<Message>,
     mode: RowMode,
@@ -256,6 +278,25 @@ fn place_tags(messages: &mut [Message], images: usize) -> std::result::Result<()
             Ok(())
         }
         _ => Err(RowFault::ImageCount { tags, images }),
+    }
+}
+
+/// The same for videos.
+fn place_video_tags(messages: &mut [Message], videos: usize) -> std::result::Result<(), RowFault> {
+    let tags: usize = messages
+        .iter()
+        .map(|m| m.content.matches(VIDEO_TAG).count())
+        .sum();
+    if tags == videos {
+        return Ok(());
+    }
+    let first = messages.iter_mut().find(|m| m.role != Role::System);
+    match first {
+        Some(message) if tags == 0 => {
+            message.content.insert_str(0, &VIDEO_TAG.repeat(videos));
+            Ok(())
+        }
+        _ => Err(RowFault::VideoCount { tags, videos }),
     }
 }
 
@@ -383,6 +424,32 @@ mod tests {
         assert_eq!(found.id.as_deref(), Some("x-1"));
         assert_eq!(found.extra["options"], json!(["A", "B"]));
         assert_eq!(found.to_json(vec!["p/a.png".into()]), row());
+    }
+
+    #[test]
+    fn videos_are_files_with_tags_of_their_own() {
+        let mut value = row();
+        value["videos"] = json!(["v/a.mp4", {"path": "b.gif"}]);
+        let found = read(&value, RowRules::sft()).unwrap();
+        assert_eq!(
+            found.videos,
+            [PathBuf::from("/d/v/a.mp4"), "/d/b.gif".into()]
+        );
+        assert_eq!(found.messages[0].content, "<video><video><image> Which?");
+        assert_eq!(
+            found.to_json(vec![])["videos"],
+            json!(["/d/v/a.mp4", "/d/b.gif"])
+        );
+        value["messages"][0]["content"] = json!("<video><image>");
+        let text = fault(&value, RowRules::sft());
+        assert!(
+            text.contains("1 <video> tags and the row has 2 videos"),
+            "{text}"
+        );
+        value["videos"] = json!(["data:video/mp4;base64,AAAA"]);
+        assert!(fault(&value, RowRules::sft()).contains("videos[0]"));
+        value["videos"] = Value::Null;
+        assert!(fault(&value, RowRules::sft()).contains("has 0 videos"));
     }
 
     #[test]

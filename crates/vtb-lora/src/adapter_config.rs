@@ -16,7 +16,7 @@ const PEFT_VERSION: &str = "0.18.0";
 
 /// Features that change what an adapter computes or which tensors it has. Unless they are off, the adapter would be
 /// applied wrongly, so it is refused.
-const UNSUPPORTED: [(&str, &str); 14] = [
+const UNSUPPORTED: [(&str, &str); 13] = [
     ("alora_invocation_tokens", "activated LoRA"),
     ("arrow_config", "Arrow routing"),
     ("fan_in_fan_out", "transposed weights"),
@@ -25,7 +25,6 @@ const UNSUPPORTED: [(&str, &str); 14] = [
     ("lora_bias", "biases on factor B"),
     ("modules_to_save", "fully trained modules"),
     ("monteclora_config", "Monte Carlo LoRA"),
-    ("target_parameters", "adapters on bare parameters"),
     ("trainable_token_indices", "trainable tokens"),
     ("use_bdlora", "block-diagonal factors"),
     ("use_dora", "DoRA"),
@@ -100,6 +99,7 @@ struct FileIn {
     init_lora_weights: Option<Value>,
     target_modules: Option<ModuleFilter>,
     exclude_modules: Option<ModuleFilter>,
+    target_parameters: Option<Vec<String>>,
     layers_to_transform: Option<OneOrMany<usize>>,
     layers_pattern: Option<OneOrMany<String>>,
     rank_pattern: Option<Ordered<usize>>,
@@ -130,7 +130,7 @@ struct FileOut<'a> {
     rank_pattern: Ordered<usize>,
     revision: Option<()>,
     target_modules: &'a ModuleFilter,
-    target_parameters: Option<()>,
+    target_parameters: Option<&'a [String]>,
     task_type: &'a str,
     use_dora: bool,
     use_rslora: bool,
@@ -169,7 +169,7 @@ impl LoraConfig {
             rank_pattern: Ordered(self.rank_pattern.clone()),
             revision: None,
             target_modules: &self.targets,
-            target_parameters: None,
+            target_parameters: some(&self.target_parameters).then_some(&self.target_parameters),
             task_type: "CAUSAL_LM",
             use_dora: false,
             use_rslora: self.use_rslora,
@@ -212,6 +212,7 @@ impl LoraConfig {
                 .target_modules
                 .unwrap_or(ModuleFilter::Names(Vec::new())),
             exclude: file.exclude_modules,
+            target_parameters: file.target_parameters.unwrap_or_default(),
             layers_to_transform: OneOrMany::many(file.layers_to_transform),
             layers_pattern: OneOrMany::many(file.layers_pattern),
             rank_pattern: file.rank_pattern.unwrap_or_default().0,
@@ -281,11 +282,12 @@ mod tests {
         let config = LoraConfig {
             r: 16,
             alpha: 32.0,
-            dropout: 0.05,
+            dropout: 0.0,
             use_rslora: true,
             init: LoraInit::Gaussian,
             targets: ModuleFilter::names(["q_proj", "v_proj"]),
             exclude: Some(ModuleFilter::Expression(r"model\.visual.*".into())),
+            target_parameters: vec!["mlp.experts.down_proj".into()],
             layers_to_transform: vec![0, 2],
             layers_pattern: vec!["layers".into()],
             rank_pattern: vec![("z".into(), 4), ("a".into(), 2)],
@@ -325,7 +327,7 @@ mod tests {
                 "modules_to_save",
             ),
             (
-                r#"{"peft_type":"LORA","target_parameters":["x"]}"#,
+                r#"{"peft_type":"LORA","target_parameters":["x"],"lora_dropout":0.1}"#,
                 "target_parameters",
             ),
             (

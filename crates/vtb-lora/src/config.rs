@@ -74,6 +74,8 @@ pub struct LoraConfig {
     pub targets: ModuleFilter,
     /// Modules to leave alone although they are targets.
     pub exclude: Option<ModuleFilter>,
+    /// Stacks of expert matrices to adapt as well: whole parameter paths, or their ends after a dot.
+    pub target_parameters: Vec<String>,
     /// Only these layers, if any are listed; needs targets given by name.
     pub layers_to_transform: Vec<usize>,
     /// Names (regular expressions) of the lists whose index [`LoraConfig::layers_to_transform`] counts.
@@ -94,6 +96,7 @@ impl Default for LoraConfig {
             init: LoraInit::Kaiming,
             targets: ModuleFilter::all_linear(),
             exclude: None,
+            target_parameters: Vec::new(),
             layers_to_transform: Vec::new(),
             layers_pattern: Vec::new(),
             rank_pattern: Vec::new(),
@@ -128,6 +131,11 @@ impl LoraConfig {
                 self.dropout
             ));
         }
+        if self.dropout > 0.0 && !self.target_parameters.is_empty() {
+            return fail(
+                "target_parameters need a dropout of 0: dropout before factor A is not defined for them".into(),
+            );
+        }
         let by_layer = !(self.layers_to_transform.is_empty() && self.layers_pattern.is_empty());
         if by_layer && matches!(self.targets, ModuleFilter::Expression(_)) {
             return fail(
@@ -144,6 +152,13 @@ impl LoraConfig {
             ranks: compile(&self.rank_pattern)?,
             alphas: compile(&self.alpha_pattern)?,
         })
+    }
+
+    /// Whether the parameter at `path` is among [`LoraConfig::target_parameters`].
+    pub fn targets_parameter(&self, path: &str) -> bool {
+        self.target_parameters
+            .iter()
+            .any(|name| crate::targets::is_path_or_end(path, name))
     }
 
     /// The factor of B·A at a module: see [`RankRules::scaling`], which is the way to ask for many modules.

@@ -14,10 +14,16 @@ mod fit;
 mod linear;
 mod pattern;
 mod peft;
+#[allow(
+    non_snake_case,
+    reason = "module fields carry the published tensor names lora_A and lora_B"
+)]
+mod stacked;
 mod targets;
 
 pub use config::{LoraConfig, LoraInit, ModuleFilter, RankRules};
 pub use error::LoraError;
 pub use linear::{AdapterPass, Factor, LoraLinear};
 pub use peft::{Adapter, Factors, read_adapter, write_adapter};
-pub use targets::{LinearInfo, MatchReport, TargetMatch, match_targets};
+pub use stacked::Stacked;
+pub use targets::{LinearInfo, MatchReport, StackInfo, StackMatch, TargetMatch, match_targets};

@@ -145,7 +145,7 @@ impl LoraLinear {
     pub fn attach_fresh(&mut self, config: &LoraConfig, seed: u64) -> Result<(), LoraError> {
         let rank = config.rules("lora")?.rank(&self.path)?;
         let [outputs, inputs] = self.weight.val().dims();
-        let mut rng = ChaCha8Rng::seed_from_u64(seed ^ fnv1a(&self.path));
+        let mut rng = stream(seed, &self.path);
         let a = (0..rank * inputs)
             .map(|_| draw(config.init, rank, inputs, &mut rng))
             .collect();
@@ -207,8 +207,13 @@ impl LoraLinear {
     }
 }
 
+/// The generator of the fresh factors at `path`.
+pub(crate) fn stream(seed: u64, path: &str) -> ChaCha8Rng {
+    ChaCha8Rng::seed_from_u64(seed ^ fnv1a(path))
+}
+
 /// One entry of a fresh A: uniform in ±1/√in (Kaiming-uniform with a = √5) or normal with deviation 1/rank.
-fn draw(init: LoraInit, rank: usize, inputs: usize, rng: &mut ChaCha8Rng) -> f32 {
+pub(crate) fn draw(init: LoraInit, rank: usize, inputs: usize, rng: &mut ChaCha8Rng) -> f32 {
     match init {
         LoraInit::Kaiming => {
             let bound = 1.0 / (inputs as f32).sqrt();

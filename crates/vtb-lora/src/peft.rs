@@ -35,7 +35,8 @@ pub struct Adapter {
     pub config: LoraConfig,
     /// The base model it names.
     pub base_model: Option<String>,
-    /// Factors by module path. They, not the targets of the settings, say which layers are adapted.
+    /// Factors by module path. They, not the targets of the settings, say which layers are adapted. Those of stacks of
+    /// experts stand under the paths of peft's wrappers; see [`Stacked`](crate::Stacked).
     pub factors: BTreeMap<String, Factors>,
 }
 
@@ -62,7 +63,11 @@ pub fn read_adapter(dir: impl AsRef<Path>) -> Result<Adapter, LoraError> {
     let rules = config.rules(&origin)?;
     let mut factors = BTreeMap::new();
     for (path, [a, b]) in pairs(&source, &weights)? {
-        let pair = read_pair(&source, [&a, &b], rules.rank(&path)?)?;
+        let rank = match is_wrapper(&path, &config) {
+            true => None,
+            false => Some(rules.rank(&path)?),
+        };
+        let pair = read_pair(&source, [&a, &b], rank)?;
         factors.insert(path, pair);
     }
     Ok(Adapter {
@@ -123,11 +128,34 @@ fn parse_name(name: &str) -> Option<(&str, usize)> {
     (!path.is_empty()).then_some((path, which))
 }
 
-/// Loads A `[r, in]` and B `[out, r]`.
-fn read_pair(source: &Checkpoint, names: [&str; 2], r: usize) -> Result<Factors, LoraError> {
+/// Whether `path` is a wrapper peft puts around a module one of whose parameters is a target. Wrappers nest, one per
+/// parameter.
+fn is_wrapper(path: &str, config: &LoraConfig) -> bool {
+    let mut module = path;
+    while let Some(inner) = module.strip_suffix(".base_layer") {
+        module = inner;
+    }
+    config.target_parameters.iter().any(|name| {
+        let parent = name
+            .rsplit_once('.')
+            .map_or("experts", |(parent, _)| parent);
+        crate::targets::is_path_or_end(module, parent)
+    })
+}
+
+/// Loads A `[r, in]` and B `[out, r]`; with no rank given, only that both have the same is checked.
+fn read_pair(
+    source: &Checkpoint,
+    names: [&str; 2],
+    rank: Option<usize>,
+) -> Result<Factors, LoraError> {
+    let shape = |name: &str| source.info(name).map(|info| info.shape).unwrap_or_default();
+    let r = match (rank, shape(names[0]).first()) {
+        (Some(r), _) => r,
+        (None, first) => first.copied().unwrap_or(0),
+    };
     for (axis, name) in names.into_iter().enumerate() {
-        let shape = source.info(name).map(|info| info.shape).unwrap_or_default();
-        check_rank(name, shape, axis, r, &source.origin())?;
+        check_rank(name, shape(name), axis, r, &source.origin())?;
     }
     Ok(Factors {
         a: source.load_as(names[0], DType::F32)?,
@@ -173,7 +201,10 @@ pub fn write_adapter(
     let rules = config.rules(&origin)?;
     let mut tensors = BTreeMap::new();
     for (path, pair) in factors {
-        let r = rules.rank(path)?;
+        let r = match is_wrapper(path, config) {
+            true => pair.a.shape().as_slice().first().copied().unwrap_or(0),
+            false => rules.rank(path)?,
+        };
         for (axis, (factor, data)) in [("lora_A", &pair.a), ("lora_B", &pair.b)]
             .into_iter()
             .enumerate()
@@ -188,7 +219,8 @@ pub fn write_adapter(
     }
     let mut written = config.clone();
     if config.targets.is_all_linear() {
-        written.targets = ModuleFilter::names(factors.keys());
+        let modules = factors.keys().filter(|path| !is_wrapper(path, config));
+        written.targets = ModuleFilter::names(modules);
     }
     fs::create_dir_all(dir).map_err(|e| NnError::io(dir, e))?;
     let source = MemorySource::new(origin, tensors);

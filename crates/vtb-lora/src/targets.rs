@@ -39,11 +39,45 @@ impl TargetMatch {
     }
 }
 
+/// A stack of expert matrices of a model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StackInfo {
+    /// Parameter path, the published tensor name.
+    pub path: String,
+    /// Matrices in the stack.
+    pub experts: usize,
+    /// Inputs of each.
+    pub in_features: usize,
+    /// Outputs of each.
+    pub out_features: usize,
+}
+
+/// A stack that gets an adapter.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StackMatch {
+    /// The stack.
+    pub stack: StackInfo,
+    /// Rank of each expert's factors.
+    pub rank: usize,
+    /// Numerator of the scaling.
+    pub alpha: f64,
+}
+
+impl StackMatch {
+    /// Elements of both factors.
+    pub fn parameters(&self) -> u64 {
+        let width = self.stack.in_features as u64 + self.stack.out_features as u64;
+        self.stack.experts as u64 * self.rank as u64 * width
+    }
+}
+
 /// The outcome of [`match_targets`]; its [`Display`](fmt::Display) is a table for people.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MatchReport {
     /// The layers that get an adapter, in the order given.
     pub matches: Vec<TargetMatch>,
+    /// Stacks of expert matrices that get an adapter, in the order given.
+    pub stacks: Vec<StackMatch>,
     /// How many layers there were to choose from.
     pub linears: usize,
     /// Targets given by name that no layer has.
@@ -53,19 +87,22 @@ pub struct MatchReport {
 impl MatchReport {
     /// Elements of all factors: what trains.
     pub fn parameters(&self) -> u64 {
-        self.matches.iter().map(TargetMatch::parameters).sum()
+        let layers: u64 = self.matches.iter().map(TargetMatch::parameters).sum();
+        layers + self.stacks.iter().map(StackMatch::parameters).sum::<u64>()
     }
 }
 
 /// Selects layers as peft does: a string must match the whole path as a regular expression, a name in a list is the
 /// path or its end after a dot, `all-linear` is every layer but the head; `exclude` goes by the same rules and wins;
 /// `layers_to_transform` limits names that match as ends of paths. Convolutions and embeddings, which peft adapts too
-/// when they are named, are never among `linears`.
+/// when they are named, are never among `linears`. Stacks of expert matrices are adapted only where
+/// `target_parameters` names them.
 ///
 /// # Errors
 /// [`LoraError::NoMatch`] if nothing is selected, naming layers to choose from; what [`LoraConfig::rules`] says.
 pub fn match_targets(
     linears: &[LinearInfo],
+    stacks: &[StackInfo],
     config: &LoraConfig,
 ) -> Result<MatchReport, LoraError> {
     let rules = config.rules("LoRA settings")?;
@@ -82,7 +119,8 @@ pub fn match_targets(
             linear: linear.clone(),
         });
     }
-    if matches.is_empty() {
+    let stacks = match_stacks(stacks, config)?;
+    if matches.is_empty() && stacks.is_empty() {
         return Err(LoraError::NoMatch {
             targets: config.targets.to_string(),
             linears: linears.len(),
@@ -98,9 +136,39 @@ pub fn match_targets(
     };
     Ok(MatchReport {
         matches,
+        stacks,
         linears: linears.len(),
         unused,
     })
+}
+
+/// The stacks that `target_parameters` names. A name that no stack has is an error: nothing else would tell of a
+/// misspelled one.
+fn match_stacks(stacks: &[StackInfo], config: &LoraConfig) -> Result<Vec<StackMatch>, LoraError> {
+    let rules = config.rules("LoRA settings")?;
+    for name in &config.target_parameters {
+        if !stacks.iter().any(|s| is_path_or_end(&s.path, name)) {
+            let message = match stacks.first() {
+                Some(first) => format!("the model has stacks like `{}`", first.path),
+                None => "the model has no experts".to_owned(),
+            };
+            return Err(LoraError::config(
+                "LoRA settings",
+                format!("target_parameters names `{name}`, which matches nothing; {message}"),
+            ));
+        }
+    }
+    stacks
+        .iter()
+        .filter(|stack| config.targets_parameter(&stack.path))
+        .map(|stack| {
+            Ok(StackMatch {
+                rank: rules.rank(&stack.path)?,
+                alpha: rules.alpha(&stack.path)?,
+                stack: stack.clone(),
+            })
+        })
+        .collect()
 }
 
 /// Compiled targets and exclusions.
@@ -178,7 +246,7 @@ impl<'a> Selector<'a> {
     }
 }
 
-fn is_path_or_end(path: &str, name: &str) -> bool {
+pub(crate) fn is_path_or_end(path: &str, name: &str) -> bool {
     path.strip_suffix(name)
         .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
 }
@@ -230,11 +298,24 @@ impl fmt::Display for MatchReport {
             group.0 += 1;
             group.1 += m.parameters();
         }
+        for m in &self.stacks {
+            let key = (short_name(&m.stack.path), m.rank, m.alpha.to_string());
+            let group = groups.entry(key.clone()).or_insert_with(|| {
+                order.push(key);
+                (0, 0)
+            });
+            group.0 += 1;
+            group.1 += m.parameters();
+        }
         writeln!(
             f,
-            "adapters on {} of {} linear layers, {} trainable parameters",
+            "adapters on {} of {} linear layers{}, {} trainable parameters",
             self.matches.len(),
             self.linears,
+            match self.stacks.len() {
+                0 => String::new(),
+                n => format!(" and {n} stacks of experts"),
+            },
             thousands(self.parameters())
         )?;
         let width = order
@@ -308,7 +389,7 @@ mod tests {
             targets: ModuleFilter::names(["q_proj", "k_proj", "gate_proj"]),
             ..LoraConfig::default()
         };
-        let report = match_targets(&model(), &config).expect("matches");
+        let report = match_targets(&model(), &[], &config).expect("matches");
         let expected = "\
 adapters on 4 of 5 linear layers, 4,992 trainable parameters
   module  layers  rank  alpha    parameters
@@ -323,17 +404,71 @@ adapters on 4 of 5 linear layers, 4,992 trainable parameters
     #[test]
     fn the_head_is_only_adapted_when_named() {
         let all = LoraConfig::default();
-        let report = match_targets(&model(), &all).expect("matches");
+        let report = match_targets(&model(), &[], &all).expect("matches");
         assert!(report.matches.iter().all(|m| !m.linear.is_head));
         let named = LoraConfig {
             targets: ModuleFilter::names(["lm_head"]),
             ..all
         };
         assert_eq!(
-            match_targets(&model(), &named)
+            match_targets(&model(), &[], &named)
                 .expect("matches")
                 .parameters(),
             8 * 1064
+        );
+    }
+
+    #[test]
+    fn stacks_are_adapted_when_named_and_only_then() {
+        let stack = |name: &str| StackInfo {
+            path: format!("model.layers.0.mlp.experts.{name}"),
+            experts: 4,
+            in_features: 6,
+            out_features: 10,
+        };
+        let stacks = [stack("gate_up_proj"), stack("down_proj")];
+        let all = LoraConfig::default();
+        assert!(
+            match_targets(&model(), &stacks, &all)
+                .expect("matches")
+                .stacks
+                .is_empty()
+        );
+        let config = LoraConfig {
+            r: 2,
+            targets: ModuleFilter::names(["q_proj"]),
+            target_parameters: vec!["mlp.experts.gate_up_proj".into()],
+            ..all
+        };
+        let report = match_targets(&model(), &stacks, &config).expect("matches");
+        assert_eq!(report.stacks[0].stack, stacks[0]);
+        assert_eq!(report.parameters(), 2 * 2 * 96 + 4 * 2 * 16);
+        let text = report.to_string();
+        assert!(
+            text.contains("and 1 stacks of experts") && text.contains("gate_up_proj"),
+            "{text}"
+        );
+        let wrong = LoraConfig {
+            target_parameters: vec!["experts.up_proj".into()],
+            ..config.clone()
+        };
+        let text = match_targets(&model(), &stacks, &wrong)
+            .expect_err("misspelled")
+            .to_string();
+        assert!(
+            text.contains("`experts.up_proj`") && text.contains("gate_up_proj"),
+            "{text}"
+        );
+        let dropped = LoraConfig {
+            dropout: 0.1,
+            ..config
+        };
+        assert!(
+            dropped
+                .rules("x")
+                .expect_err("dropout")
+                .to_string()
+                .contains("dropout of 0")
         );
     }
 
@@ -344,7 +479,7 @@ adapters on 4 of 5 linear layers, 4,992 trainable parameters
             targets,
             ..LoraConfig::default()
         };
-        let error = match_targets(&model(), &config)
+        let error = match_targets(&model(), &[], &config)
             .expect_err("no match")
             .to_string();
         assert!(
@@ -352,7 +487,7 @@ adapters on 4 of 5 linear layers, 4,992 trainable parameters
             "{error}"
         );
         assert!(matches!(
-            match_targets(&[], &config),
+            match_targets(&[], &[], &config),
             Err(LoraError::NoMatch { .. })
         ));
     }

@@ -60,7 +60,7 @@ fn selects_ranks_and_scales_what_peft_does() {
         let rule = case.rule;
         let (config, _) =
             LoraConfig::from_adapter_config_json(rule.as_bytes(), "rule").expect(&rule);
-        let report = match_targets(&linears, &config).expect(&rule);
+        let report = match_targets(&linears, &[], &config).expect(&rule);
         let ours: BTreeMap<String, Module> = report
             .matches
             .into_iter()

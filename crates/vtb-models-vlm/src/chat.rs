@@ -1,4 +1,4 @@
-//! Conversations: messages made of text and pictures.
+//! Conversations: messages made of text, pictures and videos.
 
 use serde_json::Value;
 
@@ -6,6 +6,8 @@ use crate::VlmError;
 
 /// Marks the place of a picture in plain text.
 pub const IMAGE_TAG: &str = "<image>";
+/// Marks the place of a video in plain text.
+pub const VIDEO_TAG: &str = "<video>";
 
 /// A piece of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,6 +16,8 @@ pub enum Part {
     Text(String),
     /// The next picture of the conversation.
     Image,
+    /// The next video of the conversation.
+    Video,
 }
 
 /// One turn of a conversation.
@@ -28,7 +32,7 @@ pub struct Message {
 }
 
 impl Message {
-    /// A turn in which `<image>` tags mark pictures.
+    /// A turn in which `<image>` tags mark pictures and `<video>` tags videos.
     pub fn new(role: impl Into<String>, text: &str) -> Self {
         Self {
             role: role.into(),
@@ -52,8 +56,8 @@ impl Message {
         Self::new("system", text)
     }
 
-    /// Reads one element of a `messages` list: `content` is a string with `<image>` tags or a list of parts
-    /// (`{"type": "text", "text": ...}`, `{"type": "image"}`); `loss` may be true or false.
+    /// Reads one element of a `messages` list: `content` is a string with `<image>` and `<video>` tags or a list
+    /// of parts (`{"type": "text", "text": ...}`, `{"type": "image"}`, `{"type": "video"}`); `loss` may be true or false.
     ///
     /// # Errors
     /// Says what is wrong with the message; the caller adds the row.
@@ -68,9 +72,6 @@ impl Message {
             ));
         }
         let parts = match value.get("content") {
-            Some(Value::String(text)) if text.contains("<video>") => {
-                return fail("a message holds a <video> tag; videos are not supported yet");
-            }
             Some(Value::String(text)) => split_tags(text),
             Some(Value::Array(list)) => list.iter().map(part).collect::<Result<_, _>>()?,
             _ => {
@@ -103,47 +104,75 @@ impl Message {
 
     /// Number of pictures the turn marks.
     pub fn images(&self) -> usize {
-        self.parts
-            .iter()
-            .filter(|part| **part == Part::Image)
-            .count()
+        self.count(&Part::Image)
+    }
+
+    /// Number of videos the turn marks.
+    pub fn videos(&self) -> usize {
+        self.count(&Part::Video)
+    }
+
+    fn count(&self, wanted: &Part) -> usize {
+        self.parts.iter().filter(|part| *part == wanted).count()
     }
 }
 
-/// Fits a conversation to its pictures, as `ms-swift` does: pictures without a tag come before the text of the
-/// first turn that is not the system's.
+/// Fits a conversation to its pictures and videos, as `ms-swift` does: those without a tag come before the text of the
+/// first turn that is not the system's, pictures first.
 ///
 /// # Errors
-/// More tags than pictures, or no turn to put the pictures in.
-pub fn place_images(messages: &[Message], images: usize) -> Result<Vec<Message>, VlmError> {
+/// More tags than pictures or videos, or no turn to put them in.
+pub fn place_media(
+    messages: &[Message],
+    images: usize,
+    videos: usize,
+) -> Result<Vec<Message>, VlmError> {
+    let missing = |tagged: usize, there: usize, what: &str, tag: &str| {
+        there.checked_sub(tagged).ok_or_else(|| {
+            VlmError::Messages(format!(
+                "the messages mark {tagged} {what} with {tag}, but the row has {there}"
+            ))
+        })
+    };
     let tagged: usize = messages.iter().map(Message::images).sum();
-    if tagged > images {
-        return Err(VlmError::Messages(format!(
-            "the messages mark {tagged} pictures with {IMAGE_TAG}, but the row has {images}"
-        )));
-    }
+    let no_image = missing(tagged, images, "pictures", IMAGE_TAG)?;
+    let tagged: usize = messages.iter().map(Message::videos).sum();
+    let no_video = missing(tagged, videos, "videos", VIDEO_TAG)?;
     let mut placed = messages.to_vec();
-    if tagged < images {
+    if no_image + no_video > 0 {
         let first = placed.iter_mut().find(|message| message.role != "system");
         let first = first.ok_or_else(|| {
-            VlmError::Messages(format!("no message to put the row's {images} pictures in"))
+            let what = "pictures or videos in";
+            VlmError::Messages(format!(
+                "no message to put the row's {} {what}",
+                no_image + no_video
+            ))
         })?;
-        first.parts.splice(..0, vec![Part::Image; images - tagged]);
+        let mut parts = vec![Part::Image; no_image];
+        parts.resize(no_image + no_video, Part::Video);
+        first.parts.splice(..0, parts);
     }
     Ok(placed)
 }
 
+/// Cuts a text at its tags.
 fn split_tags(text: &str) -> Vec<Part> {
     let mut parts = Vec::new();
-    for (i, piece) in text.split(IMAGE_TAG).enumerate() {
-        if i > 0 {
-            parts.push(Part::Image);
-        }
-        if !piece.is_empty() {
-            parts.push(Part::Text(piece.to_owned()));
-        }
+    let text_part = |text: &str| (!text.is_empty()).then(|| Part::Text(text.to_owned()));
+    let mut rest = text;
+    loop {
+        let next = [(IMAGE_TAG, Part::Image), (VIDEO_TAG, Part::Video)]
+            .into_iter()
+            .filter_map(|(tag, part)| Some((rest.find(tag)?, tag, part)))
+            .min_by_key(|(at, ..)| *at);
+        let Some((at, tag, part)) = next else {
+            parts.extend(text_part(rest));
+            return parts;
+        };
+        parts.extend(text_part(&rest[..at]));
+        parts.push(part);
+        rest = &rest[at + tag.len()..];
     }
-    parts
 }
 
 fn part(value: &Value) -> Result<Part, VlmError> {
@@ -154,12 +183,16 @@ fn part(value: &Value) -> Result<Part, VlmError> {
     }
     match kind {
         Some("image") if value.as_object().is_some_and(|map| map.len() == 1) => Ok(Part::Image),
-        Some("image" | "image_url") => fail(
-            "a content part names its own picture; list pictures under `images` and keep {\"type\": \"image\"}"
+        Some("video") if value.as_object().is_some_and(|map| map.len() == 1) => Ok(Part::Video),
+        Some("image" | "image_url" | "video") => fail(
+            "a content part names its own picture or video; list them under `images` or `videos` and keep \
+             {\"type\": \"image\"} or {\"type\": \"video\"}"
                 .to_owned(),
         ),
-        Some(kind) => fail(format!("content parts of type `{kind}` are not supported, only text and image")),
-        None => fail("a content part needs a `type`: text or image".to_owned()),
+        Some(kind) => fail(format!(
+            "content parts of type `{kind}` are not supported, only text, image and video"
+        )),
+        None => fail("a content part needs a `type`: text, image or video".to_owned()),
     }
 }
 
@@ -171,12 +204,12 @@ mod tests {
 
     #[test]
     fn tags_and_parts_say_the_same() {
-        let tagged = Message::user("<image>Which?<image>");
+        let tagged = Message::user("<image>Which?<video><image>");
         let parts = Message::from_json(&json!({"role": "user", "content": [
-            {"type": "image"}, {"type": "text", "text": "Which?"}, {"type": "image"}]}))
+            {"type": "image"}, {"type": "text", "text": "Which?"}, {"type": "video"}, {"type": "image"}]}))
         .unwrap();
         assert_eq!(tagged, parts);
-        assert_eq!(tagged.images(), 2);
+        assert_eq!((tagged.images(), tagged.videos()), (2, 1));
     }
 
     #[test]
@@ -185,22 +218,32 @@ mod tests {
             Message::system("Be brief."),
             Message::user("Which? <image>"),
         ];
-        let placed = place_images(&messages, 3).unwrap();
+        let placed = place_media(&messages, 3, 1).unwrap();
         assert_eq!(placed[0], messages[0]);
-        assert_eq!(placed[1], Message::user("<image><image>Which? <image>"));
-        assert_eq!(place_images(&messages, 1).unwrap(), messages);
+        assert_eq!(
+            placed[1],
+            Message::user("<image><image><video>Which? <image>")
+        );
+        assert_eq!(place_media(&messages, 1, 0).unwrap(), messages);
     }
 
     #[test]
     fn too_many_tags_are_an_error_with_both_numbers() {
-        let text = place_images(&[Message::user("<image><image>")], 1)
+        let text = place_media(&[Message::user("<image><image>")], 1, 0)
             .unwrap_err()
             .to_string();
         assert!(
             text.contains("mark 2 pictures") && text.contains("the row has 1"),
             "{text}"
         );
-        assert!(place_images(&[Message::system("x")], 1).is_err());
+        let text = place_media(&[Message::user("<video>")], 1, 0)
+            .unwrap_err()
+            .to_string();
+        assert!(
+            text.contains("mark 1 videos with <video>") && text.contains("has 0"),
+            "{text}"
+        );
+        assert!(place_media(&[Message::system("x")], 1, 0).is_err());
     }
 
     #[test]
@@ -210,8 +253,8 @@ mod tests {
             (json!({"role": "robot", "content": "x"}), "`robot`"),
             (json!({"role": "user"}), "needs a `content`"),
             (
-                json!({"role": "user", "content": "<video>"}),
-                "videos are not supported",
+                json!({"role": "user", "content": [{"type": "video", "video": "a.mp4"}]}),
+                "`videos`",
             ),
             (
                 json!({"role": "user", "content": [{"type": "audio"}]}),

@@ -85,13 +85,22 @@ pub enum VlmError {
         /// What is wrong and what to do.
         message: String,
     },
+    /// A video cannot be used.
+    #[error("video {name}: {message}")]
+    Video {
+        /// File name, or the caller's label.
+        name: String,
+        /// What is wrong and what to do.
+        message: String,
+    },
     /// A conversation and its pictures do not fit together, or a message has a form that is not understood.
     #[error("{0}")]
     Messages(String),
     /// Placeholders and picture grids disagree.
     #[error(
-        "the text has {placeholders} image placeholder tokens, the pictures need {needed} (grids {grids:?}, \
-         merge {merge}); remove placeholder tokens from the text and mark pictures with <image>"
+        "the text has {placeholders} image or video placeholder tokens, the pictures and videos need {needed} (grids \
+         {grids:?}, merge {merge}); remove placeholder tokens from the text and mark pictures with <image>, videos \
+         with <video>"
     )]
     ImageTokens {
         /// Placeholders found.
@@ -166,6 +175,14 @@ impl VlmError {
     /// A picture that cannot be used.
     pub fn image(name: impl Into<String>, message: impl Into<String>) -> Self {
         Self::Image {
+            name: name.into(),
+            message: message.into(),
+        }
+    }
+
+    /// A video that cannot be used.
+    pub fn video(name: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::Video {
             name: name.into(),
             message: message.into(),
         }

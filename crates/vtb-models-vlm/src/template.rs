@@ -90,7 +90,7 @@ impl ChatTemplate {
         })
     }
 
-    /// Renders a conversation. Each picture becomes one placeholder between its start and end tokens.
+    /// Renders a conversation. Each picture and video becomes one placeholder between its start and end tokens.
     ///
     /// # Errors
     /// The template raised an exception, is wrong, or ran out of steps.
@@ -166,6 +166,7 @@ fn message_value(message: &Message) -> Value {
         .map(|part| match part {
             Part::Text(text) => context! { type => "text", text },
             Part::Image => context! { type => "image" },
+            Part::Video => context! { type => "video" },
         })
         .collect();
     context! { role, content }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::VlmError;
-use crate::config::Qwen3VlConfig;
+use crate::config::VlmConfig;
 use crate::files::{self, ModelDir};
 
 /// Ends a turn; the model's stop token.
@@ -117,7 +117,7 @@ impl Tokenizer {
     ///
     /// # Errors
     /// The tokenizer has ids the embedding lacks, or another id for the picture placeholder.
-    pub fn check(&self, config: &Qwen3VlConfig) -> Result<(), VlmError> {
+    pub fn check<V>(&self, config: &VlmConfig<V>) -> Result<(), VlmError> {
         let fail = |message| {
             Err(VlmError::Tokenizer {
                 origin: self.origin.clone(),

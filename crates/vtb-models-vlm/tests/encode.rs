@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use vtb_models_vlm::VlmError;
 use vtb_models_vlm::chat::Message;
 use vtb_models_vlm::config::{GenerationConfig, Qwen3VlConfig};
-use vtb_models_vlm::encode::{LabelPolicy, Overflow, RowEncoder};
+use vtb_models_vlm::encode::{LabelPolicy, Media, Overflow, RowEncoder};
 use vtb_models_vlm::files::ModelDir;
 use vtb_models_vlm::positions::positions;
 use vtb_models_vlm::processor::Rgb;
@@ -97,7 +97,7 @@ fn prompts_are_chatml_with_one_placeholder_per_merged_token() {
     assert_eq!(tiny.text(&row.ids), expected);
     assert!(row.scored.is_empty() && row.images.len() == 2);
     let grids: Vec<_> = row.images.iter().map(|image| image.grid).collect();
-    positions(&row.ids, &grids, tiny.config.ids.image, 2).unwrap();
+    positions(&row.ids, &grids, &tiny.config.ids, 2).unwrap();
 
     tiny.encoder.options.add_vision_id = true;
     let row = tiny
@@ -152,12 +152,15 @@ fn an_answer_has_the_ids_a_policy_would_produce() {
     // Newlines after the header's newline would merge with it if both were tokenised as one text.
     let answer = "\n\nB.";
     let messages = [Message::user("Q?"), Message::assistant(answer)];
-    let prompt = tiny.encoder.encode_prompt(&messages[..1], &[]).unwrap();
+    let prompt = tiny
+        .encoder
+        .encode_prompt(&messages[..1], Media::default())
+        .unwrap();
     let completion = tiny.encoder.tokenizer.encode("\n\nB.<|im_end|>\n").unwrap();
     let sampled = tiny.encoder.with_completion(&prompt, &completion).unwrap();
     let trained = tiny
         .encoder
-        .encode_training(&messages, &[], LabelPolicy::Default)
+        .encode_training(&messages, Media::default(), LabelPolicy::Default)
         .unwrap();
     assert_eq!(trained.ids, sampled.ids);
     assert_eq!(trained.scored, sampled.scored);
@@ -168,6 +171,7 @@ fn an_answer_has_the_ids_a_policy_would_produce() {
         .unwrap();
     assert_ne!(joined, trained.ids, "the example must need the boundary");
     assert_eq!(tiny.encoder.decode(&completion).unwrap(), "\n\nB.\n");
+    assert_eq!(tiny.encoder.reply(&completion).unwrap(), "\n\nB.\n");
 }
 
 #[test]
@@ -175,7 +179,7 @@ fn completions_never_hold_placeholders() {
     let tiny = tiny();
     let prompt = tiny
         .encoder
-        .encode_prompt(&[Message::user("Q?")], &[])
+        .encode_prompt(&[Message::user("Q?")], Media::default())
         .unwrap();
     let text = tiny
         .encoder
@@ -237,12 +241,12 @@ fn rows_that_do_not_fit_together_are_named() {
     fails(
         &[Message::user("<|image_pad|>")],
         &images,
-        "has 2 image placeholder tokens",
+        "has 2 image or video placeholder tokens",
     );
     fails(
         &[Message::user("<|image_pad|>")],
         &[],
-        "has 1 image placeholder tokens",
+        "has 1 image or video placeholder tokens",
     );
     fails(
         &[Message::user("a"), Message::assistant("b")],
@@ -253,7 +257,7 @@ fn rows_that_do_not_fit_together_are_named() {
     let train = |messages: &[Message]| {
         let made = tiny
             .encoder
-            .encode_training(messages, &[], LabelPolicy::Default);
+            .encode_training(messages, Media::default(), LabelPolicy::Default);
         made.unwrap_err().to_string()
     };
     assert!(train(&[Message::user("a")]).contains("no answer to learn from"));

@@ -43,6 +43,23 @@ pub enum NnError {
         /// Shape the model needs.
         expected: Vec<usize>,
     },
+    /// A stack of expert matrices has neither of the two layouts in which it is stored.
+    #[error(
+        "tensor `{name}` in {origin} has shape {found:?}; the experts of this configuration are stored as {:?} \
+         ([expert, in, out], as published) or as {:?} ([expert, out, in], as transformers 5 saves them)",
+        layouts[0],
+        layouts[1]
+    )]
+    ExpertLayout {
+        /// Tensor name.
+        name: String,
+        /// The checkpoint.
+        origin: String,
+        /// Shape in the file.
+        found: Vec<usize>,
+        /// The published layout and the other one.
+        layouts: Box<[[usize; 3]; 2]>,
+    },
     /// A device that was asked for is not there.
     #[error("{0}")]
     Device(String),

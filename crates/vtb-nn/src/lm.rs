@@ -38,7 +38,8 @@ impl ImagePatches {
 pub struct LmRow {
     /// Token ids, image placeholders already expanded; never padded.
     pub ids: Vec<u32>,
-    /// Pictures in the order of their placeholders.
+    /// Pictures and videos in the order of their placeholders. A video's temporal groups each have their own run of
+    /// placeholders.
     pub images: Vec<Arc<ImagePatches>>,
     /// `scored[i]` asks for the log-probability of `ids[i]` given `ids[..i]`. Same length as `ids`, or empty for
     /// none; `scored[0]` is never true.
@@ -98,6 +99,8 @@ pub struct BackwardOptions {
     pub dropout_seed: Option<u64>,
     /// Keep only block inputs and recompute each block in the backward pass.
     pub recompute: bool,
+    /// Weight of the routers' load-balancing loss of this batch, in models with experts; 0 leaves it out.
+    pub router_loss: f32,
 }
 
 impl Default for BackwardOptions {
@@ -106,8 +109,16 @@ impl Default for BackwardOptions {
             temperature: 1.0,
             dropout_seed: None,
             recompute: true,
+            router_loss: 0.0,
         }
     }
+}
+
+/// What a training pass knows beside its gradients.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct PassReport {
+    /// Load-balancing loss of the batch's routers, before its weight; `None` for models without experts.
+    pub router_loss: Option<f32>,
 }
 
 /// How to sample completions.
@@ -192,6 +203,19 @@ pub trait CausalLm {
         options: &BackwardOptions,
         objective: &mut LogpGradient<'_>,
     ) -> Result<NamedTensors, NnError>;
+
+    /// As [`CausalLm::backward`], with what the pass knows beside its gradients.
+    fn backward_with_report(
+        &self,
+        rows: &[LmRow],
+        options: &BackwardOptions,
+        objective: &mut LogpGradient<'_>,
+    ) -> Result<(NamedTensors, PassReport), NnError> {
+        Ok((
+            self.backward(rows, options, objective)?,
+            PassReport::default(),
+        ))
+    }
 
     /// Continues every row with a key-value cache. `seeds[i]` is the sampling stream of row `i`: the result of a
     /// row does not depend on the rows beside it.

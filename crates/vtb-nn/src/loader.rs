@@ -5,7 +5,7 @@
 //! over in one error.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::rc::Rc;
 
@@ -13,7 +13,7 @@ use burn::module::{Param, ParamId};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
 use crate::NnError;
-use crate::checkpoint::{TensorSource, load_tensor};
+use crate::checkpoint::{TensorSource, load_tensor, swap_last_axes};
 
 /// Makes the values of a fresh tensor from its path and shape, row-major.
 pub type Init<'a> = dyn Fn(&str, &[usize]) -> Vec<f32> + 'a;
@@ -21,13 +21,14 @@ pub type Init<'a> = dyn Fn(&str, &[usize]) -> Vec<f32> + 'a;
 enum Origin<'a> {
     Source(&'a dyn TensorSource),
     Fresh(&'a Init<'a>),
+    Shapes,
 }
 
 struct Shared<'a> {
     origin: Origin<'a>,
     device: Device,
     dtype: DType,
-    asked: RefCell<BTreeSet<String>>,
+    asked: RefCell<BTreeMap<String, Vec<usize>>>,
     faults: RefCell<Vec<NnError>>,
 }
 
@@ -47,6 +48,12 @@ impl<'a> Loader<'a> {
     /// Makes fresh values.
     pub fn fresh(init: &'a Init<'a>, device: &Device, dtype: DType) -> Self {
         Self::new(Origin::Fresh(init), device, dtype)
+    }
+
+    /// Only notes which tensors are asked for ([`Loader::shapes`]): the modules built from it hold one number per
+    /// tensor, whatever their size, and compute nothing sensible.
+    pub fn shapes_only(device: &Device, dtype: DType) -> Self {
+        Self::new(Origin::Shapes, device, dtype)
     }
 
     fn new(origin: Origin<'a>, device: &Device, dtype: DType) -> Self {
@@ -89,8 +96,30 @@ impl<'a> Loader<'a> {
     pub fn has(&self, name: &str) -> Option<bool> {
         match &self.shared.origin {
             Origin::Source(source) => Some(source.info(&self.path(name)).is_some()),
-            Origin::Fresh(_) => None,
+            Origin::Fresh(_) | Origin::Shapes => None,
         }
+    }
+
+    /// Shape of the tensor `name` below this place as the source stores it; `None` where there is no source or no
+    /// such tensor.
+    pub fn stored_shape(&self, name: &str) -> Option<Vec<usize>> {
+        match &self.shared.origin {
+            Origin::Source(source) => Some(source.info(&self.path(name))?.shape),
+            Origin::Fresh(_) | Origin::Shapes => None,
+        }
+    }
+
+    /// Where the tensors come from, for messages.
+    pub fn origin(&self) -> String {
+        match &self.shared.origin {
+            Origin::Source(source) => source.origin(),
+            Origin::Fresh(_) | Origin::Shapes => "fresh values".into(),
+        }
+    }
+
+    /// Remembers a fault the caller found, for [`Loader::finish`].
+    pub fn fault(&self, fault: NnError) {
+        self.shared.faults.borrow_mut().push(fault);
     }
 
     /// The tensor `name` below this place. A fault is remembered for [`Loader::finish`]; a stand-in of the right
@@ -98,32 +127,55 @@ impl<'a> Loader<'a> {
     pub fn param<const D: usize>(&self, name: &str, shape: [usize; D]) -> Param<Tensor<D>> {
         let path = self.path(name);
         let value = self.value(&path, shape).unwrap_or_else(|fault| {
-            self.shared.faults.borrow_mut().push(fault);
-            let device = (&self.shared.device, self.shared.dtype);
-            Tensor::<D>::zeros([1; D], device).expand(shape)
+            self.fault(fault);
+            self.stand_in(shape)
         });
-        self.shared.asked.borrow_mut().insert(path);
+        self.shared.asked.borrow_mut().insert(path, shape.to_vec());
         Param::initialized(ParamId::new(), value)
+    }
+
+    /// As [`Loader::param`] for a stack of matrices that the source stores transposed: `shape` is `[n, rows, columns]`
+    /// of the parameter, the source holds `[n, columns, rows]`. Needs no more memory than the tensor and, for every
+    /// thread, one of its matrices.
+    pub fn param_transposed(&self, name: &str, shape: [usize; 3]) -> Param<Tensor<3>> {
+        let Origin::Source(source) = &self.shared.origin else {
+            return self.param(name, shape);
+        };
+        let path = self.path(name);
+        let [n, rows, columns] = shape;
+        let (device, dtype) = (&self.shared.device, self.shared.dtype);
+        let load = || {
+            check_shape(*source, &path, [n, columns, rows])?;
+            let data = swap_last_axes(source.load_as(&path, dtype)?)?;
+            Ok(Tensor::from_data(data, (device, dtype)))
+        };
+        let value = load().unwrap_or_else(|fault| {
+            self.fault(fault);
+            self.stand_in(shape)
+        });
+        self.shared.asked.borrow_mut().insert(path, shape.to_vec());
+        Param::initialized(ParamId::new(), value)
+    }
+
+    /// Every tensor asked for so far, by path.
+    pub fn shapes(&self) -> BTreeMap<String, Vec<usize>> {
+        self.shared.asked.borrow().clone()
+    }
+
+    /// One number that looks like a tensor of any shape.
+    fn stand_in<const D: usize>(&self, shape: [usize; D]) -> Tensor<D> {
+        let device = (&self.shared.device, self.shared.dtype);
+        Tensor::<D>::zeros([1; D], device).expand(shape)
     }
 
     fn value<const D: usize>(&self, path: &str, shape: [usize; D]) -> Result<Tensor<D>, NnError> {
         let (device, dtype) = (&self.shared.device, self.shared.dtype);
         match &self.shared.origin {
             Origin::Source(source) => {
-                let info = source.info(path).ok_or_else(|| NnError::Missing {
-                    name: path.to_owned(),
-                    origin: source.origin(),
-                })?;
-                if info.shape != shape {
-                    return Err(NnError::Shape {
-                        name: path.to_owned(),
-                        origin: source.origin(),
-                        found: info.shape,
-                        expected: shape.to_vec(),
-                    });
-                }
+                check_shape(*source, path, shape)?;
                 load_tensor(*source, path, dtype, device)
             }
+            Origin::Shapes => Ok(self.stand_in(shape)),
             Origin::Fresh(init) => {
                 let values = init(path, &shape);
                 Ok(Tensor::from_data(
@@ -143,7 +195,7 @@ impl<'a> Loader<'a> {
             let unused: Vec<String> = source
                 .names()
                 .into_iter()
-                .filter(|n| !asked.contains(n) && !ignore(n))
+                .filter(|n| !asked.contains_key(n) && !ignore(n))
                 .collect();
             if !unused.is_empty() {
                 faults.push(NnError::input(format!(
@@ -164,6 +216,27 @@ impl<'a> Loader<'a> {
             listing(&lines)
         )))
     }
+}
+
+/// The tensor is there and has this shape.
+fn check_shape<const D: usize>(
+    source: &dyn TensorSource,
+    path: &str,
+    shape: [usize; D],
+) -> Result<(), NnError> {
+    let info = source.info(path).ok_or_else(|| NnError::Missing {
+        name: path.to_owned(),
+        origin: source.origin(),
+    })?;
+    if info.shape == shape {
+        return Ok(());
+    }
+    Err(NnError::Shape {
+        name: path.to_owned(),
+        origin: source.origin(),
+        found: info.shape,
+        expected: shape.to_vec(),
+    })
 }
 
 /// The first few items, and how many more there are.

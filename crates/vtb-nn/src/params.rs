@@ -25,17 +25,26 @@ impl Path {
         Self { segments }
     }
 
-    fn enter(&mut self, name: &str) {
-        self.segments.push(name.to_owned());
+    fn enter(&mut self, name: &str, container: &str) {
+        if is_place(container) {
+            self.segments.push(name.to_owned());
+        }
     }
 
-    fn exit(&mut self) {
-        self.segments.pop();
+    fn exit(&mut self, container: &str) {
+        if is_place(container) {
+            self.segments.pop();
+        }
     }
 
     fn joined(&self) -> String {
         self.segments.join(".")
     }
+}
+
+/// Whether entering a container goes down the tree of names: a variant of an enum stands for the enum itself.
+fn is_place(container: &str) -> bool {
+    !container.starts_with("Enum:")
 }
 
 /// Calls `f(path, flat values, shape)` for every float parameter. `prefix` is put before every path.
@@ -54,11 +63,11 @@ pub fn visit_params<M: Module>(
             let shape = value.dims().to_vec();
             (self.f)(self.path.joined(), value.flatten(0, D - 1), shape);
         }
-        fn enter_module(&mut self, name: &str, _container: &str) {
-            self.path.enter(name);
+        fn enter_module(&mut self, name: &str, container: &str) {
+            self.path.enter(name, container);
         }
-        fn exit_module(&mut self, _name: &str, _container: &str) {
-            self.path.exit();
+        fn exit_module(&mut self, _name: &str, container: &str) {
+            self.path.exit(container);
         }
     }
     module.visit(&mut Visit {
@@ -86,11 +95,11 @@ pub fn replace_params<M: Module>(
             let value = value.cast(old.dtype()).reshape(old.dims());
             Param::initialized(id, value)
         }
-        fn enter_module(&mut self, name: &str, _container: &str) {
-            self.path.enter(name);
+        fn enter_module(&mut self, name: &str, container: &str) {
+            self.path.enter(name, container);
         }
-        fn exit_module(&mut self, _name: &str, _container: &str) {
-            self.path.exit();
+        fn exit_module(&mut self, _name: &str, container: &str) {
+            self.path.exit(container);
         }
     }
     module.map(&mut Replace {
@@ -113,11 +122,11 @@ pub fn lift<M: Module>(module: &M, prefix: &str, trainable: &dyn Fn(&str) -> boo
             let (id, value, _) = param.consume();
             Param::initialized(id, value.autodiff().require_grad())
         }
-        fn enter_module(&mut self, name: &str, _container: &str) {
-            self.path.enter(name);
+        fn enter_module(&mut self, name: &str, container: &str) {
+            self.path.enter(name, container);
         }
-        fn exit_module(&mut self, _name: &str, _container: &str) {
-            self.path.exit();
+        fn exit_module(&mut self, _name: &str, container: &str) {
+            self.path.exit(container);
         }
     }
     module.clone().map(&mut Lift {
@@ -149,11 +158,11 @@ pub fn collect_gradients<M: Module>(
                 add_gradient(self.into, self.path.joined(), gradient);
             }
         }
-        fn enter_module(&mut self, name: &str, _container: &str) {
-            self.path.enter(name);
+        fn enter_module(&mut self, name: &str, container: &str) {
+            self.path.enter(name, container);
         }
-        fn exit_module(&mut self, _name: &str, _container: &str) {
-            self.path.exit();
+        fn exit_module(&mut self, _name: &str, container: &str) {
+            self.path.exit(container);
         }
     }
     lifted.visit(&mut Collect {

@@ -46,7 +46,8 @@ impl Rows {
 
     /// Whether a row can be used, as far as `image_check` says.
     pub(super) fn check(&self, slot: Slot) -> Result<()> {
-        self.read(slot)?
-            .check_images(self.image_check, &self.images)
+        let row = self.read(slot)?;
+        row.check_images(self.image_check, &self.images)?;
+        row.check_videos(self.image_check, &self.images)
     }
 }

@@ -1,23 +1,36 @@
 //! Model configuration: checked numbers that everything else trusts.
 
+mod any;
 mod count;
 mod generation;
 mod parse;
+mod preset;
+mod qwen2_5_vl;
 pub(crate) mod section;
+mod tower;
 mod validate;
 mod write;
 
-pub use generation::GenerationConfig;
+use vtb_nn::ops::rope::MRope;
 
-/// Sizes and ids of a dense Qwen3-VL model.
+pub use any::AnyVlmConfig;
+pub use generation::GenerationConfig;
+pub use preset::Preset;
+pub use qwen2_5_vl::{Qwen2_5VlConfig, WindowVisionConfig};
+pub use tower::{PatchShape, TowerConfig};
+
+/// Sizes and ids of a Qwen3-VL model, dense or with experts.
 ///
 /// Read it with [`Qwen3VlConfig::from_dir`], or build one and call [`Qwen3VlConfig::validate`].
+pub type Qwen3VlConfig = VlmConfig<VisionConfig>;
+
+/// Sizes and ids of a model whose vision tower is configured by `V`.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Qwen3VlConfig {
+pub struct VlmConfig<V> {
     /// The language decoder.
     pub text: TextConfig,
     /// The vision tower.
-    pub vision: VisionConfig,
+    pub vision: V,
     /// Ids of the vision tokens.
     pub ids: VisionIds,
     /// Whether the output head is the embedding matrix. A checkpoint without `lm_head.weight` is tied too.
@@ -33,7 +46,7 @@ pub struct TextConfig {
     pub vocab_size: usize,
     /// Width of the residual stream.
     pub hidden_size: usize,
-    /// Width of the gated MLP.
+    /// Width of the gated MLP of dense layers.
     pub intermediate_size: usize,
     /// Number of layers.
     pub num_layers: usize,
@@ -43,6 +56,8 @@ pub struct TextConfig {
     pub num_kv_heads: usize,
     /// Width of a head; need not be `hidden_size / num_heads`.
     pub head_dim: usize,
+    /// What stands between the projections of attention and the rotation.
+    pub attention: AttentionStyle,
     /// Epsilon of every RMSNorm.
     pub rms_norm_eps: f64,
     /// Base of the rotary frequencies.
@@ -53,6 +68,34 @@ pub struct TextConfig {
     pub max_position_embeddings: usize,
     /// Standard deviation of fresh weights; 0.02 where the file does not say.
     pub initializer_range: f64,
+    /// Experts in place of the MLP of some layers.
+    pub moe: Option<MoeConfig>,
+}
+
+/// Layers whose MLP is a mixture of experts. The weights of the chosen experts always sum to one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MoeConfig {
+    /// Experts of a layer.
+    pub num_experts: usize,
+    /// Experts every token uses.
+    pub experts_per_token: usize,
+    /// Width of an expert.
+    pub intermediate_size: usize,
+    /// Every how many layers experts stand; 1 is every layer.
+    pub sparse_step: usize,
+    /// Layers that are dense all the same.
+    pub dense_layers: Vec<usize>,
+}
+
+/// How the two families of decoders make queries and keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum AttentionStyle {
+    /// No biases, an RMSNorm over every query and key head, frequencies of time, height and width interleaved
+    /// (Qwen3-VL).
+    #[default]
+    Normed,
+    /// Biases on queries, keys and values, no norm, frequencies in three chunks (Qwen2.5-VL).
+    Biased,
 }
 
 /// The vision tower.
@@ -105,6 +148,21 @@ pub(crate) fn decimal(value: f32) -> f64 {
 }
 
 impl TextConfig {
+    /// The experts of layer `layer`, or `None` where it is dense.
+    pub fn experts(&self, layer: usize) -> Option<&MoeConfig> {
+        let moe = self.moe.as_ref()?;
+        let sparse = (layer + 1).is_multiple_of(moe.sparse_step);
+        (sparse && !moe.dense_layers.contains(&layer)).then_some(moe)
+    }
+
+    /// How the rotary frequencies share the axes of a position.
+    pub fn mrope(&self) -> MRope {
+        match self.attention {
+            AttentionStyle::Normed => MRope::Interleaved(self.mrope_section),
+            AttentionStyle::Biased => MRope::Chunked(self.mrope_section),
+        }
+    }
+
     /// Width of the query projection, `num_heads · head_dim`.
     pub fn q_width(&self) -> usize {
         self.num_heads * self.head_dim
@@ -144,6 +202,11 @@ impl VisionConfig {
 }
 
 impl VisionIds {
+    /// Whether `id` stands for a merged token of a picture or a video.
+    pub fn is_pad(&self, id: u32) -> bool {
+        id == self.image || id == self.video
+    }
+
     /// The ids a policy must never produce: with one of them, placeholders and pictures no longer match.
     pub fn all(&self) -> [u32; 4] {
         [self.image, self.video, self.vision_start, self.vision_end]

@@ -6,11 +6,13 @@ use serde_json::Value;
 
 use super::section::Section;
 use super::validate::{MAX_LAYERS, MAX_POSITIONS, MAX_VOCAB, MAX_WIDTH};
-use super::{Qwen3VlConfig, TextConfig, VisionConfig, VisionIds};
+use super::{AttentionStyle, MoeConfig, Qwen3VlConfig, TextConfig, VisionConfig, VisionIds};
 use crate::VlmError;
 use crate::files::{self, ModelDir};
 
-const SUPPORTED: &str = "dense Qwen3-VL (model_type qwen3_vl)";
+const SUPPORTED: &str = "Qwen3-VL (model_type qwen3_vl or qwen3_vl_moe)";
+/// More experts than any published model by a factor of ten.
+const MAX_EXPERTS: usize = 4096;
 const VISION_TYPES: [&str; 4] = [
     "qwen3_vl",
     "qwen3_vl_vision",
@@ -32,24 +34,18 @@ impl Qwen3VlConfig {
     pub fn from_json(file: &Path, value: &Value) -> Result<Self, VlmError> {
         let root = Section::root(file, value)?;
         let model_type = root.str("model_type")?;
-        if model_type != "qwen3_vl" {
-            return Err(root.unsupported("model_type", model_type, SUPPORTED));
-        }
+        let moe = match model_type {
+            "qwen3_vl" => false,
+            "qwen3_vl_moe" => true,
+            other => return Err(root.unsupported("model_type", other, SUPPORTED)),
+        };
         let need = |key| root.child(key, key)?.ok_or_else(|| root.missing(key));
         let text_section = need("text_config")?;
         let config = Self {
-            text: text(&text_section)?,
+            text: text(&text_section, moe)?,
             vision: vision(&need("vision_config")?)?,
-            ids: VisionIds {
-                image: root.id("image_token_id")?,
-                video: root.id("video_token_id")?,
-                vision_start: root.id("vision_start_token_id")?,
-                vision_end: root.id("vision_end_token_id")?,
-            },
-            tie: root.opt_bool("tie_word_embeddings")?.unwrap_or(false)
-                || text_section
-                    .opt_bool("tie_word_embeddings")?
-                    .unwrap_or(false),
+            ids: vision_ids(&root)?,
+            tie: tied(&root, &text_section)?,
             dtype: dtype(&root, &text_section)?,
         };
         config
@@ -59,8 +55,17 @@ impl Qwen3VlConfig {
     }
 }
 
+pub(super) fn vision_ids(root: &Section<'_>) -> Result<VisionIds, VlmError> {
+    Ok(VisionIds {
+        image: root.id("image_token_id")?,
+        video: root.id("video_token_id")?,
+        vision_start: root.id("vision_start_token_id")?,
+        vision_end: root.id("vision_end_token_id")?,
+    })
+}
+
 /// `dtype` is the newer spelling of `torch_dtype`; older saves put it into `text_config` alone.
-fn dtype(root: &Section<'_>, text: &Section<'_>) -> Result<String, VlmError> {
+pub(super) fn dtype(root: &Section<'_>, text: &Section<'_>) -> Result<String, VlmError> {
     for section in [root, text] {
         for key in ["dtype", "torch_dtype"] {
             if let Some(name) = section.opt_str(key)? {
@@ -71,13 +76,36 @@ fn dtype(root: &Section<'_>, text: &Section<'_>) -> Result<String, VlmError> {
     Ok(String::new())
 }
 
-fn text(section: &Section<'_>) -> Result<TextConfig, VlmError> {
-    refuse_experts(section)?;
+/// The reference goes by the root alone. Its saves of expert models say true in `text_config`, where it means nothing, so
+/// that is asked only where the root is silent.
+fn tied(root: &Section<'_>, text: &Section<'_>) -> Result<bool, VlmError> {
+    let inner = text.opt_bool("tie_word_embeddings")?;
+    Ok(root
+        .opt_bool("tie_word_embeddings")?
+        .or(inner)
+        .unwrap_or(false))
+}
+
+fn text(section: &Section<'_>, moe: bool) -> Result<TextConfig, VlmError> {
+    check_kind(section, moe)?;
     expect(section, "hidden_act", "silu")?;
     if section.opt_bool("attention_bias")? == Some(true) {
         return Err(section.unsupported("attention_bias", true, "attention without biases"));
     }
-    let rope = Rope::read(section)?;
+    let rope = Rope::read(section, true)?;
+    let head_dim = section.size("head_dim", 2..=MAX_WIDTH)?;
+    let moe = moe.then(|| experts(section)).transpose()?;
+    decoder(section, rope, head_dim, AttentionStyle::Normed, moe)
+}
+
+/// The keys whose spelling all decoders share.
+pub(super) fn decoder(
+    section: &Section<'_>,
+    rope: Rope,
+    head_dim: usize,
+    attention: AttentionStyle,
+    moe: Option<MoeConfig>,
+) -> Result<TextConfig, VlmError> {
     Ok(TextConfig {
         vocab_size: section.size("vocab_size", 1..=MAX_VOCAB)?,
         hidden_size: section.size("hidden_size", 1..=MAX_WIDTH)?,
@@ -85,34 +113,69 @@ fn text(section: &Section<'_>) -> Result<TextConfig, VlmError> {
         num_layers: section.size("num_hidden_layers", 1..=MAX_LAYERS)?,
         num_heads: section.size("num_attention_heads", 1..=MAX_WIDTH)?,
         num_kv_heads: section.size("num_key_value_heads", 1..=MAX_WIDTH)?,
-        head_dim: section.size("head_dim", 2..=MAX_WIDTH)?,
+        head_dim,
+        attention,
         rms_norm_eps: section.positive("rms_norm_eps")?,
         rope_theta: rope.theta,
         mrope_section: rope.section,
         max_position_embeddings: section.size("max_position_embeddings", 1..=MAX_POSITIONS)?,
         initializer_range: section.opt_number("initializer_range")?.unwrap_or(0.02),
+        moe,
     })
 }
 
 /// Expert models have the same keys and more: running one as dense would load half of it.
-fn refuse_experts(section: &Section<'_>) -> Result<(), VlmError> {
+fn check_kind(section: &Section<'_>, moe: bool) -> Result<(), VlmError> {
     for key in ["num_experts", "num_local_experts"] {
         if let Some(n) = section.opt_size(key, 0..=MAX_WIDTH)?
             && n > 0
+            && !moe
         {
-            return Err(section.unsupported(key, n, SUPPORTED));
+            return Err(section.unsupported(key, n, "a dense decoder under model_type qwen3_vl"));
         }
     }
+    let kinds = match moe {
+        false => ["qwen3_vl_text", "qwen3_vl"],
+        true => ["qwen3_vl_moe_text", "qwen3_vl_moe"],
+    };
     if let Some(kind) = section.opt_str("model_type")?
-        && !["qwen3_vl_text", "qwen3_vl"].contains(&kind)
+        && !kinds.contains(&kind)
     {
         return Err(section.unsupported("model_type", kind, SUPPORTED));
     }
     Ok(())
 }
 
+/// `num_local_experts` is what transformers 5 writes for `num_experts`.
+fn experts(section: &Section<'_>) -> Result<MoeConfig, VlmError> {
+    // The reference divides by the sum whatever the file says; a file that denies it would run differently there
+    // and in programs that read the key.
+    if section.opt_bool("norm_topk_prob")? == Some(false) {
+        let only =
+            "true: transformers renormalises the weights of this model's experts in any case";
+        return Err(section.unsupported("norm_topk_prob", false, only));
+    }
+    let local = section.opt_size("num_local_experts", 1..=MAX_EXPERTS)?;
+    let dense_layers = match section.get("mlp_only_layers") {
+        Some(_) => section.sizes("mlp_only_layers", 0..=MAX_LAYERS)?,
+        None => Vec::new(),
+    };
+    Ok(MoeConfig {
+        num_experts: match section.opt_size("num_experts", 1..=MAX_EXPERTS)? {
+            Some(n) => n,
+            None => local.ok_or_else(|| section.missing("num_experts"))?,
+        },
+        experts_per_token: section.size("num_experts_per_tok", 1..=MAX_EXPERTS)?,
+        intermediate_size: section.size("moe_intermediate_size", 1..=MAX_WIDTH)?,
+        sparse_step: section
+            .opt_size("decoder_sparse_step", 1..=MAX_LAYERS)?
+            .unwrap_or(1),
+        dense_layers,
+    })
+}
+
 /// A key that may be absent but must not say anything else.
-fn expect(section: &Section<'_>, key: &str, only: &'static str) -> Result<(), VlmError> {
+pub(super) fn expect(section: &Section<'_>, key: &str, only: &'static str) -> Result<(), VlmError> {
     match section.opt_str(key)? {
         Some(value) if value != only => Err(section.unsupported(key, value, only)),
         _ => Ok(()),
@@ -120,15 +183,22 @@ fn expect(section: &Section<'_>, key: &str, only: &'static str) -> Result<(), Vl
 }
 
 /// Rotary settings, gathered from `rope_parameters`, or from `rope_theta` and `rope_scaling`.
-struct Rope {
+pub(super) struct Rope {
     theta: f64,
     section: [usize; 3],
 }
 
 impl Rope {
-    fn read(text: &Section<'_>) -> Result<Self, VlmError> {
-        let parameters = text.child("rope_parameters", "text_config.rope_parameters")?;
-        let scaling = text.child("rope_scaling", "text_config.rope_scaling")?;
+    /// `interleaved` is the order of frequencies the model type has; a file that names the other one is refused.
+    pub(super) fn read(text: &Section<'_>, interleaved: bool) -> Result<Self, VlmError> {
+        // Full paths for messages: the text settings may stand at the root.
+        let (parameters, scaling) = if text.is_root() {
+            ("rope_parameters", "rope_scaling")
+        } else {
+            ("text_config.rope_parameters", "text_config.rope_scaling")
+        };
+        let parameters = text.child("rope_parameters", parameters)?;
+        let scaling = text.child("rope_scaling", scaling)?;
         let inner = parameters.or(scaling);
         let theta = match &inner {
             Some(inner) if inner.get("rope_theta").is_some() => inner.positive("rope_theta")?,
@@ -144,9 +214,13 @@ impl Rope {
                 }
             }
         }
-        if inner.opt_bool("mrope_interleaved")? == Some(false) {
-            let supported = "interleaved M-RoPE, which is all Qwen3-VL uses";
-            return Err(inner.unsupported("mrope_interleaved", false, supported));
+        if inner.opt_bool("mrope_interleaved")? == Some(!interleaved) {
+            let supported = if interleaved {
+                "interleaved M-RoPE, which is all Qwen3-VL uses"
+            } else {
+                "chunked M-RoPE, which is all Qwen2.5-VL uses"
+            };
+            return Err(inner.unsupported("mrope_interleaved", !interleaved, supported));
         }
         let list = inner.sizes("mrope_section", 0..=MAX_WIDTH)?;
         let section = <[usize; 3]>::try_from(list).map_err(|list| {
@@ -163,14 +237,6 @@ fn vision(section: &Section<'_>) -> Result<VisionConfig, VlmError> {
         return Err(section.unsupported("model_type", kind, "the Qwen3-VL vision tower"));
     }
     expect(section, "hidden_act", "gelu_pytorch_tanh")?;
-    let rope = section.child("rope_parameters", "vision_config.rope_parameters")?;
-    let rope_theta = match rope {
-        Some(rope) => {
-            expect(&rope, "rope_type", "axial")?;
-            rope.opt_number("rope_theta")?.unwrap_or(10_000.0)
-        }
-        None => 10_000.0,
-    };
     Ok(VisionConfig {
         depth: section.size("depth", 1..=MAX_LAYERS)?,
         hidden_size: section.size("hidden_size", 1..=MAX_WIDTH)?,
@@ -183,9 +249,20 @@ fn vision(section: &Section<'_>) -> Result<VisionConfig, VlmError> {
         out_hidden_size: section.size("out_hidden_size", 1..=MAX_WIDTH)?,
         num_position_embeddings: section.size("num_position_embeddings", 1..=MAX_POSITIONS)?,
         deepstack_indexes: section.sizes("deepstack_visual_indexes", 0..=MAX_LAYERS)?,
-        rope_theta,
+        rope_theta: axial_theta(section)?,
         initializer_range: section.opt_number("initializer_range")?.unwrap_or(0.02),
     })
+}
+
+/// Base of the two-dimensional frequencies, which only newer saves name.
+pub(super) fn axial_theta(vision: &Section<'_>) -> Result<f64, VlmError> {
+    match vision.child("rope_parameters", "vision_config.rope_parameters")? {
+        Some(rope) => {
+            expect(&rope, "rope_type", "axial")?;
+            Ok(rope.opt_number("rope_theta")?.unwrap_or(10_000.0))
+        }
+        None => Ok(10_000.0),
+    }
 }
 
 #[cfg(test)]
@@ -258,11 +335,13 @@ mod tests {
     }
 
     #[test]
-    fn tying_may_be_said_in_either_place() {
+    fn the_root_says_whether_the_head_is_tied_and_the_decoder_where_it_is_silent() {
         let mut value = published();
+        assert!(read(&value).unwrap().tie);
         value["tie_word_embeddings"] = json!(false);
-        assert!(!read(&value).unwrap().tie);
         value["text_config"]["tie_word_embeddings"] = json!(true);
+        assert!(!read(&value).unwrap().tie);
+        value.as_object_mut().unwrap().remove("tie_word_embeddings");
         assert!(read(&value).unwrap().tie);
     }
 
@@ -300,11 +379,6 @@ mod tests {
     fn other_architectures_are_named() {
         fails(
             "/model_type",
-            json!("qwen3_vl_moe"),
-            "`model_type` = qwen3_vl_moe is not supported",
-        );
-        fails(
-            "/model_type",
             json!("llava"),
             "`model_type` = llava is not supported yet",
         );
@@ -320,6 +394,68 @@ mod tests {
             json!("yarn"),
             "rope_type` = yarn",
         );
+    }
+
+    /// The published file of the model with experts, as far as it differs.
+    fn with_experts() -> Value {
+        let mut value = published();
+        value["model_type"] = json!("qwen3_vl_moe");
+        value["text_config"]["model_type"] = json!("qwen3_vl_moe_text");
+        let text = value["text_config"].as_object_mut().unwrap();
+        for (key, number) in [
+            ("num_experts", json!(128)),
+            ("num_experts_per_tok", json!(8)),
+            ("moe_intermediate_size", json!(768)),
+            ("decoder_sparse_step", json!(1)),
+            ("mlp_only_layers", json!([])),
+            ("norm_topk_prob", json!(true)),
+        ] {
+            text.insert(key.to_owned(), number);
+        }
+        value
+    }
+
+    #[test]
+    fn experts_are_read_in_both_spellings() {
+        let hub = read(&with_experts()).unwrap();
+        let moe = hub.text.moe.clone().unwrap();
+        assert_eq!((moe.num_experts, moe.experts_per_token), (128, 8));
+        assert!((0..36).all(|i| hub.text.experts(i).is_some()));
+        let mut value = with_experts();
+        let text = value["text_config"].as_object_mut().unwrap();
+        let n = text.remove("num_experts").unwrap();
+        text.insert("num_local_experts".to_owned(), n);
+        text.remove("norm_topk_prob");
+        text.remove("mlp_only_layers");
+        assert_eq!(read(&value).unwrap(), hub);
+        value["text_config"]["decoder_sparse_step"] = json!(2);
+        value["text_config"]["mlp_only_layers"] = json!([3]);
+        let text = read(&value).unwrap().text;
+        let sparse: Vec<usize> = (0..8).filter(|i| text.experts(*i).is_some()).collect();
+        assert_eq!(sparse, [1, 5, 7]);
+        assert_eq!(read(&read(&value).unwrap().to_json()).unwrap().text, text);
+    }
+
+    #[test]
+    fn contradictory_experts_are_refused() {
+        for (key, number, needle) in [
+            ("num_experts_per_tok", json!(129), "num_experts_per_tok"),
+            ("num_experts_per_tok", json!(0), "from 1 to"),
+            ("norm_topk_prob", json!(false), "norm_topk_prob"),
+            ("decoder_sparse_step", json!(0), "from 1 to"),
+            ("mlp_only_layers", json!([36]), "mlp_only_layers"),
+            (
+                "num_experts",
+                json!(null),
+                "`text_config.num_experts` is missing",
+            ),
+            ("model_type", json!("qwen3_vl_text"), "model_type"),
+        ] {
+            let mut value = with_experts();
+            value["text_config"][key] = number;
+            let text = read(&value).unwrap_err().to_string();
+            assert!(text.contains(needle), "{key}: {text}");
+        }
     }
 
     #[test]

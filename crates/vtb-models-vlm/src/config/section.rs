@@ -44,6 +44,11 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// Whether this is the top level of its file.
+    pub(crate) fn is_root(&self) -> bool {
+        self.prefix.is_empty()
+    }
+
     /// The value under `key`; null counts as absent.
     pub(crate) fn get(&self, key: &str) -> Option<&'a Value> {
         self.map.get(key).filter(|value| !value.is_null())

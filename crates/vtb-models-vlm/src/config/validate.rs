@@ -1,6 +1,6 @@
 //! Bounds and relations a configuration must keep before anything is allocated from it.
 
-use super::{Qwen3VlConfig, TextConfig, VisionConfig};
+use super::{MoeConfig, Qwen3VlConfig, TextConfig, VisionConfig, VlmConfig};
 use crate::VlmError;
 
 /// More layers than any published model by a factor of ten.
@@ -24,12 +24,7 @@ impl Qwen3VlConfig {
     pub(super) fn check(&self) -> Result<(), String> {
         self.text.check()?;
         self.vision.check()?;
-        if self.vision.out_hidden_size != self.text.hidden_size {
-            return Err(format!(
-                "vision_config.out_hidden_size is {}, it must equal text_config.hidden_size {}",
-                self.vision.out_hidden_size, self.text.hidden_size
-            ));
-        }
+        check_joint(self.vision.out_hidden_size, self.text.hidden_size)?;
         if self.vision.deepstack_indexes.len() > self.text.num_layers {
             return Err(format!(
                 "vision_config.deepstack_visual_indexes feeds {} decoder layers, text_config.num_hidden_layers \
@@ -39,15 +34,12 @@ impl Qwen3VlConfig {
             ));
         }
         self.check_ids()?;
-        match self.parameters() {
-            n if n > MAX_PARAMETERS => Err(format!(
-                "the sizes make {n} parameters, more than the {MAX_PARAMETERS} that are believed"
-            )),
-            _ => Ok(()),
-        }
+        check_parameters(self.parameters())
     }
+}
 
-    fn check_ids(&self) -> Result<(), String> {
+impl<V> VlmConfig<V> {
+    pub(super) fn check_ids(&self) -> Result<(), String> {
         let names = [
             "image_token_id",
             "video_token_id",
@@ -73,7 +65,7 @@ impl Qwen3VlConfig {
 }
 
 impl TextConfig {
-    fn check(&self) -> Result<(), String> {
+    pub(super) fn check(&self) -> Result<(), String> {
         let limits = [
             ("vocab_size", self.vocab_size, MAX_VOCAB),
             ("hidden_size", self.hidden_size, MAX_WIDTH),
@@ -114,8 +106,35 @@ impl TextConfig {
                 self.head_dim / 2
             ));
         }
+        if let Some(moe) = &self.moe {
+            moe.check(self.num_layers)?;
+        }
         check_positive("text_config.rms_norm_eps", self.rms_norm_eps)?;
         check_positive("text_config.rope_theta", self.rope_theta)
+    }
+}
+
+impl MoeConfig {
+    fn check(&self, layers: usize) -> Result<(), String> {
+        let limits = [
+            ("num_experts", self.num_experts, MAX_WIDTH),
+            ("num_experts_per_tok", self.experts_per_token, MAX_WIDTH),
+            ("moe_intermediate_size", self.intermediate_size, MAX_WIDTH),
+            ("decoder_sparse_step", self.sparse_step, MAX_LAYERS),
+        ];
+        check_limits("text_config", &limits)?;
+        if self.experts_per_token > self.num_experts {
+            return Err(format!(
+                "text_config.num_experts_per_tok is {}, there are {} experts",
+                self.experts_per_token, self.num_experts
+            ));
+        }
+        match self.dense_layers.iter().find(|i| **i >= layers) {
+            Some(layer) => Err(format!(
+                "text_config.mlp_only_layers names layer {layer}, num_hidden_layers is {layers}"
+            )),
+            None => Ok(()),
+        }
     }
 }
 
@@ -138,18 +157,7 @@ impl VisionConfig {
             ),
         ];
         check_limits("vision_config", &limits)?;
-        if !self.hidden_size.is_multiple_of(self.num_heads) {
-            return Err(format!(
-                "vision_config.num_heads {} does not divide hidden_size {}",
-                self.num_heads, self.hidden_size
-            ));
-        }
-        if !self.head_dim().is_multiple_of(4) {
-            return Err(format!(
-                "vision_config makes heads of width {}, two-dimensional RoPE needs a multiple of 4",
-                self.head_dim()
-            ));
-        }
+        check_heads(self.hidden_size, self.num_heads)?;
         if self.position_side().pow(2) != self.num_position_embeddings {
             return Err(format!(
                 "vision_config.num_position_embeddings is {}, it must be a square number",
@@ -172,7 +180,42 @@ impl VisionConfig {
     }
 }
 
-fn check_limits(section: &str, limits: &[(&str, usize, usize)]) -> Result<(), String> {
+/// Vision heads must have room for two axes of rotations.
+pub(super) fn check_heads(hidden: usize, heads: usize) -> Result<(), String> {
+    if !hidden.is_multiple_of(heads) {
+        return Err(format!(
+            "vision_config.num_heads {heads} does not divide hidden_size {hidden}"
+        ));
+    }
+    if !(hidden / heads).is_multiple_of(4) {
+        return Err(format!(
+            "vision_config makes heads of width {}, two-dimensional RoPE needs a multiple of 4",
+            hidden / heads
+        ));
+    }
+    Ok(())
+}
+
+/// Merged tokens must have the decoder's width.
+pub(super) fn check_joint(out: usize, hidden: usize) -> Result<(), String> {
+    if out == hidden {
+        return Ok(());
+    }
+    Err(format!(
+        "vision_config.out_hidden_size is {out}, it must equal text_config.hidden_size {hidden}"
+    ))
+}
+
+pub(super) fn check_parameters(n: u64) -> Result<(), String> {
+    if n <= MAX_PARAMETERS {
+        return Ok(());
+    }
+    Err(format!(
+        "the sizes make {n} parameters, more than the {MAX_PARAMETERS} that are believed"
+    ))
+}
+
+pub(super) fn check_limits(section: &str, limits: &[(&str, usize, usize)]) -> Result<(), String> {
     match limits
         .iter()
         .find(|(_, value, max)| *value == 0 || value > max)
@@ -184,7 +227,7 @@ fn check_limits(section: &str, limits: &[(&str, usize, usize)]) -> Result<(), St
     }
 }
 
-fn check_positive(key: &str, value: f64) -> Result<(), String> {
+pub(super) fn check_positive(key: &str, value: f64) -> Result<(), String> {
     if value.is_finite() && value > 0.0 {
         return Ok(());
     }

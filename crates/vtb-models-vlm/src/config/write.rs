@@ -11,9 +11,13 @@ use crate::files;
 impl Qwen3VlConfig {
     /// The file as JSON.
     pub fn to_json(&self) -> Value {
+        let (class, kind) = match self.text.moe {
+            None => ("Qwen3VLForConditionalGeneration", "qwen3_vl"),
+            Some(_) => ("Qwen3VLMoeForConditionalGeneration", "qwen3_vl_moe"),
+        };
         let mut value = json!({
-            "architectures": ["Qwen3VLForConditionalGeneration"],
-            "model_type": "qwen3_vl",
+            "architectures": [class],
+            "model_type": kind,
             "image_token_id": self.ids.image,
             "video_token_id": self.ids.video,
             "vision_start_token_id": self.ids.vision_start,
@@ -35,8 +39,8 @@ impl Qwen3VlConfig {
 
     fn text_json(&self) -> Value {
         let text = &self.text;
-        json!({
-            "model_type": "qwen3_vl_text",
+        let mut value = json!({
+            "model_type": if text.moe.is_some() { "qwen3_vl_moe_text" } else { "qwen3_vl_text" },
             "vocab_size": text.vocab_size,
             "hidden_size": text.hidden_size,
             "intermediate_size": text.intermediate_size,
@@ -57,13 +61,22 @@ impl Qwen3VlConfig {
                 "mrope_interleaved": true,
                 "mrope_section": text.mrope_section,
             },
-        })
+        });
+        if let Some(moe) = &text.moe {
+            value["num_experts"] = json!(moe.num_experts);
+            value["num_experts_per_tok"] = json!(moe.experts_per_token);
+            value["moe_intermediate_size"] = json!(moe.intermediate_size);
+            value["decoder_sparse_step"] = json!(moe.sparse_step);
+            value["mlp_only_layers"] = json!(moe.dense_layers);
+            value["norm_topk_prob"] = json!(true);
+        }
+        value
     }
 
     fn vision_json(&self) -> Value {
         let vision = &self.vision;
         json!({
-            "model_type": "qwen3_vl",
+            "model_type": if self.text.moe.is_some() { "qwen3_vl_moe" } else { "qwen3_vl" },
             "depth": vision.depth,
             "hidden_size": vision.hidden_size,
             "intermediate_size": vision.intermediate_size,

@@ -17,9 +17,10 @@ pub enum Overflow {
     Right,
 }
 
-/// Shortens a row to `max` tokens. Pictures stay whole, with their start and end tokens.
+/// Shortens a row to `max` tokens. Pictures stay whole, with their start and end tokens, and so does what `whole` marks.
 pub(super) fn fit(
     row: &mut LmRow,
+    whole: &[bool],
     max: usize,
     overflow: Overflow,
     ids: &VisionIds,
@@ -32,6 +33,9 @@ pub(super) fn fit(
         return Err(VlmError::TooLong { length, max });
     }
     let mut keep = picture_tokens(&row.ids, ids);
+    for (keep, whole) in keep.iter_mut().zip(whole) {
+        *keep |= whole;
+    }
     let pictures = keep.iter().filter(|kept| **kept).count();
     // A row of pictures alone has nothing to say.
     if pictures >= max {
@@ -87,7 +91,7 @@ mod tests {
             scored,
             ..LmRow::default()
         };
-        fit(&mut row, max, overflow, &IDS).map(|()| row)
+        fit(&mut row, &[], max, overflow, &IDS).map(|()| row)
     }
 
     #[test]
@@ -98,6 +102,20 @@ mod tests {
         let right = cut(7, Overflow::Right).unwrap();
         assert_eq!(right.ids, [1, 2, 92, 90, 90, 93, 3]);
         assert_eq!(cut(9, Overflow::Drop).unwrap().ids.len(), 9);
+    }
+
+    #[test]
+    fn what_is_marked_stays_whole() {
+        let ids = vec![1, 2, 92, 91, 93, 3, 92, 91, 93, 4, 5];
+        let mut whole = vec![false; ids.len()];
+        whole[1..9].fill(true);
+        let mut row = LmRow {
+            scored: vec![false; ids.len()],
+            ids,
+            ..LmRow::default()
+        };
+        fit(&mut row, &whole, 9, Overflow::Left, &IDS).unwrap();
+        assert_eq!(row.ids, [2, 92, 91, 93, 3, 92, 91, 93, 5]);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use burn::tensor::{Tensor, s};
 use vtb_lora::AdapterPass;
 use vtb_nn::ops::{AttentionMask, RopeTable, attention};
 
-use crate::qwen3_vl::{Qwen3Vl, text_rope};
+use crate::model::{Tower, Vlm, text_rope};
 
 /// Caches of all layers for a batch of rows. Prompts end at a common place, so that all rows append at the same one;
 /// shorter prompts have unused room before them.
@@ -82,7 +82,7 @@ impl Cache {
     }
 
     /// Opens a step whose tokens stand at `positions`.
-    pub(super) fn step(&mut self, model: &Qwen3Vl, positions: &[i32]) -> StepContext {
+    pub(super) fn step<T: Tower>(&mut self, model: &Vlm<T>, positions: &[i32]) -> StepContext {
         let slot = self.prompt + self.appended;
         self.appended += 1;
         let positions: Vec<[i32; 3]> = positions.iter().map(|p| [*p; 3]).collect();
@@ -91,7 +91,7 @@ impl Cache {
             .iter()
             .map(|w| ((self.prompt - self.lengths[*w]) as u32, slot as u32 + 1));
         StepContext {
-            rope: text_rope(&positions, model.config(), model.device()),
+            rope: text_rope(&positions, &model.config().text, model.device()),
             pass: AdapterPass::EVAL,
             slot,
             mask: AttentionMask::from_ranges(ranges.collect()),

@@ -14,11 +14,11 @@ use vtb_nn::lm::{Completion, LmRow, SampleOptions, StopReason};
 pub use cache::{Cache, LayerCache, StepContext};
 pub use sampler::{Sampler, process_logits};
 
-use crate::qwen3_vl::{BatchPlan, Qwen3Vl, indices};
+use crate::model::{BatchPlan, Tower, Vlm, indices};
 
 /// Continues every row. Equal prompts are run once and share their prefill.
-pub(crate) fn generate(
-    model: &Qwen3Vl,
+pub(crate) fn generate<T: Tower>(
+    model: &Vlm<T>,
     rows: &[LmRow],
     options: &SampleOptions,
     seeds: &[u64],
@@ -43,7 +43,7 @@ pub(crate) fn generate(
     let mut samplers: Vec<Sampler> = rows
         .iter()
         .zip(seeds)
-        .map(|(row, seed)| Sampler::new(&row.ids, options, *seed, model.config()))
+        .map(|(row, seed)| Sampler::new(&row.ids, options, *seed, &model.config().ids))
         .collect();
     let deltas: Vec<i32> = which.iter().map(|i| plan.deltas[*i]).collect();
     let lengths: Vec<usize> = which.iter().map(|i| plan.lengths[*i]).collect();
@@ -86,8 +86,8 @@ fn distinct_rows(rows: &[LmRow]) -> (Vec<LmRow>, Vec<usize>) {
 
 /// Runs the distinct prompts and spreads their keys and values over the rows. The logits are those of the last
 /// position of each distinct prompt.
-fn prefill(
-    model: &Qwen3Vl,
+fn prefill<T: Tower>(
+    model: &Vlm<T>,
     distinct: &[LmRow],
     which: &[usize],
     max_new: usize,
@@ -107,7 +107,12 @@ fn prefill(
     Ok((cache, plan, model.head_logits(last)))
 }
 
-fn decode_step(model: &Qwen3Vl, ids: &[u32], positions: &[i32], cache: &mut Cache) -> Tensor<2> {
+fn decode_step<T: Tower>(
+    model: &Vlm<T>,
+    ids: &[u32],
+    positions: &[i32],
+    cache: &mut Cache,
+) -> Tensor<2> {
     let context = cache.step(model, positions);
     let ids: Vec<usize> = ids.iter().map(|id| *id as usize).collect();
     let language = &model.network().model.language_model;
@@ -139,7 +144,7 @@ fn choose(
     samplers.par_iter_mut().enumerate().map(next).collect()
 }
 
-impl Qwen3Vl {
+impl<T: Tower> Vlm<T> {
     /// Logits in f32 of hidden states before the final norm, `[rows, vocab]`.
     pub(crate) fn head_logits(&self, hidden: Tensor<2>) -> Tensor<2> {
         let network = self.network();

@@ -5,7 +5,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use vtb_nn::lm::{Completion, SampleOptions, StopReason};
 
-use crate::config::Qwen3VlConfig;
+use crate::config::VisionIds;
 
 /// One row's stream of choices.
 #[derive(Debug)]
@@ -22,7 +22,7 @@ pub struct Sampler {
 impl Sampler {
     /// A stream for a row that starts with `prompt`. Vision tokens are never chosen: they would claim pictures
     /// that are not there.
-    pub fn new(prompt: &[u32], options: &SampleOptions, seed: u64, config: &Qwen3VlConfig) -> Self {
+    pub fn new(prompt: &[u32], options: &SampleOptions, seed: u64, vision: &VisionIds) -> Self {
         let mut seen = Vec::new();
         if options.repetition_penalty != 1.0 {
             seen.extend_from_slice(prompt);
@@ -31,7 +31,7 @@ impl Sampler {
         }
         Self {
             seen,
-            banned: config.ids.all().to_vec(),
+            banned: vision.all().to_vec(),
             rng: ChaCha8Rng::seed_from_u64(seed),
             ids: Vec::new(),
             logprobs: Vec::new(),

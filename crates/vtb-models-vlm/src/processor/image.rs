@@ -102,19 +102,10 @@ impl ImageProcessor {
 /// Hash of everything `values` and `grid` are made from.
 fn key(resized: &Rgb, settings: &ImageSettings) -> u64 {
     let mut hash = Sha256::new();
-    for n in [
-        resized.width,
-        resized.height,
-        settings.patch,
-        settings.temporal,
-        settings.merge,
-    ] {
+    for n in [resized.width, resized.height] {
         hash.update((n as u64).to_le_bytes());
     }
-    for value in settings.mean.iter().chain(&settings.std) {
-        hash.update(value.to_le_bytes());
-    }
-    hash.update(settings.rescale.to_le_bytes());
+    settings.hash_into(&mut hash);
     hash.update(&resized.pixels);
     let digest = hash.finalize();
     let mut first = [0; 8];

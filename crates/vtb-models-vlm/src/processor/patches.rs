@@ -1,67 +1,54 @@
-//! Cutting a resized picture into the rows of a vision tower.
+//! Cutting resized pictures and frames into the rows of a vision tower.
 
 use super::decode::Rgb;
 use super::settings::ImageSettings;
 
 /// Patch rows `[gh · gw, channels · frames · patch · patch]` of a picture whose sides are multiples of
-/// `patch · merge`, and its grid `[1, gh, gw]`.
+/// `patch · merge`, and its grid `[1, gh, gw]`. A still picture fills every frame.
+pub(super) fn patchify(image: &Rgb, settings: &ImageSettings) -> (Vec<f32>, [usize; 3]) {
+    let (rows, columns) = (image.height / settings.patch, image.width / settings.patch);
+    let size = rows * columns * 3 * settings.temporal * settings.patch * settings.patch;
+    let mut values = Vec::with_capacity(size);
+    patchify_group(&vec![image; settings.temporal], settings, &mut values);
+    (values, [1, rows, columns])
+}
+
+/// Appends the patch rows of one temporal group: `settings.temporal` frames of one size, whose sides are multiples of
+/// `patch · merge`.
 ///
 /// Rows come block by block: the `merge × merge` patches that become one token stand next to each other, blocks
-/// in reading order. Within a row the order is channel, frame, y, x; a still picture fills every frame.
-pub(super) fn patchify(image: &Rgb, settings: &ImageSettings) -> (Vec<f32>, [usize; 3]) {
+/// in reading order. Within a row the order is channel, frame, y, x.
+pub(super) fn patchify_group(frames: &[&Rgb], settings: &ImageSettings, values: &mut Vec<f32>) {
     let (patch, merge) = (settings.patch, settings.merge);
-    let (rows, columns) = (image.height / patch, image.width / patch);
-    // The sizes of the published models, for which the compiler unrolls a line.
-    let cut = match patch {
-        14 => cut_patch::<14>,
-        16 => cut_patch::<16>,
-        _ => cut_any_patch,
-    };
+    let Some(first) = frames.first() else { return };
+    let (rows, columns) = (first.height / patch, first.width / patch);
     let levels = settings.levels();
-    let mut values = Vec::with_capacity(rows * columns * 3 * settings.temporal * patch * patch);
     for block_row in 0..rows / merge {
         for block_column in 0..columns / merge {
             for unit in 0..merge * merge {
                 let y = (block_row * merge + unit / merge) * patch;
                 let x = (block_column * merge + unit % merge) * patch;
-                for channel in 0..3 {
-                    let first = values.len();
-                    let from = (y * image.width + x) * 3 + channel;
-                    let lines = image.pixels[from..].chunks(3 * image.width);
-                    cut(lines.take(patch), &levels[channel], patch, &mut values);
-                    let end = values.len();
-                    for _ in 1..settings.temporal {
-                        values.extend_from_within(first..end);
+                for (channel, levels) in levels.iter().enumerate() {
+                    for (i, frame) in frames.iter().enumerate() {
+                        if i > 0 && std::ptr::eq(*frame, frames[i - 1]) {
+                            // The same picture again.
+                            let start = values.len() - patch * patch;
+                            values.extend_from_within(start..);
+                            continue;
+                        }
+                        for line in y..y + patch {
+                            let start = (line * frame.width + x) * 3;
+                            let pixels = &frame.pixels[start..start + patch * 3];
+                            values.extend(
+                                pixels
+                                    .chunks_exact(3)
+                                    .map(|p| levels[usize::from(p[channel])]),
+                            );
+                        }
                     }
                 }
             }
         }
-    }
-    (values, [1, rows, columns])
-}
-
-/// Lines of pixels, each from the channel that is wanted on.
-type Lines<'a> = std::iter::Take<std::slice::Chunks<'a, u8>>;
-
-/// One channel of a patch of `N` pixels a side.
-fn cut_patch<const N: usize>(
-    lines: Lines<'_>,
-    levels: &[f32; 256],
-    _: usize,
-    values: &mut Vec<f32>,
-) {
-    for line in lines {
-        let line = &line[..3 * N - 2];
-        let row: [f32; N] = std::array::from_fn(|x| levels[usize::from(line[3 * x])]);
-        values.extend_from_slice(&row);
-    }
-}
-
-/// One channel of a patch of `side` pixels a side.
-fn cut_any_patch(lines: Lines<'_>, levels: &[f32; 256], side: usize, values: &mut Vec<f32>) {
-    for line in lines {
-        let pixels = line.iter().step_by(3).take(side);
-        values.extend(pixels.map(|value| levels[usize::from(*value)]));
     }
 }
 
@@ -132,22 +119,5 @@ mod tests {
             .flat_map(|c| [red, red].concat().into_iter().map(move |v| v + c))
             .collect();
         assert_eq!(found, expected);
-    }
-
-    #[test]
-    fn unrolled_lines_are_those_of_any_size() {
-        let levels = ImageSettings::default().levels();
-        let pixels: Vec<u8> = (0..3 * 50 * 16).map(|at| (at * 7 % 256) as u8).collect();
-        for (from, channel) in [(0, 0), (3 * 11, 2)] {
-            let lines = || pixels[from + channel..].chunks(3 * 50);
-            let cut = |cut: fn(Lines<'_>, &[f32; 256], usize, &mut Vec<f32>), side: usize| {
-                let mut values = Vec::new();
-                cut(lines().take(side), &levels[channel], side, &mut values);
-                assert_eq!(values.len(), side * side);
-                values
-            };
-            assert_eq!(cut(cut_patch::<14>, 14), cut(cut_any_patch, 14));
-            assert_eq!(cut(cut_patch::<16>, 16), cut(cut_any_patch, 16));
-        }
     }
 }

@@ -3,12 +3,13 @@
 use std::path::Path;
 
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use super::decode::DecodeOptions;
 use super::size;
 use crate::VlmError;
 use crate::config::section::Section;
-use crate::config::{VisionConfig, decimal};
+use crate::config::{TowerConfig, decimal};
 use crate::files::{self, ModelDir};
 
 /// Which rule decides the size pictures are resized to.
@@ -66,6 +67,18 @@ impl Default for ImageSettings {
 }
 
 impl ImageSettings {
+    /// The published settings of Qwen2.5-VL.
+    pub fn qwen2_5_vl() -> Self {
+        Self {
+            patch: 14,
+            min_pixels: 3136,
+            max_pixels: 12_845_056,
+            mean: [0.481_454_66, 0.457_827_5, 0.408_210_73],
+            std: [0.268_629_54, 0.261_302_6, 0.275_777_1],
+            ..Self::default()
+        }
+    }
+
     /// Reads `preprocessor_config.json`, or the `image_processor` part of `processor_config.json`.
     ///
     /// # Errors
@@ -82,33 +95,46 @@ impl ImageSettings {
         let section = root
             .child("image_processor", "image_processor")?
             .unwrap_or(root);
-        require_bicubic(&section)?;
-        let (min_pixels, max_pixels) = pixel_range(&section)?;
+        Self::from_section(&section)
+    }
+
+    /// The keys pictures and videos share.
+    pub(super) fn from_section(section: &Section<'_>) -> Result<Self, VlmError> {
+        require_bicubic(section)?;
+        let (min_pixels, max_pixels) = pixel_range(section)?;
         Ok(Self {
             patch: section.size("patch_size", 1..=256)?,
             temporal: section.size("temporal_patch_size", 1..=16)?,
             merge: section.size("merge_size", 1..=16)?,
             min_pixels,
             max_pixels,
-            mean: channels(&section, "image_mean")?,
-            std: channels(&section, "image_std")?,
+            mean: channels(section, "image_mean")?,
+            std: channels(section, "image_std")?,
             rescale: section.opt_number("rescale_factor")?.unwrap_or(1.0 / 255.0),
             policy: ResizePolicy::Processor,
             decode: DecodeOptions::default(),
         })
     }
 
+    /// Feeds a hash with what decides how resized pixels become patches.
+    pub(super) fn hash_into(&self, hash: &mut Sha256) {
+        for n in [self.patch, self.temporal, self.merge] {
+            hash.update((n as u64).to_le_bytes());
+        }
+        for value in self.mean.iter().chain(&self.std) {
+            hash.update(value.to_le_bytes());
+        }
+        hash.update(self.rescale.to_le_bytes());
+    }
+
     /// Checks that patches have the shape the vision tower was built for.
-    pub fn check(&self, vision: &VisionConfig) -> Result<(), VlmError> {
+    pub fn check(&self, vision: &impl TowerConfig) -> Result<(), VlmError> {
+        let shape = vision.shape();
         let pairs = [
-            ("patch_size", self.patch, vision.patch_size),
-            (
-                "temporal_patch_size",
-                self.temporal,
-                vision.temporal_patch_size,
-            ),
-            ("merge_size", self.merge, vision.spatial_merge_size),
-            ("number of channels", 3, vision.in_channels),
+            ("patch_size", self.patch, shape.patch),
+            ("temporal_patch_size", self.temporal, shape.frames),
+            ("merge_size", self.merge, shape.merge),
+            ("number of channels", 3, shape.channels),
         ];
         match pairs.iter().find(|(_, ours, theirs)| ours != theirs) {
             None => Ok(()),

@@ -47,6 +47,53 @@ pub(super) fn smart_resize_utils(
     ))
 }
 
+/// The size all frames of a video are resized to: as [`smart_resize`], but the range counts the pixels of all frames,
+/// and frames narrower than one factor are enlarged first.
+///
+/// # Errors
+/// As [`smart_resize`]; also fewer frames than `temporal`, which make one token together.
+pub fn smart_resize_video(
+    frames: usize,
+    (height, width): (usize, usize),
+    temporal: usize,
+    factor: usize,
+    (min_pixels, max_pixels): (usize, usize),
+) -> Result<(usize, usize), String> {
+    if frames < temporal {
+        return Err(format!(
+            "has {frames} frames to look at, at least {temporal} are needed"
+        ));
+    }
+    if height == 0 || width == 0 || factor == 0 || temporal == 0 {
+        return Err(format!("has no pixels ({width}x{height})"));
+    }
+    let (mut height, mut width) = (height, width);
+    if height < factor || width < factor {
+        let scale = (factor as f64 / height as f64).max(factor as f64 / width as f64);
+        height = (height as f64 * scale) as usize;
+        width = (width as f64 * scale) as usize;
+    }
+    let (h, w, f) = check(height, width, factor)?;
+    let round = |n: f64, f: f64| (n / f).round_ties_even() * f;
+    let (n, t) = (frames as f64, temporal as f64);
+    let (h_bar, w_bar, t_bar) = (round(h, f), round(w, f), round(n, t));
+    // The range is compared with the rounded number of frames, and reached with the true one.
+    let (min, max) = (min_pixels as f64, max_pixels as f64);
+    let total = t_bar * h_bar * w_bar;
+    let (h, w) = if total > max {
+        let beta = (n * h * w / max).sqrt();
+        let shrink = |side: f64| ((side / beta / f).floor() * f).max(f);
+        (shrink(h), shrink(w))
+    } else if total < min {
+        let beta = (min / (n * h * w)).sqrt();
+        let grow = |side: f64| (side * beta / f).ceil() * f;
+        (grow(h), grow(w))
+    } else {
+        (h_bar, w_bar)
+    };
+    Ok((h as usize, w as usize))
+}
+
 fn check(height: usize, width: usize, factor: usize) -> Result<(f64, f64, f64), String> {
     if height == 0 || width == 0 || factor == 0 {
         return Err(format!("has no pixels ({width}x{height})"));
@@ -126,6 +173,23 @@ mod tests {
                 .contains("201 times")
         );
         assert!(smart_resize(0, 5, 32, 4096, 65_536).is_err());
+    }
+
+    #[test]
+    fn frames_share_the_range_of_pixels() {
+        let size = |frames, at, range| smart_resize_video(frames, at, 2, 32, range);
+        // 12 frames of 64x96 have 73,728 pixels.
+        assert_eq!(size(12, (64, 96), (4096, 1 << 20)), Ok((64, 96)));
+        assert_eq!(size(12, (64, 96), (4096, 40_000)), Ok((32, 64)));
+        assert_eq!(size(2, (64, 96), (40_000, 1 << 20)), Ok((128, 192)));
+        assert_eq!(size(4, (20, 40), (4096, 1 << 20)), Ok((32, 64)));
+        assert!(
+            size(1, (64, 96), (4096, 1 << 20))
+                .unwrap_err()
+                .contains("at least 2")
+        );
+        assert!(size(4, (0, 96), (4096, 1 << 20)).is_err());
+        assert!(size(4, (1, 300), (4096, 1 << 20)).is_err());
     }
 
     proptest! {

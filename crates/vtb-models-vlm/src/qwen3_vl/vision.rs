@@ -1,15 +1,16 @@
 //! The vision tower: patches to merged tokens and deepstack features.
 
-use burn::module::{Module, Param};
+use burn::module::Module;
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use vtb_lora::{AdapterPass, LoraLinear};
 use vtb_nn::loader::Loader;
 use vtb_nn::ops::rope::vision_angles;
-use vtb_nn::ops::{Gelu, RopeTable, gelu, linear, rope};
+use vtb_nn::ops::{Gelu, RopeTable, gelu};
 
-use super::layers::{LayerNorm, Table};
-use super::packing::{Packing, indices};
-use crate::config::VisionConfig;
+use crate::config::{TowerConfig, VisionConfig};
+use crate::model::{
+    LayerNorm, Packing, PatchEmbed, Table, Tower, VisionAttention, block_order, indices,
+};
 
 /// The whole tower.
 #[derive(Module, Debug)]
@@ -26,14 +27,23 @@ pub struct VisionTower {
     pub deepstack_merger_list: Vec<Merger>,
 }
 
-impl VisionTower {
-    pub(crate) fn load(loader: &Loader<'_>, config: &VisionConfig) -> Self {
+impl Tower for VisionTower {
+    type Config = VisionConfig;
+    type Context = VisionContext;
+    type Stem = Stem;
+    type Block = VisionBlock;
+    type Merger = Merger;
+
+    fn load(loader: &Loader<'_>, config: &VisionConfig) -> Self {
         let merger = |l: Loader<'_>, grouped| Merger::load(&l, config, grouped);
         let list = loader.pp("deepstack_merger_list");
         Self {
-            patch_embed: PatchEmbed {
-                proj: PatchConv::load(&loader.pp("patch_embed.proj"), config),
-            },
+            patch_embed: PatchEmbed::load(
+                &loader.pp("patch_embed"),
+                config.hidden_size,
+                config.shape(),
+                true,
+            ),
             pos_embed: Table::load(
                 &loader.pp("pos_embed"),
                 config.num_position_embeddings,
@@ -49,16 +59,56 @@ impl VisionTower {
         }
     }
 
-    /// The part before the first block, as a module of its own with the same paths.
-    pub fn stem(&self) -> Stem {
+    fn context(
+        grids: &[[usize; 3]],
+        config: &VisionConfig,
+        pass: AdapterPass,
+        device: &Device,
+    ) -> VisionContext {
+        VisionContext::new(grids, config, pass, device)
+    }
+
+    fn stem(&self) -> Stem {
         Stem {
             patch_embed: self.patch_embed.clone(),
             pos_embed: self.pos_embed.clone(),
         }
     }
 
-    /// Every linear layer.
-    pub fn linears_mut(&mut self) -> Vec<&mut LoraLinear> {
+    fn blocks(&self) -> &[VisionBlock] {
+        &self.blocks
+    }
+
+    fn merger(&self) -> &Merger {
+        &self.merger
+    }
+
+    fn deepstack(&self) -> &[Merger] {
+        &self.deepstack_merger_list
+    }
+
+    fn deepstack_slot(config: &VisionConfig, block: usize) -> Option<usize> {
+        config.deepstack_indexes.iter().position(|i| *i == block)
+    }
+
+    fn run_stem(stem: &Stem, patches: Tensor<2>, context: &VisionContext) -> Tensor<2> {
+        stem.forward(patches, context)
+    }
+
+    fn run_block(
+        _index: usize,
+        block: &VisionBlock,
+        x: Tensor<2>,
+        context: &VisionContext,
+    ) -> Tensor<2> {
+        block.forward(x, context)
+    }
+
+    fn run_merger(merger: &Merger, x: Tensor<2>, context: &VisionContext) -> Tensor<2> {
+        merger.forward(x, context.pass)
+    }
+
+    fn linears_mut(&mut self) -> Vec<&mut LoraLinear> {
         let mut all = Vec::new();
         for block in &mut self.blocks {
             all.extend([&mut block.attn.qkv, &mut block.attn.proj]);
@@ -87,47 +137,6 @@ impl Stem {
     }
 }
 
-/// Holds the convolution under its published name.
-#[derive(Module, Debug)]
-pub struct PatchEmbed {
-    /// Kernel equals stride, so this is a linear map of a patch row.
-    pub proj: PatchConv,
-}
-
-/// A convolution whose kernel equals its stride.
-#[derive(Module, Debug)]
-pub struct PatchConv {
-    /// `[width, channels, frames, patch, patch]`.
-    pub weight: Param<Tensor<5>>,
-    /// `[width]`.
-    pub bias: Param<Tensor<1>>,
-}
-
-impl PatchConv {
-    fn load(loader: &Loader<'_>, c: &VisionConfig) -> Self {
-        let shape = [
-            c.hidden_size,
-            c.in_channels,
-            c.temporal_patch_size,
-            c.patch_size,
-            c.patch_size,
-        ];
-        Self {
-            weight: loader.param("weight", shape),
-            bias: loader.param("bias", [c.hidden_size]),
-        }
-    }
-
-    /// `[patches, width]` of patch rows.
-    pub fn forward(&self, patches: Tensor<2>) -> Tensor<2> {
-        let weight = self.weight.val();
-        let width = weight.dims()[0];
-        let columns = patches.dims()[1];
-        let x = patches.cast(weight.dtype());
-        linear(x, weight.reshape([width, columns]), Some(self.bias.val()))
-    }
-}
-
 /// Pre-norm block: attention, then a GELU MLP.
 #[derive(Module, Debug)]
 pub struct VisionBlock {
@@ -148,10 +157,7 @@ impl VisionBlock {
         Self {
             norm1: LayerNorm::load(&loader.pp("norm1"), width),
             norm2: LayerNorm::load(&loader.pp("norm2"), width),
-            attn: VisionAttention {
-                qkv: l("attn.qkv", width, 3 * width),
-                proj: l("attn.proj", width, width),
-            },
+            attn: VisionAttention::load(&loader.pp("attn"), width),
             mlp: VisionMlp {
                 linear_fc1: l("mlp.linear_fc1", width, inner),
                 linear_fc2: l("mlp.linear_fc2", inner, width),
@@ -162,40 +168,16 @@ impl VisionBlock {
     /// `[patches, width]` to the same shape.
     pub fn forward(&self, x: Tensor<2>, context: &VisionContext) -> Tensor<2> {
         let pass = context.pass;
-        let attended = self.attn.forward(self.norm1.forward(x.clone()), context);
+        let h = self.norm1.forward(x.clone());
+        let attended = self
+            .attn
+            .forward(h, &context.packing, &context.rope, context.heads, pass);
         let x = x + attended;
         let h = self
             .mlp
             .linear_fc1
             .forward(self.norm2.forward(x.clone()), pass);
         x + self.mlp.linear_fc2.forward(gelu(h, Gelu::Tanh), pass)
-    }
-}
-
-/// Attention with one fused projection.
-#[derive(Module, Debug)]
-pub struct VisionAttention {
-    /// Queries, keys and values, in this order of rows.
-    pub qkv: LoraLinear,
-    /// Output projection.
-    pub proj: LoraLinear,
-}
-
-impl VisionAttention {
-    fn forward(&self, x: Tensor<2>, context: &VisionContext) -> Tensor<2> {
-        let [rows, width] = x.dims();
-        let (heads, dim) = (context.heads, width / context.heads);
-        let qkv = self.qkv.forward(x, context.pass);
-        let part = |i: usize| {
-            qkv.clone()
-                .narrow(1, i * width, width)
-                .reshape([rows, heads, dim])
-        };
-        let q = rope(part(0), &context.rope);
-        let k = rope(part(1), &context.rope);
-        let scale = (dim as f32).sqrt().recip();
-        self.proj
-            .forward(context.packing.attend(q, k, part(2), scale), context.pass)
     }
 }
 
@@ -324,22 +306,6 @@ impl VisionContext {
     }
 }
 
-/// `(row, column)` of every patch in the order the processor emits them: merge blocks row by row, patches row by
-/// row inside each.
-fn block_order(rows: usize, cols: usize, merge: usize) -> Vec<[i32; 2]> {
-    let mut order = Vec::with_capacity(rows * cols);
-    for block_y in (0..rows).step_by(merge) {
-        for block_x in (0..cols).step_by(merge) {
-            for y in block_y..block_y + merge {
-                for x in block_x..block_x + merge {
-                    order.push([y as i32, x as i32]);
-                }
-            }
-        }
-    }
-    order
-}
-
 /// Corners in a `side × side` table and weights for patch `(y, x)` of a `rows × cols` grid whose corners fall on the
 /// table's corners.
 fn bilinear(y: i32, x: i32, rows: usize, cols: usize, side: usize) -> [(usize, f32); 4] {
@@ -364,24 +330,6 @@ fn bilinear(y: i32, x: i32, rows: usize, cols: usize, side: usize) -> [(usize, f
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn patches_come_block_by_block() {
-        let order = block_order(2, 4, 2);
-        assert_eq!(
-            order,
-            [
-                [0, 0],
-                [0, 1],
-                [1, 0],
-                [1, 1],
-                [0, 2],
-                [0, 3],
-                [1, 2],
-                [1, 3]
-            ]
-        );
-    }
 
     #[test]
     fn interpolation_meets_the_corners() {

@@ -3,20 +3,23 @@
 //! A directory written here loads in `transformers`, and everything in this workspace reads it by the same code
 //! as a published checkpoint.
 
+mod directory;
+mod qwen2_5_vl;
 mod vocab;
 
 use std::path::Path;
 
-use serde_json::json;
-
 use crate::VlmError;
-use crate::config::{GenerationConfig, Qwen3VlConfig, TextConfig, VisionConfig};
-use crate::files;
-use crate::processor::ImageSettings;
+use crate::config::{AttentionStyle, MoeConfig, Qwen3VlConfig, TextConfig, VisionConfig};
+use crate::processor::{ImageSettings, VideoSettings};
 
+use directory::Directory;
+
+pub use qwen2_5_vl::TinyQwen2_5Spec;
 pub use vocab::{ADDED_TOKENS, MIN_VOCAB, SPECIAL_TOKENS};
 
 const TEMPLATE: &str = include_str!("chat_template.jinja");
+const THINKING_TEMPLATE: &str = include_str!("thinking_template.jinja");
 
 /// Sizes of a tiny model.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,6 +42,8 @@ pub struct TinySpec {
     pub rope_theta: f64,
     /// Whether the output head is the embedding matrix.
     pub tie: bool,
+    /// Experts in place of the MLPs.
+    pub moe: Option<MoeConfig>,
     /// Longest sequence.
     pub max_positions: usize,
     /// Blocks of the vision tower.
@@ -63,6 +68,9 @@ pub struct TinySpec {
     pub min_pixels: usize,
     /// Most pixels after resizing.
     pub max_pixels: usize,
+    /// Whether the template is that of a thinking model: prompts open a thought, and those of earlier turns are left
+    /// out.
+    pub thinking: bool,
 }
 
 impl Default for TinySpec {
@@ -78,6 +86,7 @@ impl Default for TinySpec {
             mrope_section: [6, 5, 5],
             rope_theta: 10_000.0,
             tie: true,
+            moe: None,
             max_positions: 4096,
             vision_depth: 2,
             vision_hidden: 64,
@@ -90,6 +99,7 @@ impl Default for TinySpec {
             position_embeddings: 64,
             min_pixels: 1024,
             max_pixels: 1 << 20,
+            thinking: false,
         }
     }
 }
@@ -104,12 +114,7 @@ impl TinySpec {
     }
 
     fn config_with(&self, vocab_size: usize, base: usize) -> Result<Qwen3VlConfig, VlmError> {
-        if vocab_size < MIN_VOCAB {
-            return Err(VlmError::Config(format!(
-                "a vocabulary of {vocab_size} has no room for 256 bytes and the added tokens; the least is \
-                 {MIN_VOCAB}"
-            )));
-        }
+        vocab::check_size(vocab_size)?;
         let config = Qwen3VlConfig {
             text: self.text(vocab_size),
             vision: self.vision(),
@@ -136,21 +141,7 @@ impl TinySpec {
         vocab_size: usize,
     ) -> Result<Qwen3VlConfig, VlmError> {
         self.config(vocab_size)?;
-        std::fs::create_dir_all(dir).map_err(|e| VlmError::io(dir, e))?;
-        let base = vocab::write_tokenizer(dir, corpus, vocab_size, self.max_positions)?;
-        files::write_text(&dir.join(files::CHAT_TEMPLATE_JINJA), TEMPLATE)?;
-        self.write_processors(dir)?;
-        let [im_end, end_of_text] = vocab::end_ids(base);
-        let generation = GenerationConfig {
-            eos: vec![im_end, end_of_text],
-            pad: Some(end_of_text),
-            do_sample: true,
-            temperature: 0.7,
-            top_k: 20,
-            top_p: 0.8,
-            ..GenerationConfig::default()
-        };
-        generation.write(dir)?;
+        let base = self.directory().write(dir, corpus, vocab_size)?;
         let config = self.config_with(vocab_size, base)?;
         config.write(dir)?;
         Ok(config)
@@ -165,11 +156,13 @@ impl TinySpec {
             num_heads: self.heads,
             num_kv_heads: self.kv_heads,
             head_dim: self.head_dim,
+            attention: AttentionStyle::Normed,
             rms_norm_eps: 1e-6,
             rope_theta: self.rope_theta,
             mrope_section: self.mrope_section,
             max_position_embeddings: self.max_positions,
             initializer_range: 0.06,
+            moe: self.moe.clone(),
         }
     }
 
@@ -191,7 +184,7 @@ impl TinySpec {
         }
     }
 
-    fn write_processors(&self, dir: &Path) -> Result<(), VlmError> {
+    fn directory(&self) -> Directory {
         let settings = ImageSettings {
             patch: self.patch,
             temporal: self.temporal,
@@ -200,14 +193,20 @@ impl TinySpec {
             max_pixels: self.max_pixels,
             ..ImageSettings::default()
         };
-        files::write_json(&dir.join(files::PREPROCESSOR_CONFIG), &settings.to_json())?;
-        let mut video = settings.shared_json();
-        video["video_processor_type"] = json!("Qwen3VLVideoProcessor");
-        video["processor_class"] = json!("Qwen3VLProcessor");
-        video["fps"] = json!(2);
-        video["min_frames"] = json!(4);
-        video["max_frames"] = json!(768);
-        files::write_json(&dir.join(files::VIDEO_PREPROCESSOR_CONFIG), &video)
+        let preprocessor = settings.to_json();
+        let video = VideoSettings {
+            frames: settings,
+            ..VideoSettings::default()
+        };
+        Directory {
+            template: match self.thinking {
+                true => THINKING_TEMPLATE,
+                false => TEMPLATE,
+            },
+            preprocessor,
+            video_preprocessor: Some(video.to_json()),
+            max_positions: self.max_positions,
+        }
     }
 }
 

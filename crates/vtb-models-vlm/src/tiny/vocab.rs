@@ -58,6 +58,16 @@ pub const MIN_VOCAB: usize = BYTES + ADDED;
 /// How the Qwen tokenizers cut text before merging: contractions, words, single digits, punctuation, space.
 const PIECES: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
+/// Whether `vocab_size` rows hold every byte and added token.
+pub(super) fn check_size(vocab_size: usize) -> Result<(), VlmError> {
+    if vocab_size >= MIN_VOCAB {
+        return Ok(());
+    }
+    Err(VlmError::Config(format!(
+        "a vocabulary of {vocab_size} has no room for 256 bytes and the added tokens; the least is {MIN_VOCAB}"
+    )))
+}
+
 /// Rows for bytes and merges in a vocabulary of `vocab_size` rows.
 pub(super) fn base_size(vocab_size: usize) -> usize {
     vocab_size.saturating_sub(ADDED)

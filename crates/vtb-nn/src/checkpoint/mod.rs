@@ -9,12 +9,16 @@ mod cast;
 mod dtype;
 mod index;
 mod reader;
+mod renamed;
 mod shard;
 mod source;
+mod transpose;
 mod writer;
 
 pub use atomic::{write_atomic, write_atomic_with};
 pub use index::read_bounded;
 pub use reader::Checkpoint;
+pub use renamed::RenamedSource;
 pub use source::{MemorySource, TensorInfo, TensorSource, load_tensor};
+pub use transpose::swap_last_axes;
 pub use writer::{save_safetensors, save_sharded};

@@ -65,7 +65,31 @@ impl Shard {
     /// `None` if the types do not convert.
     pub(super) fn read(&self, entry: &Entry, to: DType) -> Option<TensorData> {
         let bytes = &self.map[entry.range.clone()];
-        cast::cast(bytes, entry.info.dtype, to, &entry.info.shape)
+        let data = cast::cast(bytes, entry.info.dtype, to, &entry.info.shape);
+        self.release(&entry.range);
+        data
+    }
+
+    /// Lets the pages of a range go. They would be reclaimed under pressure anyway; until then a model's files would
+    /// count as memory of the process beside the model itself.
+    fn release(&self, range: &Range<usize>) {
+        #[cfg(unix)]
+        {
+            // SAFETY: the mapping is of a file and never written, so a dropped page is read from the file again when it
+            // is next touched; no value changes under whoever looks at it meanwhile.
+            let done = unsafe {
+                self.map.unchecked_advise_range(
+                    memmap2::UncheckedAdvice::DontNeed,
+                    range.start,
+                    range.len(),
+                )
+            };
+            if let Err(error) = done {
+                tracing::debug!("{}: pages are kept: {error}", self.path.display());
+            }
+        }
+        #[cfg(not(unix))]
+        let _ = range;
     }
 }
 

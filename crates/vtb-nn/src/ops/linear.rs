@@ -44,7 +44,7 @@ pub fn low_rank_linear(
 }
 
 /// `x·wᵀ` outside autodiff.
-fn product(x: &Tensor<2>, w: &Tensor<2>) -> Tensor<2> {
+pub(super) fn product(x: &Tensor<2>, w: &Tensor<2>) -> Tensor<2> {
     #[cfg(feature = "flex")]
     if let (Some(xv), Some(wv)) = (cpu::View::of(x), cpu::View::of(w)) {
         let ([m, k], [n, _]) = (x.dims(), w.dims());
@@ -74,7 +74,7 @@ fn product_into(y: &mut [f32], x: &[f32], w: &[f32], m: usize, k: usize, n: usiz
 }
 
 /// `a·b` outside autodiff.
-fn plain(a: &Tensor<2>, b: &Tensor<2>) -> Tensor<2> {
+pub(super) fn plain(a: &Tensor<2>, b: &Tensor<2>) -> Tensor<2> {
     #[cfg(feature = "flex")]
     if let (Some(av), Some(bv)) = (cpu::View::of(a), cpu::View::of(b)) {
         let ([m, k], [_, n]) = (a.dims(), b.dims());
@@ -86,7 +86,7 @@ fn plain(a: &Tensor<2>, b: &Tensor<2>) -> Tensor<2> {
 }
 
 /// `scale·aᵀ·b` outside autodiff: the gradient of a weight.
-fn transposed(a: &Tensor<2>, b: &Tensor<2>, scale: f32) -> Tensor<2> {
+pub(super) fn transposed(a: &Tensor<2>, b: &Tensor<2>, scale: f32) -> Tensor<2> {
     #[cfg(feature = "flex")]
     if let (Some(av), Some(bv)) = (cpu::View::of(a), cpu::View::of(b)) {
         let ([k, m], [_, n]) = (a.dims(), b.dims());

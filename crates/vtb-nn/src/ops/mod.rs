@@ -2,13 +2,17 @@
 
 pub mod activation;
 pub mod attention;
+pub mod grouped;
 pub mod head;
 pub mod linear;
 pub mod norm;
 pub mod rope;
+pub mod router;
 
 pub use activation::{Gelu, gelu, swiglu};
 pub use attention::{AttentionMask, attention};
+pub use grouped::{Groups, grouped_linear};
 pub use linear::{linear, low_rank_linear};
 pub use norm::{layer_norm, rms_norm};
 pub use rope::{RopeTable, rope};
+pub use router::{RouterBalance, route};

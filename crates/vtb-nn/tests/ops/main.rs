@@ -11,6 +11,7 @@
 mod attention;
 mod case;
 mod elementwise;
+mod grouped;
 mod head;
 mod linear;
 mod norm;

@@ -8,6 +8,7 @@ use super::tokens::normalize;
 
 const TAG: &[u8] = b"answer";
 const END_OF_REASONING: &[u8] = b"</think>";
+const START_OF_REASONING: &[u8] = b"<think>";
 
 /// Where the answer of a text stands; see [`extract_span`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,7 +56,8 @@ pub fn text_from_bytes(bytes: &[u8]) -> Cow<'_, str> {
 /// Finds the answer in `text`: the contents of `<answer>..</answer>` (any case, blanks allowed in
 /// the tags).
 ///
-/// A reasoning block that ends in `</think>` is never searched. Tags that do not pair or nest make
+/// A reasoning block that ends in `</think>` is never searched, nor is one that `<think>` opens and nothing closes: an
+/// answer there is a thought that was cut off. Tags that do not pair or nest make
 /// the answer malformed, whatever else the text says; several pairs with the same contents are one
 /// answer; with different contents [`AnswerPolicy::multiple`] decides.
 #[must_use]
@@ -65,6 +67,7 @@ pub fn extract_span<'a>(text: &'a str, policy: &AnswerPolicy) -> AnswerSpan<'a> 
     }
     let body_at = end_of_reasoning(text);
     let body = &text[body_at..];
+    let body = &body[..unfinished_reasoning(body)];
     if policy.tags == TagPolicy::Ignored {
         return AnswerSpan::untagged(body);
     }
@@ -165,6 +168,14 @@ fn fingerprint(inside: &str) -> String {
     text
 }
 
+/// Where a thought begins that is not closed, in a text after which none is.
+fn unfinished_reasoning(body: &str) -> usize {
+    let mut windows = body.as_bytes().windows(START_OF_REASONING.len());
+    windows
+        .position(|window| window.eq_ignore_ascii_case(START_OF_REASONING))
+        .unwrap_or(body.len())
+}
+
 fn end_of_reasoning(text: &str) -> usize {
     let bytes = text.as_bytes();
     let found = bytes
@@ -248,6 +259,14 @@ mod tests {
     #[test]
     fn reasoning_blocks_and_oversized_texts_are_not_read() {
         assert_eq!(span("<think><answer>A</think>B").text, "B");
+        // A prompt that opened the thought: the completion only closes it.
+        let closed = span("It may be <answer>A</answer>.\n</think>\n\n<answer>B</answer>");
+        assert_eq!((closed.text, closed.pairs), ("B", 1));
+        // A thought that was cut off holds no answer.
+        let cut = span("<think>\nIt may be <answer>A</answer>");
+        assert_eq!((cut.text, cut.tagged, cut.pairs), ("", false, 0));
+        let again = span("<think>x</think><answer>B</answer> <THINK>or <answer>A</answer>");
+        assert_eq!((again.text, again.pairs), ("B", 1));
         let tiny = AnswerPolicy {
             max_bytes: 3,
             ..AnswerPolicy::default()

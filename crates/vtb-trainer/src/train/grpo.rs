@@ -15,6 +15,7 @@ use vtb_rewards::{Completion as Answer, RewardPart, WeightedRewards};
 use super::grpo_batch::{Judged, Sample, StoredSample};
 use super::loader::{Load, LoadOptions, Loader};
 use super::objective::{Objective, Position, Prompt, PromptSource, StepOutput};
+use super::router_loss::RouterLoss;
 use crate::TrainError;
 use crate::objectives::grpo::{
     DynamicSampling, GrpoConfig, LossRow, LossStats, Next, SamplingStats, StepCounts, advantages,
@@ -37,6 +38,8 @@ pub struct GrpoSettings {
     pub steps_per_generation: usize,
     /// Recompute blocks in the backward pass instead of keeping their activations.
     pub recompute: bool,
+    /// Weight of the loss that keeps the experts of a mixture equally busy; 0 is off.
+    pub router_aux_loss_coef: f64,
 }
 
 impl Default for GrpoSettings {
@@ -46,6 +49,7 @@ impl Default for GrpoSettings {
             gradient_accumulation: 1,
             steps_per_generation: 1,
             recompute: true,
+            router_aux_loss_coef: 0.0,
         }
     }
 }
@@ -366,7 +370,7 @@ impl<P: PromptSource, R: Rollout> GrpoObjective<P, R> {
         model: &dyn CausalLm,
         picked: &[usize],
         step: u64,
-    ) -> Result<(NamedTensors, LossStats, SamplingStats), TrainError> {
+    ) -> Result<Updated, TrainError> {
         let masks = |i: &usize| self.batch[*i].loss.mask.as_slice();
         let mut counts = StepCounts::whole(picked.iter().map(masks));
         counts.generation_tokens =
@@ -374,6 +378,9 @@ impl<P: PromptSource, R: Rollout> GrpoObjective<P, R> {
         let settings = self.config.loss_settings();
         let mut gradients = NamedTensors::new();
         let (mut stats, mut sampling) = (LossStats::default(), SamplingStats::default());
+        let length = |i: &usize| self.batch[*i].row.ids.len();
+        let coefficient = self.settings.router_aux_loss_coef;
+        let mut routers = RouterLoss::new(coefficient, picked.iter().map(length).sum());
         for (i, part) in picked.chunks(self.settings.batch_size).enumerate() {
             let samples: Vec<&Sample> = part.iter().map(|i| &self.batch[*i]).collect();
             let rows: Vec<LmRow> = samples.iter().map(|s| s.row.clone()).collect();
@@ -383,8 +390,9 @@ impl<P: PromptSource, R: Rollout> GrpoObjective<P, R> {
                     .dropout
                     .then(|| rng::seed(self.seed, "dropout", step, i as u64)),
                 recompute: self.settings.recompute,
+                router_loss: routers.weight(&rows),
             };
-            let more = model.backward(&rows, &options, &mut |scores| {
+            let (more, report) = model.backward_with_report(&rows, &options, &mut |scores| {
                 let joined: Vec<LossRow<'_>> = samples
                     .iter()
                     .zip(scores)
@@ -397,10 +405,20 @@ impl<P: PromptSource, R: Rollout> GrpoObjective<P, R> {
                 }
                 Ok(loss.gradients)
             })?;
+            routers.add(&rows, &report);
             accumulate(&mut gradients, more);
         }
-        Ok((gradients, stats, sampling))
+        let mut metrics = stats.metrics();
+        metrics.extend(sampling.metrics());
+        metrics.extend(routers.metric());
+        Ok(Updated { gradients, metrics })
     }
+}
+
+/// What the passes of one optimizer step give.
+struct Updated {
+    gradients: NamedTensors,
+    metrics: BTreeMap<String, f64>,
 }
 
 /// Completions of a generation batch.
@@ -416,13 +434,12 @@ impl<P: PromptSource, R: Rollout> Objective for GrpoObjective<P, R> {
         }
         let picked = self.queue.pop().unwrap_or_default();
         let (rows, waited) = self.loader.take_counts();
-        let (gradients, stats, sampling) = self.update(model, &picked, step)?;
+        let update = self.update(model, &picked, step)?;
         let mut metrics = self.generated.clone();
-        metrics.extend(stats.metrics());
-        metrics.extend(sampling.metrics());
+        metrics.extend(update.metrics);
         let stop = collapse(&self.config, &metrics);
         Ok(StepOutput {
-            gradients,
+            gradients: update.gradients,
             metrics,
             completions,
             stop,

@@ -4,6 +4,7 @@ mod grpo;
 mod grpo_batch;
 mod loader;
 mod objective;
+mod router_loss;
 mod sft;
 mod step_loop;
 

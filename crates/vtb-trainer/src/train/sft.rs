@@ -9,6 +9,7 @@ use vtb_nn::lm::{BackwardOptions, CausalLm, LmRow, NamedTensors};
 
 use super::loader::{Load, LoadOptions, Loader};
 use super::objective::{Objective, Position, RowEncoder, StepOutput};
+use super::router_loss::RouterLoss;
 use crate::TrainError;
 use crate::objectives::scores::sft_rows;
 use crate::objectives::sft::{SftStats, sft_loss};
@@ -28,6 +29,8 @@ pub struct SftSettings {
     pub last: LastBatch,
     /// Recompute blocks in the backward pass instead of keeping their activations.
     pub recompute: bool,
+    /// Weight of the loss that keeps the experts of a mixture equally busy; 0 is off.
+    pub router_aux_loss_coef: f64,
 }
 
 impl Default for SftSettings {
@@ -37,6 +40,7 @@ impl Default for SftSettings {
             gradient_accumulation: 1,
             last: LastBatch::Wrap,
             recompute: true,
+            router_aux_loss_coef: 0.0,
         }
     }
 }
@@ -87,6 +91,8 @@ impl<D: RowEncoder> Objective for SftObjective<D> {
             .collect::<Result<Vec<_>, _>>()?;
         let (rows, waited) = self.loader.take_counts();
         let tokens: usize = batches.iter().flatten().map(LmRow::scored_count).sum();
+        let length: usize = batches.iter().flatten().map(|row| row.ids.len()).sum();
+        let mut routers = RouterLoss::new(self.settings.router_aux_loss_coef, length);
         let mut gradients = NamedTensors::new();
         let mut stats = SftStats::default();
         for (i, batch) in batches.iter().enumerate() {
@@ -96,19 +102,19 @@ impl<D: RowEncoder> Objective for SftObjective<D> {
                     .dropout
                     .then(|| rng::seed(self.seed, "dropout", step, i as u64)),
                 recompute: self.settings.recompute,
+                router_loss: routers.weight(batch),
             };
-            let more = model.backward(batch, &options, &mut |scores| {
+            let (more, report) = model.backward_with_report(batch, &options, &mut |scores| {
                 let loss = sft_loss(&sft_rows(scores), tokens)?;
                 stats.merge(&loss.stats);
                 Ok(loss.gradients)
             })?;
+            routers.add(batch, &report);
             accumulate(&mut gradients, more);
         }
         let mut metrics = stats.metrics();
-        metrics.insert(
-            "num_tokens".into(),
-            batches.iter().flatten().map(|r| r.ids.len() as f64).sum(),
-        );
+        metrics.extend(routers.metric());
+        metrics.insert("num_tokens".into(), length as f64);
         Ok(StepOutput {
             gradients,
             metrics,

@@ -1,30 +1,34 @@
 //! The training pass: forward block by block, the objective on the host, backward block by block.
 
+use std::sync::Arc;
+
 use burn::tensor::{DType, IndexingUpdateOp, Tensor};
 use vtb_lora::AdapterPass;
 use vtb_nn::NnError;
-use vtb_nn::lm::{BackwardOptions, LmRow, LogpGradient, NamedTensors};
+use vtb_nn::lm::{BackwardOptions, LmRow, LogpGradient, NamedTensors, PassReport};
+use vtb_nn::ops::RouterBalance;
 use vtb_nn::ops::head::head_backward;
 use vtb_nn::params::add_gradient;
 use vtb_nn::recompute::{Keep, Role, Segment};
 
-use super::Qwen3Vl;
+use super::Vlm;
 use super::layers::RmsNorm;
 use super::packing::indices;
 use super::plan::BatchPlan;
-use super::score::{Features, add_deepstack, deepstack_slot, score_hidden, split_scores};
+use super::score::{Features, add_deepstack, score_hidden, split_scores};
 use super::text::{DecoderLayer, TextContext};
-use super::vision::{Merger, Stem, VisionBlock, VisionContext};
+use super::tower::Tower;
+use crate::config::TowerConfig;
 
 const VISUAL: &str = "model.visual";
 const TEXT: &str = "model.language_model";
 
-pub(super) fn backward(
-    model: &Qwen3Vl,
+pub(super) fn backward<T: Tower>(
+    model: &Vlm<T>,
     rows: &[LmRow],
     options: &BackwardOptions,
     objective: &mut LogpGradient<'_>,
-) -> Result<NamedTensors, NnError> {
+) -> Result<(NamedTensors, PassReport), NnError> {
     let plan = BatchPlan::new(rows, &model.config)?;
     if plan.targets.is_empty() {
         return Err(NnError::input(
@@ -48,8 +52,12 @@ pub(super) fn backward(
         trains: &|path| model.trains(path),
     };
     let (features, vision) = run.vision_forward();
-    let context = plan.text(&model.config, pass, &model.device);
+    let mut context = plan.text(&model.config.text, pass, &model.device);
+    let moe = model.config.text.moe.as_ref();
+    context.balance = moe.map(|moe| Arc::new(RouterBalance::new(moe.num_experts)));
     let (hidden, text) = run.text_forward(features.as_ref(), &context);
+    let balance = context.balance.as_ref();
+    let router_loss = balance.map(|b| b.close(options.router_loss));
     let (picked, scores) = score_hidden(model, hidden, &plan, options.temperature);
     let weights = run.ask(objective, split_scores(&plan, &scores))?;
     let mut gradients = NamedTensors::new();
@@ -67,12 +75,12 @@ pub(super) fn backward(
     if let Some(g) = g {
         run.embedding_backward(g.input, &mut gradients);
     }
-    Ok(gradients)
+    Ok((gradients, PassReport { router_loss }))
 }
 
 /// One pass: the model, its batch and how to keep activations.
-struct Run<'a> {
-    model: &'a Qwen3Vl,
+struct Run<'a, T: Tower> {
+    model: &'a Vlm<T>,
     plan: &'a BatchPlan,
     keep: Keep,
     pass: AdapterPass,
@@ -80,12 +88,12 @@ struct Run<'a> {
 }
 
 /// The vision tower between its forward and its backward pass.
-struct VisionTape {
-    context: VisionContext,
-    stem: Segment<Stem>,
-    blocks: Vec<Segment<VisionBlock>>,
-    deepstack: Vec<Segment<Merger>>,
-    merger: Segment<Merger>,
+struct VisionTape<T: Tower> {
+    context: T::Context,
+    stem: Segment<T::Stem>,
+    blocks: Vec<Segment<T::Block>>,
+    deepstack: Vec<Segment<T::Merger>>,
+    merger: Segment<T::Merger>,
 }
 
 /// Gradients that leave the decoder downwards.
@@ -96,7 +104,7 @@ struct TextGradient {
     injected: Vec<Tensor<2>>,
 }
 
-impl Run<'_> {
+impl<T: Tower> Run<'_, T> {
     fn role(&self, prefix: String, input_gradient: bool) -> Role<'_> {
         Role {
             prefix,
@@ -106,17 +114,18 @@ impl Run<'_> {
     }
 
     /// Features of the pictures; the tape only where something in the tower trains.
-    fn vision_forward(&self) -> (Option<Features>, Option<VisionTape>) {
+    fn vision_forward(&self) -> (Option<Features>, Option<VisionTape<T>>) {
         let model = self.model;
         if !model.trains_below(VISUAL) {
             return (model.features(self.plan, self.pass), None);
         }
-        let found = self.plan.vision(&model.config, self.pass, &model.device);
+        let vision = &model.config.vision;
+        let found = self.plan.vision::<T>(vision, self.pass, &model.device);
         let Some((patches, context)) = found else {
             return (None, None);
         };
         let tower = &model.net.model.visual;
-        let forward = |stem: &Stem, x| stem.forward(x, &context);
+        let forward = |stem: &T::Stem, x| T::run_stem(stem, x, &context);
         let (mut x, stem) = Segment::forward(
             &tower.stem(),
             patches,
@@ -125,20 +134,21 @@ impl Run<'_> {
             forward,
         );
         let (mut blocks, mut deepstack, mut injected) = (Vec::new(), Vec::new(), Vec::new());
-        for (i, block) in tower.blocks.iter().enumerate() {
+        for (i, block) in tower.blocks().iter().enumerate() {
             let role = self.role(format!("{VISUAL}.blocks.{i}"), true);
-            let (y, segment) =
-                Segment::forward(block, x, self.keep, &role, |b, x| b.forward(x, &context));
+            let (y, segment) = Segment::forward(block, x, self.keep, &role, |b, x| {
+                T::run_block(i, b, x, &context)
+            });
             blocks.push(segment);
             x = y;
-            if let Some(slot) = deepstack_slot(&model.config.vision, i) {
-                let (added, segment) =
-                    self.merger_forward(&tower.deepstack_merger_list[slot], Some(slot), x.clone());
+            if let Some(slot) = T::deepstack_slot(vision, i) {
+                let merger = &tower.deepstack()[slot];
+                let (added, segment) = self.merger_forward(merger, Some(slot), x.clone(), &context);
                 injected.push(added);
                 deepstack.push(segment);
             }
         }
-        let (merged, merger) = self.merger_forward(&tower.merger, None, x);
+        let (merged, merger) = self.merger_forward(tower.merger(), None, x, &context);
         let tape = VisionTape {
             context,
             stem,
@@ -167,13 +177,13 @@ impl Run<'_> {
 
     fn merger_forward(
         &self,
-        merger: &Merger,
+        merger: &T::Merger,
         slot: Option<usize>,
         x: Tensor<2>,
-    ) -> (Tensor<2>, Segment<Merger>) {
-        let pass = self.pass;
+        context: &T::Context,
+    ) -> (Tensor<2>, Segment<T::Merger>) {
         Segment::forward(merger, x, self.keep, &self.merger_role(slot), |m, x| {
-            m.forward(x, pass)
+            T::run_merger(m, x, context)
         })
     }
 
@@ -289,7 +299,7 @@ impl Run<'_> {
         into: &mut NamedTensors,
     ) -> Option<TextGradient> {
         let layers = &self.model.net.model.language_model.layers;
-        let slots = self.model.config.vision.deepstack_indexes.len();
+        let slots = self.model.net.model.visual.deepstack().len();
         let mut injected = Vec::new();
         let mut g = gradient;
         for (i, segment) in segments.into_iter().enumerate().rev() {
@@ -325,21 +335,21 @@ impl Run<'_> {
         )
     }
 
-    fn vision_backward(&self, tape: VisionTape, text: &TextGradient, into: &mut NamedTensors) {
+    fn vision_backward(&self, tape: VisionTape<T>, text: &TextGradient, into: &mut NamedTensors) {
         let tower = &self.model.net.model.visual;
-        let (pass, context) = (self.pass, &tape.context);
-        let merge = |m: &Merger, x| m.forward(x, pass);
+        let context = &tape.context;
+        let merge = |m: &T::Merger, x| T::run_merger(m, x, context);
         let d = self.by_feature(&text.input);
         let mut g = tape
             .merger
-            .backward(&tower.merger, d, &self.merger_role(None), merge, into);
+            .backward(tower.merger(), d, &self.merger_role(None), merge, into);
         let mut deepstack = tape.deepstack.into_iter().enumerate().rev().peekable();
         for (i, segment) in tape.blocks.into_iter().enumerate().rev() {
-            if deepstack_slot(&self.model.config.vision, i).is_some()
+            if T::deepstack_slot(&self.model.config.vision, i).is_some()
                 && let Some((slot, segment)) = deepstack.next()
             {
                 let d = self.by_feature(&text.injected[slot]);
-                let merger = &tower.deepstack_merger_list[slot];
+                let merger = &tower.deepstack()[slot];
                 let role = self.merger_role(Some(slot));
                 let added = segment.backward(merger, d, &role, merge, into);
                 g = match (g, added) {
@@ -350,17 +360,22 @@ impl Run<'_> {
             let role = self.role(format!("{VISUAL}.blocks.{i}"), true);
             let Some(d) = g else { return };
             g = segment.backward(
-                &tower.blocks[i],
+                &tower.blocks()[i],
                 d,
                 &role,
-                |b, x| b.forward(x, context),
+                |b, x| T::run_block(i, b, x, context),
                 into,
             );
         }
         if let Some(g) = g {
             let role = self.role(VISUAL.into(), false);
-            tape.stem
-                .backward(&tower.stem(), g, &role, |s, x| s.forward(x, context), into);
+            tape.stem.backward(
+                &tower.stem(),
+                g,
+                &role,
+                |s, x| T::run_stem(s, x, context),
+                into,
+            );
         }
     }
 
@@ -370,9 +385,9 @@ impl Run<'_> {
         if !self.model.trains(&name) {
             return;
         }
-        let image = self.model.config.ids.image;
+        let tokens = self.model.config.ids;
         let at: Vec<usize> = (0..self.plan.ids.len())
-            .filter(|i| self.plan.ids[*i] != image)
+            .filter(|i| !tokens.is_pad(self.plan.ids[*i]))
             .collect();
         let ids: Vec<usize> = at.iter().map(|i| self.plan.ids[*i] as usize).collect();
         let device = &self.model.device;

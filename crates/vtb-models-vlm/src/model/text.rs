@@ -1,14 +1,17 @@
 //! The language decoder.
 
+use std::sync::Arc;
+
 use burn::module::Module;
 use burn::tensor::Tensor;
 use vtb_lora::{AdapterPass, LoraLinear};
 use vtb_nn::loader::Loader;
-use vtb_nn::ops::{RopeTable, rope, swiglu};
+use vtb_nn::ops::{RopeTable, RouterBalance, rope, swiglu};
 
+use super::experts::{Experts, SparseMlp};
 use super::layers::{RmsNorm, Table};
 use super::packing::Packing;
-use crate::config::TextConfig;
+use crate::config::{AttentionStyle, TextConfig};
 use crate::generation::{LayerCache, StepContext};
 
 /// Embeddings, layers and final norm.
@@ -27,13 +30,13 @@ impl LanguageModel {
         Self {
             embed_tokens: Table::load(&loader.pp("embed_tokens"), c.vocab_size, c.hidden_size),
             layers: (0..c.num_layers)
-                .map(|i| DecoderLayer::load(&loader.pp(format!("layers.{i}")), c))
+                .map(|i| DecoderLayer::load(&loader.pp(format!("layers.{i}")), c, i))
                 .collect(),
             norm: RmsNorm::load(&loader.pp("norm"), c.hidden_size, c.rms_norm_eps),
         }
     }
 
-    /// Every linear layer.
+    /// Every linear layer. Routers and experts are none.
     pub fn linears_mut(&mut self) -> Vec<&mut LoraLinear> {
         let mut all = Vec::new();
         for layer in &mut self.layers {
@@ -44,13 +47,23 @@ impl LanguageModel {
                 &mut attn.v_proj,
                 &mut attn.o_proj,
             ]);
-            all.extend([&mut mlp.gate_proj, &mut mlp.up_proj, &mut mlp.down_proj]);
+            if let FeedForward::Dense(mlp) = mlp {
+                all.extend([&mut mlp.gate_proj, &mut mlp.up_proj, &mut mlp.down_proj]);
+            }
         }
         all
     }
+
+    /// The experts of every layer that has any.
+    pub fn experts_mut(&mut self) -> impl Iterator<Item = &mut Experts> {
+        self.layers.iter_mut().filter_map(|l| match &mut l.mlp {
+            FeedForward::Dense(_) => None,
+            FeedForward::Sparse(sparse) => Some(&mut sparse.experts),
+        })
+    }
 }
 
-/// Pre-norm layer: grouped-query attention, then a SwiGLU MLP.
+/// Pre-norm layer: grouped-query attention, then a SwiGLU MLP or a mixture of experts.
 #[derive(Module, Debug)]
 pub struct DecoderLayer {
     /// Before attention.
@@ -59,11 +72,24 @@ pub struct DecoderLayer {
     pub self_attn: SelfAttention,
     /// Before the MLP.
     pub post_attention_layernorm: RmsNorm,
-    /// Gated MLP.
-    pub mlp: Mlp,
+    /// Gated MLP, or experts.
+    pub mlp: FeedForward,
 }
 
-/// Attention with normalised queries and keys.
+/// What follows attention.
+#[derive(Module, Debug)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "there is one per layer, beside weights of a thousand times its size"
+)]
+pub enum FeedForward {
+    /// One MLP for all tokens.
+    Dense(Mlp),
+    /// A mixture of experts.
+    Sparse(SparseMlp),
+}
+
+/// Attention whose queries and keys may be normalised.
 #[derive(Module, Debug)]
 pub struct SelfAttention {
     /// Queries.
@@ -75,9 +101,9 @@ pub struct SelfAttention {
     /// Output.
     pub o_proj: LoraLinear,
     /// Over every query head, before the rotation.
-    pub q_norm: RmsNorm,
+    pub q_norm: Option<RmsNorm>,
     /// Over every key head, before the rotation.
-    pub k_norm: RmsNorm,
+    pub k_norm: Option<RmsNorm>,
     #[module(skip)]
     head_dim: usize,
 }
@@ -101,29 +127,37 @@ pub struct TextContext {
     pub rope: RopeTable,
     /// Adapter state and dropout.
     pub pass: AdapterPass,
+    /// Where routers report to, in training passes.
+    pub balance: Option<Arc<RouterBalance>>,
 }
 
 impl DecoderLayer {
-    fn load(loader: &Loader<'_>, c: &TextConfig) -> Self {
+    fn load(loader: &Loader<'_>, c: &TextConfig, layer: usize) -> Self {
         let l = |name: &str, i, o| LoraLinear::load(&loader.pp(name), i, o, false);
         let norm = |name: &str, n| RmsNorm::load(&loader.pp(name), n, c.rms_norm_eps);
+        let biased = c.attention == AttentionStyle::Biased;
+        let project = |name: &str, o| LoraLinear::load(&loader.pp(name), c.hidden_size, o, biased);
+        let head_norm = |name: &str| (!biased).then(|| norm(name, c.head_dim));
         let (hidden, inner) = (c.hidden_size, c.intermediate_size);
         Self {
             input_layernorm: norm("input_layernorm", hidden),
             self_attn: SelfAttention {
-                q_proj: l("self_attn.q_proj", hidden, c.q_width()),
-                k_proj: l("self_attn.k_proj", hidden, c.kv_width()),
-                v_proj: l("self_attn.v_proj", hidden, c.kv_width()),
+                q_proj: project("self_attn.q_proj", c.q_width()),
+                k_proj: project("self_attn.k_proj", c.kv_width()),
+                v_proj: project("self_attn.v_proj", c.kv_width()),
                 o_proj: l("self_attn.o_proj", c.q_width(), hidden),
-                q_norm: norm("self_attn.q_norm", c.head_dim),
-                k_norm: norm("self_attn.k_norm", c.head_dim),
+                q_norm: head_norm("self_attn.q_norm"),
+                k_norm: head_norm("self_attn.k_norm"),
                 head_dim: c.head_dim,
             },
             post_attention_layernorm: norm("post_attention_layernorm", hidden),
-            mlp: Mlp {
-                gate_proj: l("mlp.gate_proj", hidden, inner),
-                up_proj: l("mlp.up_proj", hidden, inner),
-                down_proj: l("mlp.down_proj", inner, hidden),
+            mlp: match c.experts(layer) {
+                Some(moe) => FeedForward::Sparse(SparseMlp::load(&loader.pp("mlp"), hidden, moe)),
+                None => FeedForward::Dense(Mlp {
+                    gate_proj: l("mlp.gate_proj", hidden, inner),
+                    up_proj: l("mlp.up_proj", hidden, inner),
+                    down_proj: l("mlp.down_proj", inner, hidden),
+                }),
             },
         }
     }
@@ -144,7 +178,7 @@ impl DecoderLayer {
         sink(&k, &v);
         let attended = context.packing.attend(q, k, v, self.self_attn.scale());
         let x = x + self.self_attn.o_proj.forward(attended, context.pass);
-        self.feed_forward(x, context.pass)
+        self.feed_forward(x, context.pass, context.balance.as_ref())
     }
 
     /// One new token per row, `[rows, width]`, attending to a cache it is added to.
@@ -152,36 +186,46 @@ impl DecoderLayer {
         let [q, k, v] = self.qkv(&x, &context.rope, context.pass);
         let attended = cache.attend(q, k, v, context, self.self_attn.scale());
         let x = x + self.self_attn.o_proj.forward(attended, context.pass);
-        self.feed_forward(x, context.pass)
+        self.feed_forward(x, context.pass, None)
     }
 
     fn qkv(&self, x: &Tensor<2>, table: &RopeTable, pass: AdapterPass) -> [Tensor<3>; 3] {
         let a = &self.self_attn;
         let h = self.input_layernorm.forward(x.clone());
-        let q = rope(
-            a.q_norm
-                .heads(a.q_proj.forward(h.clone(), pass), a.head_dim),
-            table,
-        );
-        let k = rope(
-            a.k_norm
-                .heads(a.k_proj.forward(h.clone(), pass), a.head_dim),
-            table,
-        );
-        let v = a.v_proj.forward(h, pass);
-        let [rows, width] = v.dims();
-        [q, k, v.reshape([rows, width / a.head_dim, a.head_dim])]
+        let q = a.heads(a.q_proj.forward(h.clone(), pass), a.q_norm.as_ref());
+        let k = a.heads(a.k_proj.forward(h.clone(), pass), a.k_norm.as_ref());
+        let v = a.heads(a.v_proj.forward(h, pass), None);
+        [rope(q, table), rope(k, table), v]
     }
 
-    fn feed_forward(&self, x: Tensor<2>, pass: AdapterPass) -> Tensor<2> {
+    fn feed_forward(
+        &self,
+        x: Tensor<2>,
+        pass: AdapterPass,
+        balance: Option<&Arc<RouterBalance>>,
+    ) -> Tensor<2> {
         let h = self.post_attention_layernorm.forward(x.clone());
-        let gate = self.mlp.gate_proj.forward(h.clone(), pass);
-        let up = self.mlp.up_proj.forward(h, pass);
-        x + self.mlp.down_proj.forward(swiglu(gate, up), pass)
+        x + match &self.mlp {
+            FeedForward::Dense(mlp) => {
+                let gate = mlp.gate_proj.forward(h.clone(), pass);
+                let up = mlp.up_proj.forward(h, pass);
+                mlp.down_proj.forward(swiglu(gate, up), pass)
+            }
+            FeedForward::Sparse(sparse) => sparse.forward(h, pass, balance),
+        }
     }
 }
 
 impl SelfAttention {
+    /// `[rows, heads·dim]` to `[rows, heads, dim]`, every head normalised if there is a norm.
+    fn heads(&self, x: Tensor<2>, norm: Option<&RmsNorm>) -> Tensor<3> {
+        let [rows, width] = x.dims();
+        match norm {
+            Some(norm) => norm.heads(x, self.head_dim),
+            None => x.reshape([rows, width / self.head_dim, self.head_dim]),
+        }
+    }
+
     fn scale(&self) -> f32 {
         (self.head_dim as f32).sqrt().recip()
     }

@@ -7,12 +7,11 @@ use vtb_lora::AdapterPass;
 use vtb_nn::NnError;
 use vtb_nn::lm::LmRow;
 use vtb_nn::ops::RopeTable;
-use vtb_nn::ops::rope::MRope;
 
 use super::packing::Packing;
 use super::text::TextContext;
-use super::vision::VisionContext;
-use crate::config::Qwen3VlConfig;
+use super::tower::Tower;
+use crate::config::{TextConfig, TowerConfig, VlmConfig};
 use crate::positions::positions;
 
 /// A batch laid out for the network. Tokens of all rows lie end to end, without padding.
@@ -26,11 +25,11 @@ pub struct BatchPlan {
     pub positions: Vec<[i32; 3]>,
     /// Per row: what to add to a token's index to get its position once the prompt is over.
     pub deltas: Vec<i32>,
-    /// Grids of the distinct pictures.
+    /// Grids of the distinct pictures and videos.
     pub grids: Vec<[usize; 3]>,
-    /// Patch rows of the distinct pictures, `[patches, patch_dim]`.
+    /// Patch rows of the distinct pictures and videos, `[patches, patch_dim]`.
     pub patches: Vec<f32>,
-    /// Packed indices of image placeholders, ascending.
+    /// Packed indices of placeholders, ascending.
     pub placeholders: Vec<usize>,
     /// For each placeholder, the row of the merged features that replaces it.
     pub features: Vec<usize>,
@@ -48,7 +47,7 @@ impl BatchPlan {
     /// # Errors
     /// A row that is empty, holds an id outside the vocabulary, scores its first token, or whose placeholders do
     /// not match its pictures; the message names the row.
-    pub fn new(rows: &[LmRow], c: &Qwen3VlConfig) -> Result<Self, NnError> {
+    pub fn new<V: TowerConfig>(rows: &[LmRow], c: &VlmConfig<V>) -> Result<Self, NnError> {
         let mut plan = Self::empty();
         let mut pictures: HashMap<u64, usize> = HashMap::new();
         let mut merged_rows = 0;
@@ -68,7 +67,7 @@ impl BatchPlan {
             }
             let mut features = starts.into_iter().flat_map(|(start, n)| start..start + n);
             for (i, &id) in row.ids.iter().enumerate() {
-                if id == c.ids.image {
+                if c.ids.is_pad(id) {
                     plan.placeholders.push(offset + i);
                     plan.features.extend(features.next());
                 }
@@ -78,9 +77,8 @@ impl BatchPlan {
                 }
             }
             let grids: Vec<_> = row.images.iter().map(|image| image.grid).collect();
-            let (found, delta) =
-                positions(&row.ids, &grids, c.ids.image, c.vision.spatial_merge_size)
-                    .map_err(|e| NnError::input(format!("row {index}: {e}")))?;
+            let (found, delta) = positions(&row.ids, &grids, &c.ids, c.vision.merge_size())
+                .map_err(|e| NnError::input(format!("row {index}: {e}")))?;
             plan.positions.extend(found);
             plan.deltas.push(delta);
             plan.lengths.push(row.ids.len());
@@ -107,33 +105,31 @@ impl BatchPlan {
     }
 
     /// Patch rows on the device, `[patches, patch_dim]` in f32, and the tower's context.
-    pub fn vision(
+    pub fn vision<T: Tower>(
         &self,
-        c: &Qwen3VlConfig,
+        c: &T::Config,
         pass: AdapterPass,
         device: &Device,
-    ) -> Option<(Tensor<2>, VisionContext)> {
+    ) -> Option<(Tensor<2>, T::Context)> {
         if self.grids.is_empty() {
             return None;
         }
-        let columns = c.vision.patch_dim();
+        let columns = c.patch_dim();
         let rows = self.patches.len() / columns;
         let patches = Tensor::from_data(
             TensorData::new(self.patches.clone(), [rows, columns]),
             device,
         );
-        Some((
-            patches,
-            VisionContext::new(&self.grids, &c.vision, pass, device),
-        ))
+        Some((patches, T::context(&self.grids, c, pass, device)))
     }
 
     /// The decoder's context.
-    pub fn text(&self, c: &Qwen3VlConfig, pass: AdapterPass, device: &Device) -> TextContext {
+    pub fn text(&self, c: &TextConfig, pass: AdapterPass, device: &Device) -> TextContext {
         TextContext {
             packing: Packing::new(&self.lengths, true),
             rope: text_rope(&self.positions, c, device),
             pass,
+            balance: None,
         }
     }
 
@@ -150,13 +146,12 @@ impl BatchPlan {
 }
 
 /// Rotary tables of decoder positions.
-pub(crate) fn text_rope(positions: &[[i32; 3]], c: &Qwen3VlConfig, device: &Device) -> RopeTable {
-    let mrope = MRope::Interleaved(c.text.mrope_section);
-    let angles = mrope.angles(positions, c.text.head_dim, c.text.rope_theta);
-    RopeTable::from_angles(&angles, c.text.head_dim / 2, device)
+pub(crate) fn text_rope(positions: &[[i32; 3]], c: &TextConfig, device: &Device) -> RopeTable {
+    let angles = c.mrope().angles(positions, c.head_dim, c.rope_theta);
+    RopeTable::from_angles(&angles, c.head_dim / 2, device)
 }
 
-fn check_row(index: usize, row: &LmRow, c: &Qwen3VlConfig) -> Result<(), NnError> {
+fn check_row<V: TowerConfig>(index: usize, row: &LmRow, c: &VlmConfig<V>) -> Result<(), NnError> {
     let fail = |message: String| Err(NnError::input(format!("row {index}: {message}")));
     if row.ids.is_empty() {
         return fail("it has no tokens".into());
@@ -177,9 +172,12 @@ fn check_row(index: usize, row: &LmRow, c: &Qwen3VlConfig) -> Result<(), NnError
     if row.scored.first() == Some(&true) {
         return fail("the first token has no prefix to be scored under".into());
     }
+    if !V::VIDEOS && row.ids.contains(&c.ids.video) {
+        return fail("it shows a video, and this model is run on pictures alone here".into());
+    }
     let columns = c.vision.patch_dim();
     for (i, image) in row.images.iter().enumerate() {
-        let merge = c.vision.spatial_merge_size;
+        let merge = c.vision.merge_size();
         let [_, h, w] = image.grid;
         if image.values.len() != image.rows() * columns
             || h % merge + w % merge != 0
@@ -192,7 +190,7 @@ fn check_row(index: usize, row: &LmRow, c: &Qwen3VlConfig) -> Result<(), NnError
             ));
         }
     }
-    let placeholders = row.ids.iter().filter(|id| **id == c.ids.image).count();
+    let placeholders = row.ids.iter().filter(|id| c.ids.is_pad(**id)).count();
     let needed: usize = row
         .images
         .iter()
@@ -201,7 +199,7 @@ fn check_row(index: usize, row: &LmRow, c: &Qwen3VlConfig) -> Result<(), NnError
     if placeholders != needed {
         let grids: Vec<_> = row.images.iter().map(|i| i.grid).collect();
         return fail(format!(
-            "{placeholders} image placeholder tokens, but the pictures (grids {grids:?}) make {needed} features"
+            "{placeholders} picture and video placeholder tokens, but the pictures and videos (grids {grids:?}) make {needed} features"
         ));
     }
     Ok(())

@@ -9,9 +9,8 @@ use vtb_nn::ops::head::{HeadScores, head_scores};
 use super::packing::indices;
 use super::plan::BatchPlan;
 use super::text::DecoderLayer;
-use super::vision::VisionTower;
-use super::{Qwen3Vl, TextContext, VisionContext};
-use crate::config::VisionConfig;
+use super::tower::Tower;
+use super::{TextContext, Vlm};
 
 /// Merged tokens and deepstack features of a set of pictures.
 pub(super) struct Features {
@@ -21,7 +20,7 @@ pub(super) struct Features {
     pub(super) deepstack: Vec<Tensor<2>>,
 }
 
-/// What [`Qwen3Vl::trace_vision`] shows.
+/// What [`Vlm::trace_vision`] shows.
 pub struct VisionTrace {
     /// Patch embeddings with positions added.
     pub stem: Tensor<2>,
@@ -33,49 +32,43 @@ pub struct VisionTrace {
     pub deepstack: Vec<Tensor<2>>,
 }
 
-/// Index of the deepstack merger fed by block `block`, if any.
-pub(super) fn deepstack_slot(c: &VisionConfig, block: usize) -> Option<usize> {
-    c.deepstack_indexes.iter().position(|i| *i == block)
-}
-
-impl VisionTower {
-    fn features(
-        &self,
-        c: &VisionConfig,
-        patches: Tensor<2>,
-        context: &VisionContext,
-    ) -> VisionTrace {
-        let stem = self.stem().forward(patches, context);
-        let mut x = stem.clone();
-        let mut blocks = Vec::new();
-        let mut deepstack = Vec::new();
-        for (i, block) in self.blocks.iter().enumerate() {
-            x = block.forward(x, context);
-            blocks.push(x.clone());
-            if let Some(slot) = deepstack_slot(c, i) {
-                let merger = &self.deepstack_merger_list[slot];
-                deepstack.push(merger.forward(x.clone(), context.pass));
-            }
+/// Runs a tower outside autodiff, keeping every intermediate result.
+fn trace<T: Tower>(
+    tower: &T,
+    c: &T::Config,
+    patches: Tensor<2>,
+    context: &T::Context,
+) -> VisionTrace {
+    let stem = T::run_stem(&tower.stem(), patches, context);
+    let mut x = stem.clone();
+    let mut blocks = Vec::new();
+    let mut deepstack = Vec::new();
+    for (i, block) in tower.blocks().iter().enumerate() {
+        x = T::run_block(i, block, x, context);
+        blocks.push(x.clone());
+        if let Some(slot) = T::deepstack_slot(c, i) {
+            let merger = &tower.deepstack()[slot];
+            deepstack.push(T::run_merger(merger, x.clone(), context));
         }
-        VisionTrace {
-            stem,
-            blocks,
-            merged: self.merger.forward(x, context.pass),
-            deepstack,
-        }
+    }
+    VisionTrace {
+        stem,
+        blocks,
+        merged: T::run_merger(tower.merger(), x, context),
+        deepstack,
     }
 }
 
-impl Qwen3Vl {
+impl<T: Tower> Vlm<T> {
     /// The vision tower's intermediate results on the pictures of `plan`, if it has any.
     pub fn trace_vision(&self, plan: &BatchPlan) -> Option<VisionTrace> {
-        let (patches, context) = plan.vision(&self.config, AdapterPass::EVAL, &self.device)?;
-        Some(
-            self.net
-                .model
-                .visual
-                .features(&self.config.vision, patches, &context),
-        )
+        self.trace_features(plan, AdapterPass::EVAL)
+    }
+
+    fn trace_features(&self, plan: &BatchPlan, pass: AdapterPass) -> Option<VisionTrace> {
+        let vision = &self.config.vision;
+        let (patches, context) = plan.vision::<T>(vision, pass, &self.device)?;
+        Some(trace(&self.net.model.visual, vision, patches, &context))
     }
 
     /// Hidden states of packed rows: embeddings with pictures in place, then the output of every layer, the last
@@ -83,7 +76,7 @@ impl Qwen3Vl {
     pub fn hidden_states(&self, rows: &[LmRow]) -> Result<Vec<Tensor<2>>, NnError> {
         let plan = BatchPlan::new(rows, &self.config)?;
         let features = self.features(&plan, AdapterPass::EVAL);
-        let context = plan.text(&self.config, AdapterPass::EVAL, &self.device);
+        let context = plan.text(&self.config.text, AdapterPass::EVAL, &self.device);
         let mut x = self.embed(&plan, features.as_ref());
         let mut states = vec![x.clone()];
         for (i, layer) in self.net.model.language_model.layers.iter().enumerate() {
@@ -93,6 +86,35 @@ impl Qwen3Vl {
         states.pop();
         states.push(self.net.model.language_model.norm.forward(x));
         Ok(states)
+    }
+
+    /// Hidden states after the final norm, one `[tokens, width]` per row, without the first `skip` tokens of each.
+    /// Runs outside autodiff and needs no output head.
+    ///
+    /// # Errors
+    /// Rows and model do not fit together, or a row has no token beyond the skipped ones.
+    pub fn features_of(&self, rows: &[LmRow], skip: usize) -> Result<Vec<Tensor<2>>, NnError> {
+        if let Some(index) = rows.iter().position(|row| row.ids.len() <= skip) {
+            return Err(NnError::input(format!(
+                "row {index} has {} tokens, of which the first {skip} are to be left out: nothing remains",
+                rows[index].ids.len()
+            )));
+        }
+        if rows.is_empty() {
+            return Ok(Vec::new());
+        }
+        let plan = BatchPlan::new(rows, &self.config)?;
+        let hidden = self.decode_packed(&plan, AdapterPass::EVAL, |_, layer, x, context| {
+            layer.forward(x, context)
+        });
+        let normed = self.net.model.language_model.norm.forward(hidden);
+        let mut start = 0;
+        let take = |&length: &usize| {
+            let row = normed.clone().narrow(0, start + skip, length - skip);
+            start += length;
+            row
+        };
+        Ok(plan.lengths.iter().map(take).collect())
     }
 
     /// Logits `[tokens, vocab]` of packed rows, in f32.
@@ -106,12 +128,7 @@ impl Qwen3Vl {
 
     /// Features of the pictures of `plan`, outside autodiff.
     pub(super) fn features(&self, plan: &BatchPlan, pass: AdapterPass) -> Option<Features> {
-        let (patches, context) = plan.vision(&self.config, pass, &self.device)?;
-        let trace = self
-            .net
-            .model
-            .visual
-            .features(&self.config.vision, patches, &context);
+        let trace = self.trace_features(plan, pass)?;
         Some(Features {
             merged: trace.merged,
             deepstack: trace.deepstack,
@@ -143,7 +160,7 @@ impl Qwen3Vl {
         mut each: impl FnMut(usize, &DecoderLayer, Tensor<2>, &TextContext) -> Tensor<2>,
     ) -> Tensor<2> {
         let features = self.features(plan, pass);
-        let context = plan.text(&self.config, pass, &self.device);
+        let context = plan.text(&self.config.text, pass, &self.device);
         let mut x = self.embed(plan, features.as_ref());
         for (i, layer) in self.net.model.language_model.layers.iter().enumerate() {
             x = add_deepstack(each(i, layer, x, &context), i, plan, features.as_ref());
@@ -173,8 +190,8 @@ pub(super) fn add_deepstack(
 }
 
 /// Scores under the output head at the positions that predict scored tokens.
-pub(super) fn score_hidden(
-    model: &Qwen3Vl,
+pub(super) fn score_hidden<T: Tower>(
+    model: &Vlm<T>,
     hidden: Tensor<2>,
     plan: &BatchPlan,
     temperature: f32,
@@ -185,8 +202,8 @@ pub(super) fn score_hidden(
     (picked, scores)
 }
 
-pub(super) fn token_scores(
-    model: &Qwen3Vl,
+pub(super) fn token_scores<T: Tower>(
+    model: &Vlm<T>,
     rows: &[LmRow],
     options: &ScoreOptions,
 ) -> Result<Vec<TokenScores>, NnError> {

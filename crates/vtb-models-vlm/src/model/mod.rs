@@ -1,42 +1,49 @@
-//! Qwen3-VL with a dense decoder: loading, saving, adapters, and the passes of [`CausalLm`].
+//! A decoder, dense or with experts, with a vision tower: loading, saving, adapters, and the passes of [`CausalLm`], for
+//! every tower that implements [`Tower`].
 
+mod experts;
 mod layers;
 mod packing;
+mod patches;
 mod plan;
 mod score;
 mod text;
+mod tower;
 mod train;
-mod vision;
+mod weights;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use burn::module::Module;
-use burn::tensor::{DType, Device, Tensor, TensorData};
+use burn::tensor::{DType, Device, Tensor};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use vtb_lora::{Adapter, Factors, LoraConfig, LoraLinear, MatchReport, match_targets};
 use vtb_nn::NnError;
-use vtb_nn::checkpoint::{Checkpoint, TensorInfo, TensorSource, save_sharded};
+use vtb_nn::checkpoint::{Checkpoint, RenamedSource, save_sharded};
 use vtb_nn::lm::{
     BackwardOptions, CausalLm, Completion, LmRow, LogpGradient, NamedTensors, ParamInfo,
-    SampleOptions, ScoreOptions, TokenScores,
+    PassReport, SampleOptions, ScoreOptions, TokenScores,
 };
 use vtb_nn::loader::Loader;
 use vtb_nn::params::{replace_params, visit_params};
 
+pub use experts::{Experts, Router, SparseMlp};
 pub use layers::{LayerNorm, RmsNorm, Table};
 pub use packing::Packing;
 pub(crate) use packing::indices;
+pub(crate) use patches::block_order;
+pub use patches::{PatchConv, PatchEmbed, VisionAttention};
 pub use plan::BatchPlan;
 pub(crate) use plan::text_rope;
 pub use score::VisionTrace;
-pub use text::{DecoderLayer, LanguageModel, TextContext};
-pub use vision::{VisionContext, VisionTower};
+pub use text::{DecoderLayer, FeedForward, LanguageModel, TextContext};
+pub use tower::{DECODER_PROJECTIONS, Tower};
 
 use crate::VlmError;
-use crate::config::Qwen3VlConfig;
+use crate::config::{TowerConfig, VlmConfig};
 use crate::files::ModelDir;
 
 /// Shards of a saved model are at most this large.
@@ -44,18 +51,18 @@ const SHARD_BYTES: u64 = 5_000_000_000;
 
 /// The module tree; paths are the published tensor names.
 #[derive(Module, Debug)]
-pub struct Network {
+pub struct Network<T: Module> {
     /// Vision tower and decoder.
-    pub model: Backbone,
+    pub model: Backbone<T>,
     /// Output head of untied models.
     pub lm_head: Option<LoraLinear>,
 }
 
 /// Vision tower and decoder.
 #[derive(Module, Debug)]
-pub struct Backbone {
+pub struct Backbone<T: Module> {
     /// The vision tower.
-    pub visual: VisionTower,
+    pub visual: T,
     /// The decoder.
     pub language_model: LanguageModel,
 }
@@ -69,23 +76,23 @@ pub enum FullTraining {
     Language,
 }
 
-/// A Qwen3-VL model on a device. It rests outside autodiff; training passes lift what trains, block by block.
+/// A model on a device, `T` its vision tower. It rests outside autodiff; training passes lift what trains, block by block.
 #[derive(Debug, Clone)]
-pub struct Qwen3Vl {
-    config: Qwen3VlConfig,
-    net: Network,
+pub struct Vlm<T: Tower> {
+    config: VlmConfig<T::Config>,
+    net: Network<T>,
     trainable: BTreeSet<String>,
     /// Settings of the attached adapter.
     lora: Option<LoraConfig>,
     device: Device,
 }
 
-impl Network {
-    fn load(loader: &Loader<'_>, c: &Qwen3VlConfig) -> Self {
-        let untied = !c.tie && loader.has("lm_head.weight") != Some(false);
+impl<T: Tower> Network<T> {
+    fn load(loader: &Loader<'_>, c: &VlmConfig<T::Config>, head: Head) -> Self {
+        let untied = head == Head::Wanted && !c.tie && loader.has("lm_head.weight") != Some(false);
         Self {
             model: Backbone {
-                visual: VisionTower::load(&loader.pp("model.visual"), &c.vision),
+                visual: T::load(&loader.pp("model.visual"), &c.vision),
                 language_model: LanguageModel::load(&loader.pp("model.language_model"), &c.text),
             },
             lm_head: untied.then(|| {
@@ -114,17 +121,36 @@ impl Network {
     }
 }
 
-impl Qwen3Vl {
+/// Whether the output head is loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Head {
+    /// Scores and samples are wanted.
+    Wanted,
+    /// Hidden states are all that is wanted; a stored head is left where it is.
+    Left,
+}
+
+impl<T: Tower> Vlm<T> {
     /// Loads a model directory: `config.json` and safetensors, one file or shards.
     ///
     /// # Errors
     /// A missing file, a configuration that does not hold together, or any tensor that is missing, misshapen or
     /// unknown: all of them are listed.
     pub fn load(dir: impl AsRef<Path>, device: &Device, dtype: DType) -> Result<Self, VlmError> {
-        let config = Qwen3VlConfig::from_dir(&ModelDir::open(dir.as_ref())?)?;
-        let checkpoint = Checkpoint::open(dir.as_ref())?;
-        let loader = Loader::from_source(&checkpoint, device, dtype);
-        let net = Network::load(&loader, &config);
+        Self::load_with(dir.as_ref(), device, dtype, Head::Wanted)
+    }
+
+    pub(crate) fn load_with(
+        dir: &Path,
+        device: &Device,
+        dtype: DType,
+        head: Head,
+    ) -> Result<Self, VlmError> {
+        let config = T::Config::from_dir(&ModelDir::open(dir)?)?;
+        let checkpoint = Checkpoint::open(dir)?;
+        let renamed = RenamedSource::new(&checkpoint, T::path_of)?;
+        let loader = Loader::from_source(&renamed, device, dtype);
+        let net = Network::load(&loader, &config, head);
         // A tied head may be stored as well: it repeats the embedding.
         loader.finish(|name| name == "lm_head.weight")?;
         Ok(Self {
@@ -138,12 +164,12 @@ impl Qwen3Vl {
 
     /// A model with fresh weights: matrices and tables normal with the configured deviation, gains 1, biases 0.
     pub fn fresh(
-        config: Qwen3VlConfig,
+        config: VlmConfig<T::Config>,
         seed: u64,
         device: &Device,
         dtype: DType,
     ) -> Result<Self, VlmError> {
-        config.validate()?;
+        T::Config::validate(&config)?;
         let std = config.text.initializer_range as f32;
         let init = |path: &str, shape: &[usize]| -> Vec<f32> {
             let len = shape.iter().product();
@@ -153,7 +179,7 @@ impl Qwen3Vl {
             vec![if path.ends_with("weight") { 1.0 } else { 0.0 }; len]
         };
         let loader = Loader::fresh(&init, device, dtype);
-        let net = Network::load(&loader, &config);
+        let net = Network::load(&loader, &config, Head::Wanted);
         Ok(Self {
             config,
             net,
@@ -165,14 +191,14 @@ impl Qwen3Vl {
 
     /// Writes `config.json` and the weights (without adapters) in the layout `transformers` reads.
     pub fn save(&self, dir: impl AsRef<Path>) -> Result<(), VlmError> {
-        self.config.write(dir.as_ref())?;
-        let weights = Weights::of(&self.net);
+        T::Config::write(&self.config, dir.as_ref())?;
+        let weights = weights::Weights::of(&self.net, &self.config.text);
         save_sharded(dir.as_ref(), &weights, SHARD_BYTES, &BTreeMap::new())?;
         Ok(())
     }
 
     /// Sizes and ids.
-    pub fn config(&self) -> &Qwen3VlConfig {
+    pub fn config(&self) -> &VlmConfig<T::Config> {
         &self.config
     }
 
@@ -182,7 +208,7 @@ impl Qwen3Vl {
     }
 
     /// The module tree.
-    pub fn network(&self) -> &Network {
+    pub fn network(&self) -> &Network<T> {
         &self.net
     }
 
@@ -223,6 +249,10 @@ impl Qwen3Vl {
                 linear.attach_fresh(lora, seed)?;
             }
         }
+        let device = self.device.clone();
+        for experts in self.net.model.language_model.experts_mut() {
+            experts.attach_fresh(lora, seed, &device)?;
+        }
         self.lora = Some(lora.clone());
         self.train_adapter();
         Ok(report)
@@ -237,11 +267,18 @@ impl Qwen3Vl {
             .map(|l| l.info(false))
             .collect();
         infos.extend(self.net.lm_head.as_ref().map(|head| head.info(true)));
-        Ok(match_targets(&infos, lora)?)
+        let experts = self.net.model.language_model.experts_mut();
+        let stacks: Vec<_> = experts.flat_map(|e| e.stacks()).collect();
+        Ok(match_targets(&infos, &stacks, lora)?)
     }
 
     /// Attaches the factors of an adapter read from a file. Every factor must find its layer.
-    pub fn load_adapter(&mut self, adapter: Adapter, origin: &Path) -> Result<(), VlmError> {
+    pub fn load_adapter(&mut self, mut adapter: Adapter, origin: &Path) -> Result<(), VlmError> {
+        self.refuse_router(&adapter, origin)?;
+        let device = self.device.clone();
+        for experts in self.net.model.language_model.experts_mut() {
+            experts.attach(&adapter.config, &mut adapter.factors, &device)?;
+        }
         let infos: Vec<_> = self
             .net
             .linears_mut()
@@ -259,13 +296,32 @@ impl Qwen3Vl {
         Ok(())
     }
 
-    /// The factors of every adapted layer, by module path.
+    /// Older programs adapt the router like any linear layer; here and in transformers 5 it is none.
+    fn refuse_router(&self, adapter: &Adapter, origin: &Path) -> Result<(), VlmError> {
+        let router = adapter.factors.keys().find(|p| p.ends_with(".mlp.gate"));
+        match router.filter(|_| self.config.text.moe.is_some()) {
+            Some(path) => Err(vtb_lora::LoraError::Adapter {
+                path: origin.to_owned(),
+                message: format!(
+                    "adapts the router `{path}`, which is never adapted here; train it again without `gate` among its \
+                     targets, or merge it in the program that made it"
+                ),
+            }
+            .into()),
+            None => Ok(()),
+        }
+    }
+
+    /// The factors of every adapted layer, by module path; those of experts by the paths of peft's wrappers.
     pub fn adapter_factors(&self) -> BTreeMap<String, Factors> {
         let mut net = self.net.clone();
-        let factors = net.linears_mut().into_iter();
-        factors
+        let linears = net.linears_mut().into_iter();
+        let mut factors: BTreeMap<_, _> = linears
             .filter_map(|l| Some((l.path().to_owned(), l.factors()?)))
-            .collect()
+            .collect();
+        let experts = net.model.language_model.experts_mut();
+        factors.extend(experts.flat_map(|e| e.factors()));
+        factors
     }
 
     /// Settings of the attached adapter, if there is one.
@@ -277,6 +333,9 @@ impl Qwen3Vl {
     pub fn merge_adapter(&mut self) {
         for linear in self.net.linears_mut() {
             linear.merge();
+        }
+        for experts in self.net.model.language_model.experts_mut() {
+            experts.merge();
         }
         self.lora = None;
         self.trainable.clear();
@@ -303,7 +362,7 @@ impl Qwen3Vl {
     }
 }
 
-impl CausalLm for Qwen3Vl {
+impl<T: Tower> CausalLm for Vlm<T> {
     fn token_scores(
         &self,
         rows: &[LmRow],
@@ -318,6 +377,15 @@ impl CausalLm for Qwen3Vl {
         options: &BackwardOptions,
         objective: &mut LogpGradient<'_>,
     ) -> Result<NamedTensors, NnError> {
+        Ok(self.backward_with_report(rows, options, objective)?.0)
+    }
+
+    fn backward_with_report(
+        &self,
+        rows: &[LmRow],
+        options: &BackwardOptions,
+        objective: &mut LogpGradient<'_>,
+    ) -> Result<(NamedTensors, PassReport), NnError> {
         train::backward(self, rows, options, objective)
     }
 
@@ -373,55 +441,6 @@ impl CausalLm for Qwen3Vl {
         }
         self.net = replace_params(self.net.clone(), "", |path| values.remove(path));
         Ok(())
-    }
-}
-
-/// The base weights as a source for the checkpoint writer.
-struct Weights {
-    tensors: BTreeMap<String, (Tensor<1>, Vec<usize>)>,
-}
-
-impl Weights {
-    fn of(net: &Network) -> Self {
-        let mut tensors = BTreeMap::new();
-        visit_params(net, "", |name, values, shape| {
-            if !name.contains(".lora_") {
-                tensors.insert(name, (values, shape));
-            }
-        });
-        Self { tensors }
-    }
-}
-
-impl TensorSource for Weights {
-    fn origin(&self) -> String {
-        "the model in memory".into()
-    }
-
-    fn info(&self, name: &str) -> Option<TensorInfo> {
-        let (values, shape) = self.tensors.get(name)?;
-        Some(TensorInfo {
-            dtype: values.dtype(),
-            shape: shape.clone(),
-        })
-    }
-
-    fn load(&self, name: &str) -> Result<TensorData, NnError> {
-        let (values, shape) = self.tensors.get(name).ok_or_else(|| NnError::Missing {
-            name: name.to_owned(),
-            origin: self.origin(),
-        })?;
-        let data = values.clone().into_data();
-        let dtype = data.dtype();
-        Ok(TensorData::from_bytes_vec(
-            data.as_bytes().to_vec(),
-            shape.clone(),
-            dtype,
-        ))
-    }
-
-    fn names(&self) -> Vec<String> {
-        self.tensors.keys().cloned().collect()
     }
 }
 
