@@ -57,8 +57,11 @@ def k3(logp, ref):
     return (ref - logp).exp() - (ref - logp) - 1
 
 
-def token_loss(logp, s, adv, mask, level, low, high, beta):
+def token_loss(logp, s, adv, mask, level, low, high, beta, kind="grpo"):
     rho = ratio(logp, s["old_logp"], mask, level)
+    if kind == "cispo":  # the capped ratio is a constant weight
+        loss = -rho.clamp(max=1 + high).detach() * adv[:, None] * logp
+        return loss + beta * k3(logp, s["ref_logp"]) if beta else loss
     worst = torch.min(rho * adv[:, None], rho.clamp(1 - low, 1 + high) * adv[:, None])
     loss = -worst.expand(N, T)
     return loss + beta * k3(logp, s["ref_logp"]) if beta else loss
@@ -72,13 +75,15 @@ def reduce(loss, mask, kind):
         return total / mask.sum().clamp(min=1)
     if kind == "dr_grpo":
         return total / (N * MAX_LENGTH)
-    return total / WHOLE_BATCH_TOKENS  # dapo
+    return total / WHOLE_BATCH_TOKENS  # dapo, cispo
 
 
-def clip_metrics(logp, s, adv, mask, level, low, high):
+def clip_metrics(logp, s, adv, mask, level, low, high, kind):
     """Share of tokens (token level) or of sequences (sequence level) on the clipped side."""
     rho, a = ratio(logp, s["old_logp"], mask, level), adv[:, None]
     is_low, is_high = (rho < 1 - low) & (a < 0), (rho > 1 + high) & (a > 0)
+    if kind == "cispo":
+        is_low = torch.zeros_like(is_low)
 
     def share(flags):
         flags = flags.double()
@@ -94,7 +99,7 @@ def case(s, kind, level, scale, low, high, beta, mask_truncated, on_policy):
         s["old_logp"] = s["logp"]
     logp = s["logp"].clone().requires_grad_()
     adv = advantages(s["rewards"], scale)
-    loss = token_loss(logp, s, adv, mask, level, low, high, beta)
+    loss = token_loss(logp, s, adv, mask, level, low, high, beta, kind)
     reduced = reduce(loss, mask, kind)
     (grad,) = torch.autograd.grad(reduced, logp)
     if not torch.isfinite(grad).all() or float(grad.abs().max()) == 0.0:
@@ -103,7 +108,7 @@ def case(s, kind, level, scale, low, high, beta, mask_truncated, on_policy):
         loss_type=kind, importance_level=level, scale_rewards=scale, epsilon_low=low, epsilon_high=high,
         beta=beta, mask_truncated=mask_truncated, on_policy=on_policy, advantages=adv.tolist(),
         token_loss=(loss.detach() * mask).tolist(), loss=float(reduced.detach()), grad_logp=grad.tolist(),
-        clip_ratio=clip_metrics(s["logp"], s, adv, mask, level, low, high),
+        clip_ratio=clip_metrics(s["logp"], s, adv, mask, level, low, high, kind),
     )
     if beta:
         made["kl"] = float((k3(s["logp"], s["ref_logp"]) * mask).sum() / mask.sum())
@@ -131,7 +136,7 @@ def main():
     cases = [
         case(s, kind, level, "group", 0.2, 0.28, beta, cut, False)
         for kind, level, beta, cut in itertools.product(
-            ("grpo", "bnpo", "dr_grpo", "dapo"), ("token", "sequence"), (0.0, 0.04), (False, True)
+            ("grpo", "bnpo", "dr_grpo", "dapo", "cispo"), ("token", "sequence"), (0.0, 0.04), (False, True)
         )
     ]
     for scale in ("batch", "none"):

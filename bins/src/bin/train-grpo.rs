@@ -27,7 +27,7 @@ struct Cli {
     /// Weight of the KL term against the adapter-off policy [key: grpo.beta; default: 0 = never computed]
     #[arg(long, value_name = "X", help_heading = "Reinforcement learning")]
     beta: Option<f64>,
-    /// `grpo`, `bnpo`, `dr_grpo` or `dapo` [key: grpo.loss_type; default: grpo]
+    /// `grpo`, `bnpo`, `dr_grpo`, `dapo` or `cispo` [key: grpo.loss_type; default: grpo]
     #[arg(long, value_name = "TYPE", help_heading = "Reinforcement learning")]
     loss_type: Option<String>,
 }

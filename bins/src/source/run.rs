@@ -85,9 +85,7 @@ impl Inputs {
             eval: rows(&self.eval, &EVAL_ROWS)?,
         })
     }
-}
 
-impl Inputs {
     /// Where rows lie that need not be fetched.
     ///
     /// # Errors

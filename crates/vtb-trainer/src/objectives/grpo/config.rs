@@ -22,6 +22,10 @@ pub enum LossType {
     /// Sum over tokens divided by the tokens of the whole generation batch. TRL's default. Where a generation batch
     /// feeds several optimizer steps, each is scaled down accordingly, as in TRL.
     Dapo,
+    /// CISPO (MiniMax-M1, arXiv 2506.13585): the ratio, cut at `1 + epsilon_high` above, is a constant weight of
+    /// `-A·log π`, so that every token keeps its gradient; summed and divided as for `dapo`. TRL's `epsilon_high` of
+    /// this loss is the cap itself, one more than ours.
+    Cispo,
 }
 
 /// What group-centred rewards are divided by.
@@ -75,7 +79,7 @@ pub struct GrpoConfig {
     pub delta: Option<f64>,
     /// Passes over each generation batch. Default 1.
     pub num_iterations: usize,
-    /// `grpo`, `bnpo`, `dr_grpo` or `dapo`. Default `grpo` (ms-swift; TRL's is `dapo`).
+    /// `grpo`, `bnpo`, `dr_grpo`, `dapo` or `cispo`. Default `grpo` (ms-swift; TRL's is `dapo`).
     pub loss_type: LossType,
     /// `group`, `batch` or `none`. Default `group`.
     pub scale_rewards: ScaleRewards,
@@ -207,6 +211,12 @@ impl GrpoConfig {
                 &format!("above 1 + epsilon_high = {least}"),
             );
         }
+        need(
+            self.delta.is_none() || self.loss_type != LossType::Cispo,
+            "delta",
+            "set".to_owned(),
+            "left out for `cispo`, whose ratio is capped at 1 + epsilon_high already",
+        );
         need(
             self.num_iterations >= 1,
             "num_iterations",

@@ -2,7 +2,7 @@
 
 use super::config::{ImportanceLevel, LossType};
 use super::metrics::LossStats;
-use super::ratio::{Clip, Term, k3, surrogate};
+use super::ratio::{Clip, Term, k3, surrogate, weighted};
 use crate::objectives::ObjectiveError;
 
 /// What the loss reads of the settings; see [`super::GrpoConfig::loss_settings`].
@@ -76,7 +76,7 @@ impl StepCounts {
             LossType::Grpo => self.rows as f64 * length as f64,
             LossType::Bnpo => self.tokens as f64,
             LossType::DrGrpo => self.rows as f64 * settings.max_completion_length as f64,
-            LossType::Dapo => self.generation_tokens as f64,
+            LossType::Dapo | LossType::Cispo => self.generation_tokens as f64,
         };
         1.0 / divisor
     }
@@ -165,10 +165,14 @@ fn add_row<T: Copy + Into<f64>>(
         loss += scale * term.value;
         gradient[t] += scale * term.derivative;
     };
+    let term_of = |log_ratio: f64, t: usize| match settings.loss_type {
+        LossType::Cispo => weighted(log_ratio, row.logp[t].into(), row.advantage, settings),
+        _ => surrogate(log_ratio, row.advantage, settings),
+    };
     let units = match settings.level {
         ImportanceLevel::Token => {
             for t in tokens() {
-                let (term, clip) = surrogate(log_ratio(t), row.advantage, settings);
+                let (term, clip) = term_of(log_ratio(t), t);
                 add(t, term, weight);
                 count(clip);
             }
@@ -176,11 +180,15 @@ fn add_row<T: Copy + Into<f64>>(
         }
         ImportanceLevel::Sequence => {
             let mean = tokens().map(log_ratio).sum::<f64>() / length as f64;
-            let (term, clip) = surrogate(mean, row.advantage, settings);
+            let mut met = Clip::None;
             // The value counts once per token. Each token moves the shared ratio by 1/length of its own change,
             // and is felt by all `length` tokens: so the derivative by one token is that of one term.
-            tokens().for_each(|t| add(t, term, weight));
-            count(clip);
+            for t in tokens() {
+                let (term, clip) = term_of(mean, t);
+                add(t, term, weight);
+                met = clip;
+            }
+            count(met);
             1
         }
     };
@@ -216,7 +224,7 @@ fn empty_count(loss_type: LossType) -> &'static str {
         LossType::Grpo => "the step's completions",
         LossType::DrGrpo => "the step's completions times max_completion_length",
         LossType::Bnpo => "the step's unmasked tokens",
-        LossType::Dapo => "the generation batch's unmasked tokens",
+        LossType::Dapo | LossType::Cispo => "the generation batch's unmasked tokens",
     }
 }
 

@@ -57,6 +57,27 @@ pub(super) fn surrogate(log_ratio: f64, advantage: f64, settings: &LossSettings)
     (loss, clip)
 }
 
+/// `-min(ρ, 1+ε_high)·A·logp`, the weight before `logp` held constant (CISPO); the derivative is by `logp`.
+pub(super) fn weighted(
+    log_ratio: f64,
+    logp: f64,
+    advantage: f64,
+    settings: &LossSettings,
+) -> (Term, Clip) {
+    let (ratio, high) = (log_ratio.exp(), 1.0 + settings.epsilon_high);
+    let is_high = ratio > high;
+    let weight = if is_high { high } else { ratio };
+    let clip = match is_high && advantage > 0.0 {
+        true => Clip::High,
+        false => Clip::None,
+    };
+    let term = Term {
+        value: -weight * advantage * logp,
+        derivative: -weight * advantage,
+    };
+    (term, clip)
+}
+
 /// The k3 estimate of KL(π‖π_ref), `exp(d) - d - 1` with `d = logπ_ref - logπ` clamped to ±20; derivative by `logπ`.
 pub(super) fn k3(logp: f64, ref_logp: f64) -> Term {
     let difference = ref_logp - logp;
@@ -122,6 +143,29 @@ mod tests {
         check(2.0, -2.0, Some(3.0), 4.0, 4.0, Clip::None);
         check(5.0, 2.0, Some(3.0), -2.56, 0.0, Clip::High);
         check(5.0, 0.0, Some(3.0), 0.0, 0.0, Clip::None);
+    }
+
+    #[test]
+    fn a_capped_weight_keeps_the_gradient() {
+        for (ratio, advantage, weight, clip) in [
+            (1.0, 2.0, 1.0, Clip::None),
+            (0.5, -2.0, 0.5, Clip::None),
+            (1.5, 2.0, 1.28, Clip::High),
+            (1.5, -2.0, 1.28, Clip::None),
+        ] {
+            let (term, found) = weighted(f64::ln(ratio), -3.0, advantage, &settings(None));
+            assert!(
+                (term.value - 3.0 * weight * advantage).abs() < 1e-12,
+                "{term:?}"
+            );
+            assert!(
+                (term.derivative + weight * advantage).abs() < 1e-12,
+                "{term:?}"
+            );
+            assert_eq!(found, clip);
+        }
+        let (term, _) = weighted(f64::NAN, -3.0, 1.0, &settings(None));
+        assert!(term.value.is_nan());
     }
 
     #[test]
