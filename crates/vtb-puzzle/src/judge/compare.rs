@@ -119,7 +119,7 @@ impl Reference {
         let tiles = seen.far.iter().enumerate();
         for (at, _) in tiles.filter(|(_, far)| **far > NEAR) {
             let tile = grid.tile(at);
-            if self.is_as_solved(seen, at) {
+            if self.is_as_solved(seen, tile) {
                 continue;
             }
             let look = Look {
@@ -157,10 +157,9 @@ impl Reference {
 
     /// Whether what the solution draws over an empty page is all there is in a tile: that is no
     /// change, whatever it is.
-    fn is_as_solved(&self, seen: &Overlay<'_>, at: usize) -> bool {
+    fn is_as_solved(&self, seen: &Overlay<'_>, tile: Rect) -> bool {
         let (picture, solution) = (seen.picture.as_raw(), self.sheet.solution.as_raw());
-        let grid = self.sheet.grid;
-        self.sheet.plain()[at].is_some() && grid.is_same(picture, solution, grid.tile(at))
+        self.sheet.grid.is_same(picture, solution, tile) && self.sheet.plain(tile).is_some()
     }
 
     fn known(&self, at: usize, tile: Rect) -> &Known {
@@ -187,7 +186,7 @@ impl Reference {
             return;
         }
         let whole = self.regions.whole(grid, inside);
-        if let (Some(color), Some(region)) = (sheet.plain()[at], whole)
+        if let (Some(color), Some(region)) = (sheet.plain(tile), whole)
             && (!is_drawn(&color, &page) || grid.is_same(puzzle, solution, tile))
         {
             let blank = usize::from(!is_drawn(&color, &page));

@@ -2,7 +2,7 @@
 
 use image::RgbImage;
 
-use super::pixels::{mix3, ninth};
+use super::pixels::ninth;
 
 /// A grey picture.
 pub(super) struct Gray {
@@ -43,8 +43,8 @@ fn bare_pyramid(picture: &RgbImage) -> Vec<Gray> {
 }
 
 fn luma(pixel: &[u8]) -> u8 {
-    let (red, green, blue) = (pixel[0], pixel[1], pixel[2]);
-    ((2 * u16::from(red) + u16::from(green) + u16::from(blue)) >> 2) as u8
+    let [red, green, blue] = [0, 1, 2].map(|at| u16::from(pixel[at]));
+    ((2 * red + green + blue) >> 2) as u8
 }
 
 /// One pixel of the finest level.
@@ -54,24 +54,18 @@ pub(super) fn soft_luma(picture: &RgbImage, x: usize, y: usize) -> u8 {
     if width < 3 || height < 3 {
         return at(x, y);
     }
-    let sum = |y: usize| {
-        if x == 0 || x + 1 == width {
-            return 3 * u16::from(at(x, y));
-        }
-        let nine = &picture.as_raw()[3 * (y * width + x - 1)..][..9];
-        let luma = |from: usize| u16::from(luma(&nine[from..from + 3]));
-        luma(0) + luma(3) + luma(6)
+    let across = |y: usize| match x > 0 && x + 1 < width {
+        true => (x - 1..x + 2).map(|x| u16::from(at(x, y))).sum(),
+        false => 3 * u16::from(at(x, y)),
     };
-    ninth(sum(y.saturating_sub(1)) + sum(y) + sum((y + 1).min(height - 1)))
+    let rows = [y.saturating_sub(1), y, (y + 1).min(height - 1)];
+    ninth(rows.map(across).iter().sum())
 }
 
 impl Gray {
     /// Bytes of rows of `width` pixels in grey.
     pub(super) fn new(bytes: &[u8], width: usize) -> Self {
-        let mut pixels = vec![0; bytes.len() / 3];
-        for (to, pixel) in pixels.iter_mut().zip(bytes.chunks_exact(3)) {
-            *to = luma(pixel);
-        }
+        let pixels: Vec<u8> = bytes.chunks_exact(3).map(luma).collect();
         Self {
             width,
             height: pixels.len() / width.max(1),
@@ -103,24 +97,26 @@ impl Gray {
         if row < 3 || height < 3 {
             return;
         }
-        let mut sums = vec![0u16; self.pixels.len()];
-        let lines = sums
+        let mut sums: Vec<u16> = self
+            .pixels
+            .iter()
+            .map(|value| 3 * u16::from(*value))
+            .collect();
+        for (out, line) in sums
             .chunks_exact_mut(row)
-            .zip(self.pixels.chunks_exact(row));
-        for (out, line) in lines {
-            // At the ends the pixel counts three times.
-            out[0] = 3 * u16::from(line[0]);
-            out[row - 1] = 3 * u16::from(line[row - 1]);
-            let three = [&line[..row - 2], &line[1..row - 1], &line[2..]];
-            mix3(&mut out[1..row - 1], three, |a, b, c| {
-                u16::from(a) + u16::from(b) + u16::from(c)
-            });
+            .zip(self.pixels.chunks_exact(row))
+        {
+            for (to, three) in out[1..row - 1].iter_mut().zip(line.windows(3)) {
+                *to = u16::from(three[0]) + u16::from(three[1]) + u16::from(three[2]);
+            }
         }
         let line = |at: usize| &sums[at * row..(at + 1) * row];
         for (at, out) in self.pixels.chunks_exact_mut(row).enumerate() {
+            let (above, here) = (line(at.saturating_sub(1)), line(at));
             let below = line((at + 1).min(height - 1));
-            let three = [line(at.saturating_sub(1)), line(at), below];
-            mix3(out, three, |a, b, c| ninth(a + b + c));
+            for (to, ((a, b), c)) in out.iter_mut().zip(above.iter().zip(here).zip(below)) {
+                *to = ninth(a + b + c);
+            }
         }
     }
 

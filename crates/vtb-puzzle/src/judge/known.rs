@@ -23,10 +23,13 @@ pub(super) struct Known {
     ranges: OnceLock<Ranges>,
 }
 
-/// What puzzle and solution have within two pixels.
+/// What lies within two pixels.
 struct Ranges {
+    /// Of puzzle and solution.
     low: Vec<u8>,
     high: Vec<u8>,
+    /// By pixel: the puzzle has one colour there, about.
+    flat: Vec<bool>,
 }
 
 /// A tile of a picture.
@@ -122,45 +125,23 @@ impl Known {
 
     /// Whether pixel `at` of the tile changed, seen as [itself, least, most] within one pixel.
     fn change(&self, look: &Look<'_>, at: usize, seen: [&[u8]; 3]) -> Option<usize> {
-        let page = look.sheet.page();
+        let (page, ranges) = (look.sheet.page(), self.ranges(look));
         let channels = 3 * at..3 * at + 3;
         let soft = &self.soft[channels.clone()];
         let is_ink = self.same[channels.start] != 0 && is_drawn(soft, &page);
-        let (mut over, mut over_rough) = (false, false);
-        for (byte, channel) in channels.zip(0..3) {
+        let differs = channels.zip(0..3).any(|(byte, channel)| {
             let by = match is_ink {
                 true => lost(soft[channel], seen[1][channel], seen[2][channel]),
-                false => {
-                    let ranges = self.ranges(look);
-                    added(seen[0][channel], ranges.low[byte], ranges.high[byte])
-                }
+                false => added(seen[0][channel], ranges.low[byte], ranges.high[byte]),
             };
             let contrast = u16::from(soft[channel].abs_diff(page[channel]));
-            let rough = ((contrast * SHARE / 256) as u8).max(ROUGH);
-            over |= by > NEAR;
-            over_rough |= by > rough;
-        }
-        let differs = over_rough || over && look.is_flat(at);
+            let slack = match ranges.flat[at] {
+                true => NEAR,
+                false => ((contrast * SHARE / 256) as u8).max(ROUGH),
+            };
+            by > slack
+        });
         differs.then_some(usize::from(!is_ink))
-    }
-}
-
-impl Look<'_> {
-    /// Whether the puzzle has one colour, about, within two pixels of a pixel of the tile.
-    fn is_flat(&self, at: usize) -> bool {
-        let (grid, width) = (self.sheet.grid, self.tile.right - self.tile.left);
-        let pixel = (self.tile.top + at / width) * grid.width + self.tile.left + at % width;
-        let puzzle = self.sheet.puzzle.as_raw();
-        let (mut low, mut high) = ([255u8; 3], [0u8; 3]);
-        for row in grid.window(pixel, MARGIN) {
-            for color in puzzle[3 * row.start..3 * row.end].chunks_exact(3) {
-                for channel in 0..3 {
-                    low[channel] = low[channel].min(color[channel]);
-                    high[channel] = high[channel].max(color[channel]);
-                }
-            }
-        }
-        (0..3).all(|channel| high[channel] - low[channel] <= FLAT)
     }
 }
 
@@ -171,12 +152,15 @@ impl Ranges {
         let after = grid.patch(sheet.solution.as_raw(), tile, MARGIN);
         let row = before.row();
         let [mut low, mut high] = ranges(&before.bytes, row).map(|bytes| before.crop(&bytes, tile));
+        let pixels = low.chunks_exact(3).zip(high.chunks_exact(3));
+        let narrow = |(low, high): (&[u8], &[u8])| (0..3).all(|at| high[at] - low[at] <= FLAT);
+        let flat = pixels.map(narrow).collect();
         if before.bytes != after.bytes {
             let [least, most] = ranges(&after.bytes, row).map(|bytes| after.crop(&bytes, tile));
             merge(&mut low, &least, Ord::min);
             merge(&mut high, &most, Ord::max);
         }
-        Self { low, high }
+        Self { low, high, flat }
     }
 }
 

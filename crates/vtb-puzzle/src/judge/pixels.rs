@@ -10,51 +10,52 @@ pub(super) fn redness(pixel: &[u8]) -> u8 {
     pixel[0].saturating_sub(pixel[1].max(pixel[2]))
 }
 
-/// Sets each of `to` to what `mix` makes of three neighbours.
-pub(super) fn mix3<T: Copy, U>(to: &mut [U], [a, b, c]: [&[T]; 3], mix: impl Fn(T, T, T) -> U) {
-    for (to, ((a, b), c)) in zip(to, zip(zip(a, b), c)) {
-        *to = mix(*a, *b, *c);
-    }
-}
-
-/// Mixes each byte of a row with its neighbours `channels` bytes before and after; a pixel at an end
-/// stands in for the neighbour it lacks.
-fn across<U>(to: &mut [U], line: &[u8], channels: usize, mix: impl Fn(u8, u8, u8) -> U) {
-    let end = line.len();
-    if end < 2 * channels {
-        return mix3(to, [line, line, line], mix);
-    }
-    let part = |from: usize| &line[from..from + channels];
-    let inner = end - 2 * channels;
-    let [first, last] = [part(0), part(end - channels)];
-    mix3(&mut to[..channels], [first, first, part(channels)], &mix);
-    let three = [0, channels, 2 * channels].map(|from| &line[from..from + inner]);
-    mix3(&mut to[channels..channels + inner], three, &mix);
-    mix3(&mut to[end - channels..], [part(inner), last, last], &mix);
-}
-
-/// Mixes each row with those above and below it; one at an end stands in for that it lacks.
-fn down<T: Copy>(to: &mut [u8], rows: &[T], row: usize, mix: impl Fn(T, T, T) -> u8) {
-    let last = rows.len() - row;
-    for (from, to) in (0usize..).step_by(row).zip(to.chunks_exact_mut(row)) {
-        let line = |from: usize| &rows[from..from + row];
-        let three = [from.saturating_sub(row), from, (from + row).min(last)];
-        mix3(to, three.map(line), &mix);
-    }
-}
-
 /// Applies `pick` over the 3x3 neighbourhood of every byte; `channels` bytes make a pixel.
 fn window3(bytes: &[u8], row: usize, channels: usize, pick: impl Fn(u8, u8) -> u8) -> Vec<u8> {
-    let mut whole = vec![0; bytes.len()];
-    if row == 0 || bytes.is_empty() {
-        return whole;
+    if row == 0 {
+        return Vec::new();
     }
-    let pick = |a, b, c| pick(pick(a, b), c);
-    let mut rows = vec![0; bytes.len()];
-    for (to, line) in zip(rows.chunks_exact_mut(row), bytes.chunks_exact(row)) {
-        across(to, line, channels, pick);
+    let three = |a: &[u8], b: &[u8], c: &[u8], to: &mut Vec<u8>| {
+        let all = a.iter().zip(b).zip(c);
+        to.extend(all.map(|((a, b), c)| pick(pick(*a, *b), *c)));
+    };
+    let mut across = Vec::with_capacity(bytes.len());
+    for line in bytes.chunks_exact(row) {
+        // At the ends there is one neighbour, or none.
+        let (first, last) = (
+            &line[..channels.min(row)],
+            &line[row.saturating_sub(channels)..],
+        );
+        let (second, before) = match row >= 2 * channels {
+            true => (
+                &line[channels..2 * channels],
+                &line[row - 2 * channels..row - channels],
+            ),
+            false => (first, last),
+        };
+        three(first, first, second, &mut across);
+        if row > 2 * channels {
+            three(line, &line[channels..], &line[2 * channels..], &mut across);
+        }
+        if row > channels {
+            three(before, last, last, &mut across);
+        }
     }
-    down(&mut whole, &rows, row, pick);
+    let mut whole = Vec::with_capacity(bytes.len());
+    for from in (0..across.len()).step_by(row) {
+        let line = |from: usize| &across[from..from + row];
+        let below = if from + row < across.len() {
+            from + row
+        } else {
+            from
+        };
+        three(
+            line(from.saturating_sub(row)),
+            line(from),
+            line(below),
+            &mut whole,
+        );
+    }
     whole
 }
 
@@ -80,16 +81,35 @@ pub(super) fn soften(picture: &RgbImage) -> Vec<u8> {
 
 /// The same of bytes; `row` of them make a row.
 pub(super) fn soften_bytes(bytes: &[u8], row: usize) -> Vec<u8> {
-    let mut soft = vec![0; bytes.len()];
-    if row == 0 || bytes.is_empty() {
-        return soft;
+    if row < 3 {
+        return Vec::new();
     }
-    let mut sums = vec![0u16; bytes.len()];
-    for (to, line) in zip(sums.chunks_exact_mut(row), bytes.chunks_exact(row)) {
-        let sum = |a, b, c| u16::from(a) + u16::from(b) + u16::from(c);
-        across(to, line, 3, sum);
+    let sum = |((a, b), c): ((&u8, &u8), &u8)| u16::from(*a) + u16::from(*b) + u16::from(*c);
+    let three = |a, b, c, to: &mut Vec<u16>| to.extend(zip(zip(a, b), c).map(sum));
+    let mut sums = Vec::with_capacity(bytes.len());
+    for line in bytes.chunks_exact(row) {
+        let (first, last) = (&line[..3], &line[row - 3..]);
+        let (second, before) = (&line[3..], &line[row.saturating_sub(6)..]);
+        match row {
+            3 => three(first, first, first, &mut sums),
+            _ => {
+                three(first, first, second, &mut sums);
+                three(line, &line[3..], &line[6..], &mut sums);
+                three(before, last, last, &mut sums);
+            }
+        }
     }
-    down(&mut soft, &sums, row, |a, b, c| ninth(a + b + c));
+    let mut soft = Vec::with_capacity(bytes.len());
+    for from in (0..sums.len()).step_by(row) {
+        let line = |from: usize| &sums[from..from + row];
+        let below = if from + row < sums.len() {
+            from + row
+        } else {
+            from
+        };
+        let lines = zip(zip(line(from.saturating_sub(row)), line(from)), line(below));
+        soft.extend(lines.map(|((a, b), c)| ninth(a + b + c)));
+    }
     soft
 }
 

@@ -120,19 +120,10 @@ pub(super) fn finest_places(sheet: &Sheet) -> Vec<Place> {
     let grid = sheet.grid;
     let mut choice = Choice::new(grid.width, grid.height);
     for band in grid.bands() {
-        // Tiles side by side are looked at as one.
-        let mut parts: Vec<Rect> = Vec::new();
-        for tile in band.filter(|at| sheet.plain()[*at].is_none()) {
-            let tile = grid.tile(tile);
-            match parts.last_mut().filter(|last| last.right == tile.left) {
-                Some(last) => last.right = tile.right,
-                None => parts.push(tile),
-            }
-        }
-        let parts: Vec<_> = parts
-            .into_iter()
-            .map(|part| Part::new(sheet, part))
-            .collect();
+        let drawn = band
+            .map(|at| grid.tile(at))
+            .filter(|tile| sheet.plain(*tile).is_none());
+        let parts: Vec<_> = drawn.map(|tile| Part::new(sheet, tile)).collect();
         // Row by row, as on the whole picture.
         for y in parts.first().map_or(0..0, |part| part.tile.rows()) {
             parts.iter().for_each(|part| part.note(y, &mut choice));
@@ -141,7 +132,7 @@ pub(super) fn finest_places(sheet: &Sheet) -> Vec<Place> {
     choice.places(|x, y| [&sheet.puzzle, &sheet.solution].map(|picture| soft_luma(picture, x, y)))
 }
 
-/// Tiles in grey, softened, with a margin.
+/// A tile in grey, softened, with a margin.
 struct Part {
     tile: Rect,
     rect: Rect,

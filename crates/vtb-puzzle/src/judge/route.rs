@@ -10,7 +10,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::compare::Reference;
 use super::picture::Reading;
-use super::pixels::{PageColor, each_run};
+use super::pixels::{PageColor, each_run, most3};
 use super::route_line::{Line, Tinge};
 use super::route_walk::{Trail, Walk};
 use super::rule::RouteRule;
@@ -44,8 +44,8 @@ pub(super) struct Routes {
     pub(super) start: u32,
     pub(super) goal: u32,
     start_pixels: Vec<Range<usize>>,
-    /// Colour of most of the cells' pixels.
-    floor: OnceLock<[u8; 3]>,
+    /// 255 where something is printed over a cell, and within one pixel of it.
+    hidden: OnceLock<[Vec<u8>; 2]>,
     graph: MazeGraph,
     rules: PathRules,
     answer: Vec<CellId>,
@@ -96,7 +96,7 @@ impl Routes {
             start,
             goal,
             start_pixels,
-            floor: OnceLock::new(),
+            hidden: OnceLock::new(),
             graph,
             rules: question.path_rules,
             answer: answer.clone(),
@@ -183,31 +183,43 @@ impl Routes {
 
     /// Whether something is printed over a cell at this pixel: red may run beneath.
     pub(super) fn is_hidden(&self, at: usize) -> bool {
-        const CONTRAST: u8 = 48;
-        let floor = self.floor.get_or_init(|| self.floor());
-        let color = &self.sheet.puzzle.as_raw()[3 * at..3 * at + 3];
-        let mut pairs = color.iter().zip(floor);
-        self.cells[at] != 0 && pairs.any(|(a, b)| a.abs_diff(*b) > CONTRAST)
+        self.hidden()[0][at] != 0
     }
 
     /// Whether something is printed within one pixel: compression smears it so far.
     pub(super) fn is_smeared(&self, at: usize) -> bool {
-        let mut pixels = self.sheet.grid.window(at, 1).flatten();
-        pixels.any(|at| self.is_hidden(at))
+        self.hidden()[1][at] != 0
+    }
+
+    /// Pixels of cells that differ from the floor.
+    fn hidden(&self) -> &[Vec<u8>; 2] {
+        const CONTRAST: u8 = 48;
+        self.hidden.get_or_init(|| {
+            let floor = self.floor();
+            let pixels = self.sheet.puzzle.as_raw().chunks_exact(3).zip(&self.cells);
+            let hidden = pixels.map(|(color, cell)| {
+                let off = |at: usize| color[at].abs_diff(floor[at]);
+                let differs = off(0).max(off(1)).max(off(2)) > CONTRAST;
+                if *cell != 0 && differs { 255 } else { 0 }
+            });
+            let hidden: Vec<u8> = hidden.collect();
+            let smeared = most3(&hidden, self.width(), 1);
+            [hidden, smeared]
+        })
     }
 
     /// The colour of most pixels of cells.
     fn floor(&self) -> [u8; 3] {
         let sheet = &self.sheet;
         let mut page = PageColor::new();
-        let open =
-            |cells: &[u32]| u64::from(cells.iter().map(|cell| u32::from(*cell != 0)).sum::<u32>());
-        for (tile, plain) in sheet.grid.tiles().zip(sheet.plain()) {
+        let open = |cells: &[u32]| cells.iter().map(|cell| u64::from(*cell != 0)).sum::<u64>();
+        for tile in sheet.grid.tiles() {
+            let plain = sheet.plain(tile);
             for y in tile.rows() {
                 let start = y * sheet.grid.width;
                 let cells = &self.cells[start + tile.left..start + tile.right];
                 match plain {
-                    Some(color) => page.add(*color, open(cells)),
+                    Some(color) => page.add(color, open(cells)),
                     None => {
                         let line = sheet.grid.line(sheet.puzzle.as_raw(), tile, y);
                         each_run(line, |color, run| page.add(color, open(&cells[run])));

@@ -226,25 +226,17 @@ fn broken(routes: &Routes, line: &Line, path: &[u32]) -> Option<String> {
     let is_hairline = line.width < HAIRLINE;
     while let Some(at) = stack.pop() {
         reached[routes.cells[at] as usize] = true;
-        let mut look = |to: usize| {
+        let column = at % width;
+        let touches = |to: usize| is_hairline || to % width == column || to / width == at / width;
+        let columns = column.saturating_sub(1)..=(column + 1).min(width - 1);
+        let rows = [at.checked_sub(width), Some(at), Some(at + width)];
+        let rows = rows.into_iter().flatten().filter(|row| *row < count);
+        for to in rows.flat_map(|row| columns.clone().map(move |next| row - column + next)) {
             let runs_on =
                 routes.cells[at] == routes.cells[to] || line.is_near(at) || line.is_near(to);
-            if !seen[to] && runs_on {
-                // What is off is off from everywhere.
+            if !seen[to] && runs_on && touches(to) && is_on(to) {
                 seen[to] = true;
-                if is_on(to) {
-                    stack.push(to);
-                }
-            }
-        };
-        let columns = (at % width).saturating_sub(1)..(at % width + 2).min(width);
-        let rows = [at.checked_sub(width), Some(at), Some(at + width)];
-        for row in rows.into_iter().flatten().filter(|row| *row < count) {
-            match is_hairline || row == at {
-                true => columns
-                    .clone()
-                    .for_each(|next| look(row - at % width + next)),
-                false => look(row),
+                stack.push(to);
             }
         }
     }

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use image::RgbImage;
 
 use super::pixels::{PageColor, each_run};
-use super::tiles::Grid;
+use super::tiles::{Grid, Rect};
 
 /// Puzzle and solution of one size, and what is found out about them when it is first asked for.
 pub(super) struct Sheet {
@@ -13,7 +13,6 @@ pub(super) struct Sheet {
     pub(super) size: [u32; 2],
     pub(super) puzzle: RgbImage,
     pub(super) solution: RgbImage,
-    plain: OnceLock<Vec<Option<[u8; 3]>>>,
     page: OnceLock<[u8; 3]>,
 }
 
@@ -32,7 +31,6 @@ impl Sheet {
             size,
             puzzle,
             solution,
-            plain: OnceLock::new(),
             page: OnceLock::new(),
         }
     }
@@ -42,19 +40,20 @@ impl Sheet {
         self.grid.far(picture.as_raw(), self.puzzle.as_raw())
     }
 
-    /// The puzzle's colour in every tile, where it and its margin have only one.
-    pub(super) fn plain(&self) -> &[Option<[u8; 3]>] {
-        let plain = || self.grid.plain(self.puzzle.as_raw());
-        self.plain.get_or_init(plain)
+    /// The puzzle's colour within a tile and its margin, where it has only one.
+    pub(super) fn plain(&self, tile: Rect) -> Option<[u8; 3]> {
+        let color = || self.puzzle.get_pixel(tile.left as u32, tile.top as u32).0;
+        let is_plain = self.grid.is_plain(self.puzzle.as_raw(), tile);
+        is_plain.then(color)
     }
 
     /// The colour most of the puzzle has.
     pub(super) fn page(&self) -> [u8; 3] {
         *self.page.get_or_init(|| {
             let mut page = PageColor::new();
-            for (tile, plain) in self.grid.tiles().zip(self.plain()) {
-                match plain {
-                    Some(color) => page.add(*color, tile.area() as u64),
+            for tile in self.grid.tiles() {
+                match self.plain(tile) {
+                    Some(color) => page.add(color, tile.area() as u64),
                     None => tile.rows().for_each(|y| {
                         let line = self.grid.line(self.puzzle.as_raw(), tile, y);
                         each_run(line, |color, run| page.add(color, run.len() as u64));
