@@ -259,3 +259,54 @@ fn sampling_depends_on_the_seed_of_the_row_alone() {
             .all(|id| !banned.contains(id))
     );
 }
+
+/// Rows enter as others end, and what each gets is what it gets alone, in whichever company it decodes.
+#[test]
+fn rows_that_enter_later_decode_the_same() {
+    let stage = stage();
+    // Several completions of each prompt, in mixed order; pictures and lengths differ.
+    let mut prompts: Vec<_> = (0..30)
+        .map(|i| stage.rows.prompt(i * 7 % 10).unwrap().row)
+        .collect();
+    for (i, row) in prompts.iter_mut().enumerate() {
+        let more = row.ids[row.ids.len() - 1 - i % 3..].to_vec();
+        row.ids.extend(more);
+        row.scored.resize(row.ids.len(), false);
+    }
+    let seeds: Vec<u64> = (0..30).collect();
+    for temperature in [0.0, 1.5] {
+        // A tenth of all ids end a completion, so that lengths are mixed.
+        let mut options = SampleOptions {
+            max_new_tokens: 24,
+            temperature,
+            stop_ids: (0..2_000).filter(|id| id % 10 == 3).collect(),
+            ..SampleOptions::default()
+        };
+        let alone: Vec<_> = prompts
+            .iter()
+            .zip(&seeds)
+            .map(|(row, seed)| {
+                let found = stage
+                    .model
+                    .generate(std::slice::from_ref(row), &options, &[*seed]);
+                found.unwrap().remove(0)
+            })
+            .collect();
+        let lengths: BTreeSet<_> = alone.iter().map(|one| one.ids.len()).collect();
+        println!("temperature {temperature}: lengths {lengths:?}");
+        if temperature > 0.0 {
+            assert!(lengths.len() > 5, "{lengths:?}");
+        }
+        for max_num_seqs in [0, 1, 3, 8, 29] {
+            options.max_num_seqs = max_num_seqs;
+            let together = stage.model.generate(&prompts, &options, &seeds).unwrap();
+            for (row, (one, other)) in alone.iter().zip(&together).enumerate() {
+                assert_eq!(one.ids, other.ids, "row {row}, {max_num_seqs} at a time");
+                assert_eq!(one.stop, other.stop, "row {row}, {max_num_seqs} at a time");
+                for (a, b) in one.logprobs.iter().zip(&other.logprobs) {
+                    assert!((a - b).abs() < 1e-4, "row {row}: {a} {b}");
+                }
+            }
+        }
+    }
+}

@@ -117,6 +117,7 @@ fn answer(cli: &Cli) -> anyhow::Result<ExitCode> {
         top_p: cli.top_p,
         repetition_penalty: cli.repetition_penalty,
         stop_ids: encoder.tokenizer.stop_ids(),
+        ..SampleOptions::default()
     };
     let mut completions = model.generate(std::slice::from_ref(&row), &options, &[cli.seed])?;
     let completion = completions.pop().context("the model answered nothing")?;

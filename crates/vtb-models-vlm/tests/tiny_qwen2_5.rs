@@ -18,13 +18,15 @@ use vtb_nn::lm::{CausalLm, ImagePatches, SampleOptions};
 
 const SYSTEM: &str = "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n";
 
+fn corpus() -> Vec<String> {
+    let lines = (0..30).map(|i| format!("Which colour has cell {i}?"));
+    lines.collect()
+}
+
 fn tiny() -> (tempfile::TempDir, ModelDir, Qwen2_5VlConfig) {
     let dir = tempfile::tempdir().unwrap();
-    let corpus: Vec<String> = (0..30)
-        .map(|i| format!("Which colour has cell {i}?"))
-        .collect();
     let config = TinyQwen2_5Spec::default()
-        .write_files(dir.path(), &corpus, 512)
+        .write_files(dir.path(), &corpus(), 512)
         .unwrap();
     let model = ModelDir::open(dir.path()).unwrap();
     (dir, model, config)
@@ -50,8 +52,11 @@ fn a_written_directory_reads_back() {
     );
     let generation = GenerationConfig::from_dir(&model).unwrap();
     assert_eq!(generation.eos, encoder.tokenizer.stop_ids());
-    // The settings of another family do not pass.
-    let other = TinySpec::default().config(512).unwrap();
+    // The settings of another family do not pass, even with the same tokens.
+    let dir = tempfile::tempdir().unwrap();
+    let other = TinySpec::default()
+        .write_files(dir.path(), &corpus(), 512)
+        .unwrap();
     let error = RowEncoder::from_dir(&model, &other)
         .unwrap_err()
         .to_string();

@@ -136,6 +136,9 @@ pub struct SampleOptions {
     pub repetition_penalty: f32,
     /// A completion ends with the first of these ids.
     pub stop_ids: Vec<u32>,
+    /// Rows that decode at a time; as one ends, a waiting one takes its place. 0: all at once. What is generated does
+    /// not depend on it, the memory of keys and values does.
+    pub max_num_seqs: usize,
 }
 
 impl Default for SampleOptions {
@@ -147,6 +150,7 @@ impl Default for SampleOptions {
             top_p: 1.0,
             repetition_penalty: 1.0,
             stop_ids: Vec::new(),
+            max_num_seqs: 0,
         }
     }
 }

@@ -131,6 +131,7 @@ impl GenerationConfig {
             top_p: self.top_p,
             repetition_penalty: self.repetition_penalty,
             stop_ids: self.eos.clone(),
+            max_num_seqs: off.max_num_seqs,
         }
     }
 }

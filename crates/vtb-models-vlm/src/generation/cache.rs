@@ -4,25 +4,23 @@ use burn::tensor::{Tensor, s};
 use vtb_lora::AdapterPass;
 use vtb_nn::ops::{AttentionMask, RopeTable, attention};
 
-use crate::model::{Tower, Vlm, text_rope};
+use crate::model::{Tower, Vlm, indices, text_rope};
 
-/// Caches of all layers for a batch of rows. Prompts end at a common place, so that all rows append at the same one;
-/// shorter prompts have unused room before them.
+/// Caches of all layers for the lanes that decode together. All lanes append at the same slot, whenever they began:
+/// the prompt of a row that enters is put before it. When the room is full, everything moves towards its beginning.
 #[derive(Debug)]
 pub struct Cache {
     layers: Vec<LayerCache>,
-    /// Lengths of the distinct prompts.
-    lengths: Vec<usize>,
-    /// Distinct prompt of every row.
-    which: Vec<usize>,
-    /// Where prompts end.
-    prompt: usize,
+    /// Where every lane's row begins; `None` for a lane without one.
+    starts: Vec<Option<usize>>,
+    /// Where the next token of every lane goes.
+    slot: usize,
     capacity: usize,
-    /// Tokens appended since.
-    appended: usize,
+    /// Tokens of the longest prompt, for which there must be room before the slot.
+    longest: usize,
 }
 
-/// Keys and values of one layer, each `[rows, capacity, kv_heads, dim]`.
+/// Keys and values of one layer, each `[lanes, capacity, kv_heads, dim]`.
 #[derive(Debug)]
 pub struct LayerCache {
     keys: Option<Tensor<4>>,
@@ -41,55 +39,70 @@ pub struct StepContext {
 }
 
 impl Cache {
-    pub(super) fn new(lengths: &[usize], which: &[usize], max_new: usize) -> Self {
-        let prompt = lengths.iter().copied().max().unwrap_or(0);
+    /// Room for prompts of up to `longest` tokens and `max_new` more. If rows enter later than others, there is half as
+    /// much again, so that moving them is rare.
+    pub(super) fn new(lanes: usize, longest: usize, max_new: usize, enter_later: bool) -> Self {
+        let window = longest + max_new;
+        let more = if enter_later { window / 2 + 1 } else { 0 };
         Self {
             layers: Vec::new(),
-            lengths: lengths.to_vec(),
-            which: which.to_vec(),
-            prompt,
-            capacity: prompt + max_new,
-            appended: 0,
+            starts: vec![None; lanes],
+            slot: longest,
+            capacity: window + more,
+            longest,
         }
     }
 
-    /// Adds a layer holding the packed keys and values `[tokens, kv_heads, dim]` of the distinct prompts.
-    pub(super) fn fill(&mut self, keys: &Tensor<3>, values: &Tensor<3>) {
-        let layer = LayerCache {
-            keys: Some(self.spread(keys)),
-            values: Some(self.spread(values)),
-        };
-        self.layers.push(layer);
+    /// Puts the keys and values of a prompt, each `[tokens, kv_heads, dim]` by layer, into a lane that has no row.
+    pub(super) fn enter(&mut self, lane: usize, prompt: &[[Tensor<3>; 2]]) {
+        let lanes = self.starts.len();
+        for (at, [keys, values]) in prompt.iter().enumerate() {
+            if self.layers.len() == at {
+                let room = |like: &Tensor<3>| {
+                    let [_, heads, dim] = like.dims();
+                    let options = (&like.device(), like.dtype());
+                    Tensor::<4>::zeros([lanes, self.capacity, heads, dim], options)
+                };
+                let (keys, values) = (Some(room(keys)), Some(room(values)));
+                self.layers.push(LayerCache { keys, values });
+            }
+            let from = self.slot - keys.dims()[0];
+            let place = s![lane..lane + 1, from..self.slot];
+            let layer = &mut self.layers[at];
+            layer.change(|room, is_keys| {
+                let new = if is_keys { keys } else { values };
+                room.slice_assign(place.clone(), new.clone().unsqueeze::<4>())
+            });
+            self.starts[lane] = Some(from);
+        }
     }
 
-    fn spread(&self, packed: &Tensor<3>) -> Tensor<4> {
-        let [_, heads, dim] = packed.dims();
-        let mut pieces = Vec::with_capacity(self.lengths.len());
-        let mut start = 0;
-        for &length in &self.lengths {
-            let piece = packed.clone().narrow(0, start, length);
-            start += length;
-            pieces.push(piece.unsqueeze::<4>());
-        }
-        let shape = [self.which.len(), self.capacity, heads, dim];
-        let options = (&packed.device(), packed.dtype());
-        let mut room = Tensor::<4>::zeros(shape, options);
-        for (row, &which) in self.which.iter().enumerate() {
-            let from = self.prompt - self.lengths[which];
-            room = room.slice_assign(s![row..row + 1, from..self.prompt], pieces[which].clone());
-        }
-        room
+    /// The row of a lane has ended.
+    pub(super) fn leave(&mut self, lane: usize) {
+        self.starts[lane] = None;
     }
 
-    /// Opens a step whose tokens stand at `positions`.
+    /// Only these lanes stay, in this order.
+    pub(super) fn keep(&mut self, lanes: &[usize]) {
+        self.starts = lanes.iter().map(|lane| self.starts[*lane]).collect();
+        for layer in &mut self.layers {
+            layer.change(|room, _| {
+                let places = indices(lanes, &room.device());
+                room.select(0, places)
+            });
+        }
+    }
+
+    /// Opens a step whose tokens stand at `positions`, one per lane.
     pub(super) fn step<T: Tower>(&mut self, model: &Vlm<T>, positions: &[i32]) -> StepContext {
-        let slot = self.prompt + self.appended;
-        self.appended += 1;
+        if self.slot == self.capacity {
+            self.move_back();
+        }
+        let slot = self.slot;
+        self.slot += 1;
         let positions: Vec<[i32; 3]> = positions.iter().map(|p| [*p; 3]).collect();
-        let ranges = self
-            .which
-            .iter()
-            .map(|w| ((self.prompt - self.lengths[*w]) as u32, slot as u32 + 1));
+        let starts = self.starts.iter();
+        let ranges = starts.map(|start| (start.unwrap_or(slot) as u32, slot as u32 + 1));
         StepContext {
             rope: text_rope(&positions, &model.config().text, model.device()),
             pass: AdapterPass::EVAL,
@@ -98,14 +111,39 @@ impl Cache {
         }
     }
 
+    /// Moves all rows towards the beginning of the room, as far as they and later prompts allow.
+    fn move_back(&mut self) {
+        let first = self.starts.iter().flatten().min().copied();
+        let by = first.unwrap_or(self.slot).min(self.slot - self.longest);
+        let (slot, capacity) = (self.slot, self.capacity);
+        for layer in &mut self.layers {
+            layer.change(|room, _| {
+                let [lanes, _, heads, dim] = room.dims();
+                let options = (&room.device(), room.dtype());
+                let used = room.narrow(1, by, slot - by);
+                let fresh = Tensor::<4>::zeros([lanes, capacity, heads, dim], options);
+                fresh.slice_assign(s![.., 0..slot - by], used)
+            });
+        }
+        self.starts.iter_mut().flatten().for_each(|at| *at -= by);
+        self.slot -= by;
+    }
+
     pub(super) fn layers_mut(&mut self) -> impl Iterator<Item = &mut LayerCache> {
         self.layers.iter_mut()
     }
 }
 
 impl LayerCache {
-    /// Appends one token per row and attends to everything cached. Heads are `[rows, heads, dim]`; the result is
-    /// `[rows, heads·dim]`.
+    /// Replaces keys (`true`) and values. Each is taken out while it changes, so that it is unshared and changes in
+    /// place.
+    fn change(&mut self, mut change: impl FnMut(Tensor<4>, bool) -> Tensor<4>) {
+        self.keys = self.keys.take().map(|keys| change(keys, true));
+        self.values = self.values.take().map(|values| change(values, false));
+    }
+
+    /// Appends one token per lane and attends to everything cached. Heads are `[lanes, heads, dim]`; the result is
+    /// `[lanes, heads·dim]`.
     pub(crate) fn attend(
         &mut self,
         q: Tensor<3>,
@@ -122,8 +160,7 @@ impl LayerCache {
     }
 }
 
-/// Writes `new` (`[rows, heads, dim]`) at `slot`. The tensor is taken out while it is written so that it is unshared
-/// and changes in place.
+/// Writes `new` (`[lanes, heads, dim]`) at `slot`, in place: see [`LayerCache::change`].
 fn append(room: &mut Option<Tensor<4>>, new: Tensor<3>, slot: usize) -> Tensor<4> {
     let [rows, heads, dim] = new.dims();
     let new = new.reshape([rows, 1, heads, dim]);

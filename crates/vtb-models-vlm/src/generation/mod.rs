@@ -1,22 +1,27 @@
-//! Batched generation with a key-value cache.
+//! Generation with a key-value cache: rows decode together in lanes, and as rows end, waiting rows take their places
+//! (continuous batching).
 
 mod cache;
+mod prompts;
 mod sampler;
 
-use std::collections::HashMap;
+use std::collections::VecDeque;
 
 use burn::tensor::{DType, Tensor, TensorData};
 use rayon::prelude::*;
-use vtb_lora::AdapterPass;
 use vtb_nn::NnError;
 use vtb_nn::lm::{Completion, LmRow, SampleOptions, StopReason};
 
 pub use cache::{Cache, LayerCache, StepContext};
 pub use sampler::{Sampler, process_logits};
 
-use crate::model::{BatchPlan, Tower, Vlm, indices};
+use crate::model::{Tower, Vlm, indices};
+use prompts::Prompts;
 
-/// Continues every row. Equal prompts are run once and share their prefill.
+/// Rows enter once this part of the lanes is free: reading a few prompts more at a time costs less than many passes.
+const ENTER_AT: usize = 8;
+
+/// Continues every row. Equal prompts are run once and share their keys and values.
 pub(crate) fn generate<T: Tower>(
     model: &Vlm<T>,
     rows: &[LmRow],
@@ -30,81 +35,151 @@ pub(crate) fn generate<T: Tower>(
             seeds.len()
         )));
     }
+    let empty = || Completion {
+        ids: Vec::new(),
+        logprobs: Vec::new(),
+        stop: StopReason::Length,
+    };
     if rows.is_empty() || options.max_new_tokens == 0 {
-        let empty = Completion {
-            ids: Vec::new(),
-            logprobs: Vec::new(),
-            stop: StopReason::Length,
-        };
-        return Ok(vec![empty; rows.len()]);
+        return Ok(rows.iter().map(|_| empty()).collect());
     }
-    let (distinct, which) = distinct_rows(rows);
-    let (mut cache, plan, logits) = prefill(model, &distinct, &which, options.max_new_tokens)?;
-    let mut samplers: Vec<Sampler> = rows
-        .iter()
-        .zip(seeds)
-        .map(|(row, seed)| Sampler::new(&row.ids, options, *seed, &model.config().ids))
-        .collect();
-    let deltas: Vec<i32> = which.iter().map(|i| plan.deltas[*i]).collect();
-    let lengths: Vec<usize> = which.iter().map(|i| plan.lengths[*i]).collect();
-    let mut chosen = choose(&mut samplers, logits, Some(&which), options);
-    for step in 1..options.max_new_tokens {
-        if samplers.iter().all(Sampler::finished) {
-            break;
+    let count = match options.max_num_seqs {
+        0 => rows.len(),
+        most => most.min(rows.len()),
+    };
+    let prompts = Prompts::new(rows);
+    let (longest, later) = (prompts.longest(), count < rows.len());
+    let mut lanes = Lanes {
+        model,
+        rows,
+        options,
+        seeds,
+        waiting: prompts.order().into(),
+        prompts,
+        cache: Cache::new(count, longest, options.max_new_tokens, later),
+        lanes: (0..count).map(|_| None).collect(),
+        chosen: vec![0; count],
+        done: rows.iter().map(|_| None).collect(),
+    };
+    lanes.run()?;
+    let done = lanes.done.into_iter();
+    Ok(done.map(|found| found.unwrap_or_else(empty)).collect())
+}
+
+/// A row under way.
+struct Lane {
+    row: usize,
+    /// Where its next token stands.
+    position: i32,
+    sampler: Sampler,
+}
+
+/// Rows under way, and those that wait.
+struct Lanes<'a, T: Tower> {
+    model: &'a Vlm<T>,
+    rows: &'a [LmRow],
+    options: &'a SampleOptions,
+    seeds: &'a [u64],
+    prompts: Prompts,
+    waiting: VecDeque<usize>,
+    cache: Cache,
+    lanes: Vec<Option<Lane>>,
+    /// The token of every lane that is read next; anything where there is no row.
+    chosen: Vec<u32>,
+    done: Vec<Option<Completion>>,
+}
+
+impl<T: Tower> Lanes<'_, T> {
+    fn run(&mut self) -> Result<(), NnError> {
+        loop {
+            self.enter()?;
+            if self.lanes.iter().any(Option::is_some) {
+                self.close_up();
+                self.step();
+            } else if self.waiting.is_empty() {
+                return Ok(());
+            }
         }
-        let positions: Vec<i32> = (0..rows.len())
-            .map(|b| (lengths[b] + step - 1) as i32 + deltas[b])
-            .collect();
-        let logits = decode_step(model, &chosen, &positions, &mut cache);
-        chosen = choose(&mut samplers, logits, None, options);
     }
-    Ok(samplers.into_iter().map(Sampler::into_completion).collect())
-}
 
-/// Indices of rows that differ, and for every row the place of its like among them.
-fn distinct_rows(rows: &[LmRow]) -> (Vec<LmRow>, Vec<usize>) {
-    let mut seen: HashMap<(&[u32], Vec<u64>), usize> = HashMap::new();
-    let mut distinct = Vec::new();
-    let mut which = Vec::with_capacity(rows.len());
-    for row in rows {
-        let key = (
-            row.ids.as_slice(),
-            row.images.iter().map(|i| i.key).collect(),
-        );
-        let place = *seen.entry(key).or_insert_with(|| {
-            distinct.push(LmRow {
-                ids: row.ids.clone(),
-                images: row.images.clone(),
-                scored: vec![],
+    /// Waiting rows take free lanes, if there are enough.
+    fn enter(&mut self) -> Result<(), NnError> {
+        let lanes = self.lanes.len();
+        let free: Vec<usize> = (0..lanes).filter(|at| self.lanes[*at].is_none()).collect();
+        let enough = free.len() == lanes || free.len() * ENTER_AT >= lanes;
+        if self.waiting.is_empty() || free.is_empty() || !enough {
+            return Ok(());
+        }
+        let count = free.len().min(self.waiting.len());
+        let rows: Vec<usize> = self.waiting.drain(..count).collect();
+        self.prompts.run(self.model, rows.iter().copied())?;
+        for (lane, row) in free.into_iter().zip(rows) {
+            let Self {
+                prompts,
+                cache,
+                options,
+                ..
+            } = self;
+            let vision = &self.model.config().ids;
+            let mut sampler = Sampler::new(&self.rows[row].ids, options, self.seeds[row], vision);
+            let begun = prompts.begin(row, |prompt| {
+                let id = sampler.next(&prompt.logits, options);
+                if !sampler.finished() {
+                    cache.enter(lane, &prompt.layers);
+                }
+                (id, prompt.position)
             });
-            distinct.len() - 1
-        });
-        which.push(place);
+            let Some((id, position)) = begun else {
+                continue;
+            };
+            if sampler.finished() {
+                self.done[row] = Some(sampler.into_completion());
+                continue;
+            }
+            self.chosen[lane] = id;
+            self.lanes[lane] = Some(Lane {
+                row,
+                position,
+                sampler,
+            });
+        }
+        Ok(())
     }
-    (distinct, which)
-}
 
-/// Runs the distinct prompts and spreads their keys and values over the rows. The logits are those of the last
-/// position of each distinct prompt.
-fn prefill<T: Tower>(
-    model: &Vlm<T>,
-    distinct: &[LmRow],
-    which: &[usize],
-    max_new: usize,
-) -> Result<(Cache, BatchPlan, Tensor<2>), NnError> {
-    let plan = BatchPlan::new(distinct, model.config())?;
-    let mut cache = Cache::new(&plan.lengths, which, max_new);
-    let hidden = model.decode_packed(&plan, AdapterPass::EVAL, |_, layer, x, context| {
-        layer.forward_kv(x, context, |k, v| cache.fill(k, v))
-    });
-    let mut last = Vec::with_capacity(distinct.len());
-    let mut end = 0;
-    for length in &plan.lengths {
-        end += length;
-        last.push(end - 1);
+    /// Drops lanes without rows once nothing waits for them and they are half of all.
+    fn close_up(&mut self) {
+        let busy = |at: &usize| self.lanes[*at].is_some();
+        let busy: Vec<usize> = (0..self.lanes.len()).filter(busy).collect();
+        if !self.waiting.is_empty() || 2 * busy.len() > self.lanes.len() {
+            return;
+        }
+        self.cache.keep(&busy);
+        self.chosen = busy.iter().map(|at| self.chosen[*at]).collect();
+        self.lanes.retain(Option::is_some);
     }
-    let last = hidden.select(0, indices(&last, model.device()));
-    Ok((cache, plan, model.head_logits(last)))
+
+    /// One more token for every row under way.
+    fn step(&mut self) {
+        let at = |lane: &Option<Lane>| lane.as_ref().map_or(0, |lane| lane.position);
+        let positions: Vec<i32> = self.lanes.iter().map(at).collect();
+        let logits = decode_step(self.model, &self.chosen, &positions, &mut self.cache);
+        let vocab = logits.dims()[1];
+        let data: TensorData = logits.into_data();
+        let values = data.as_slice::<f32>().unwrap_or_default();
+        let options = self.options;
+        let next = |(at, lane): (usize, &mut Option<Lane>)| {
+            let Some(lane) = lane else { return 0 };
+            lane.position += 1;
+            lane.sampler.next(&values[at * vocab..][..vocab], options)
+        };
+        self.chosen = self.lanes.par_iter_mut().enumerate().map(next).collect();
+        for (at, lane) in self.lanes.iter_mut().enumerate() {
+            if let Some(ended) = lane.take_if(|lane| lane.sampler.finished()) {
+                self.done[ended.row] = Some(ended.sampler.into_completion());
+                self.cache.leave(at);
+            }
+        }
+    }
 }
 
 fn decode_step<T: Tower>(
@@ -125,23 +200,6 @@ fn decode_step<T: Tower>(
         x = layer.step(x, &context, cache);
     }
     model.head_logits(x)
-}
-
-/// Lets every sampler pick its next token from its row of logits. Finished rows get the padding id.
-fn choose(
-    samplers: &mut [Sampler],
-    logits: Tensor<2>,
-    which: Option<&[usize]>,
-    options: &SampleOptions,
-) -> Vec<u32> {
-    let vocab = logits.dims()[1];
-    let data: TensorData = logits.into_data();
-    let values = data.as_slice::<f32>().unwrap_or_default();
-    let next = |(b, sampler): (usize, &mut Sampler)| {
-        let row = which.map_or(b, |w| w[b]);
-        sampler.next(&values[row * vocab..(row + 1) * vocab], options)
-    };
-    samplers.par_iter_mut().enumerate().map(next).collect()
 }
 
 impl<T: Tower> Vlm<T> {

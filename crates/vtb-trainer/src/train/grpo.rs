@@ -36,6 +36,8 @@ pub struct GrpoSettings {
     pub gradient_accumulation: usize,
     /// Optimizer steps that share one generation batch.
     pub steps_per_generation: usize,
+    /// Completions sampled at a time; as one ends, the next begins. 0: all of a generation batch at once.
+    pub max_num_seqs: usize,
     /// Recompute blocks in the backward pass instead of keeping their activations.
     pub recompute: bool,
     /// Weight of the loss that keeps the experts of a mixture equally busy; 0 is off.
@@ -48,6 +50,7 @@ impl Default for GrpoSettings {
             batch_size: 8,
             gradient_accumulation: 1,
             steps_per_generation: 1,
+            max_num_seqs: 0,
             recompute: true,
             router_aux_loss_coef: 0.0,
         }
@@ -230,6 +233,7 @@ impl<P: PromptSource, R: Rollout> GrpoObjective<P, R> {
             top_p: self.config.top_p as f32,
             repetition_penalty: self.config.repetition_penalty as f32,
             stop_ids: self.stop_ids.clone(),
+            max_num_seqs: self.settings.max_num_seqs,
         }
     }
 
