@@ -122,8 +122,20 @@ impl Qwen3Vl {
     /// unknown: all of them are listed.
     pub fn load(dir: impl AsRef<Path>, device: &Device, dtype: DType) -> Result<Self, VlmError> {
         let config = Qwen3VlConfig::from_dir(&ModelDir::open(dir.as_ref())?)?;
-        let checkpoint = Checkpoint::open(dir.as_ref())?;
-        let loader = Loader::from_source(&checkpoint, device, dtype);
+        Self::from_source(config, &Checkpoint::open(dir.as_ref())?, device, dtype)
+    }
+
+    /// Takes the weights from `source`, under their published names.
+    ///
+    /// # Errors
+    /// As [`Qwen3Vl::load`].
+    pub fn from_source(
+        config: Qwen3VlConfig,
+        source: &dyn TensorSource,
+        device: &Device,
+        dtype: DType,
+    ) -> Result<Self, VlmError> {
+        let loader = Loader::from_source(source, device, dtype);
         let net = Network::load(&loader, &config);
         // A tied head may be stored as well: it repeats the embedding.
         loader.finish(|name| name == "lm_head.weight")?;
