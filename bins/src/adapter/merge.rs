@@ -15,7 +15,7 @@ use vtb_trainer::checkpoint::free_bytes;
 use super::output::NewDir;
 use super::watched::Watched;
 use super::{Stored, find_adapter, find_model};
-use crate::ending::Usage;
+use crate::ending::{Stopped, Usage};
 use crate::plan::gib;
 
 #[derive(Debug, Args)]
@@ -50,8 +50,12 @@ impl Merge {
         let out = NewDir::begin(&self.output_dir)?;
         check_space(out.path(), bytes)?;
         let watched = Watched::new(&merged, bytes)?;
-        export_model(&dir, &watched, dtype, self.max_shard_size, out.path())?;
+        let done = export_model(&dir, &watched, dtype, self.max_shard_size, out.path());
+        if watched.is_stopped() {
+            bail!(Stopped("interrupted; nothing was written".into()));
+        }
         drop(watched);
+        done?;
         out.finish()?;
         println!(
             "merged {} layers of {} tensors, {}, into {}",

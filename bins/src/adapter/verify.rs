@@ -143,7 +143,7 @@ fn logits(model: &Qwen3Vl, probe: &Probe) -> anyhow::Result<Logits> {
     let all = model.logits(std::slice::from_ref(&probe.row))?;
     let [rows, width] = all.dims();
     let data = all
-        .slice([rows.saturating_sub(POSITIONS)..rows])
+        .slice([rows.saturating_sub(POSITIONS)..rows, 0..width])
         .into_data();
     Ok(Logits {
         values: data.iter::<f32>().collect(),

@@ -8,8 +8,6 @@ use vtb_nn::NnError;
 use vtb_nn::checkpoint::{TensorInfo, TensorSource};
 use vtb_trainer::signal::Interrupt;
 
-use crate::ending::Stopped;
-
 /// A source with a bar on standard error, if that is a terminal.
 pub(super) struct Watched<'a> {
     source: &'a dyn TensorSource,
@@ -39,12 +37,15 @@ impl<'a> Watched<'a> {
         })
     }
 
+    /// Whether a signal asked to stop.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stop.is_set()
+    }
+
     fn step(&self, loaded: TensorData) -> Result<TensorData, NnError> {
         self.bar.inc(loaded.as_bytes().len() as u64);
         match self.stop.is_set() {
-            true => Err(NnError::Other(Box::new(Stopped(
-                "interrupted; nothing was written".into(),
-            )))),
+            true => Err(NnError::input("interrupted")),
             false => Ok(loaded),
         }
     }

@@ -10,14 +10,15 @@ use vtb_nn::checkpoint::{MemorySource, TensorInfo, TensorSource};
 use crate::fit::{check_sizes, layers_of};
 use crate::{AdapterFile, Factors, LinearInfo, LoraError};
 
-/// Values of a weight that are merged at a time: 64 MiB in f32.
-const BLOCK: usize = 16 << 20;
+/// Values of a weight that are merged at a time: 16 MiB in f32.
+const BLOCK: usize = 4 << 20;
 
 /// The tensors of `base` under their own names, those of adapted layers with `scaling·B·A` added: in f32, rounded once
 /// to the type that is stored.
 ///
-/// Nothing is computed before a tensor is asked for. A tensor is then held twice, as stored before and after, with a
-/// block of it in f32 and its two factors: what a merge needs in memory is set by the largest tensor, whatever the model.
+/// Nothing is computed before a tensor is asked for. A tensor is then held twice, as stored before and after, with some
+/// blocks of 16 MiB in f32 and its two factors: what a merge needs in memory is set by the largest tensor, whatever the
+/// model.
 pub struct MergedSource<'a> {
     base: &'a dyn TensorSource,
     adapter: &'a AdapterFile,
@@ -149,7 +150,7 @@ fn add_delta(
     device: &Device,
 ) -> Result<Option<TensorData>, NnError> {
     let (from, shape) = (stored.dtype(), stored.shape());
-    let [outputs, inputs] = [shape[0], shape[1]];
+    let ([outputs, inputs], rank) = ([shape[0], shape[1]], factors.a.shape()[0]);
     let a = Tensor::<2>::from_data(factors.a.clone(), (device, DType::F32));
     let b = Tensor::<2>::from_data(factors.b.clone(), (device, DType::F32));
     let rows = (BLOCK / inputs.max(1)).max(1);
@@ -157,24 +158,29 @@ fn add_delta(
     for start in (0..outputs).step_by(rows) {
         let end = outputs.min(start + rows);
         let size = [end - start, inputs];
-        let delta = b.clone().slice([start..end]).matmul(a.clone()).into_data();
+        let delta = b
+            .clone()
+            .slice([start..end, 0..rank])
+            .matmul(a.clone())
+            .into_data();
         let bytes = &stored.as_bytes()[start * inputs * from.size()..end * inputs * from.size()];
         let base = TensorData::from_bytes_vec(bytes.to_vec(), size, from);
         let mut block = cast(base, DType::F32)?;
         let (Ok(values), Ok(delta)) = (block.as_mut_slice::<f32>(), delta.as_slice::<f32>()) else {
             return Err(NnError::input("a product is not in f32"));
         };
+        let (mut largest, mut finite) = (0.0f32, true);
         for (value, delta) in values.iter_mut().zip(delta) {
             *value += scaling * delta;
+            largest = largest.max(value.abs());
+            finite &= value.is_finite();
         }
-        let block = cast(block, to)?;
-        let rounded = cast(block.clone(), DType::F32)?;
-        if rounded
-            .as_slice::<f32>()
-            .is_ok_and(|values| values.iter().any(|v| !v.is_finite()))
-        {
+        // What the largest becomes tells whether any overflows.
+        let rounded = cast(TensorData::new(vec![largest], [1]), to)?;
+        if !(finite && rounded.iter::<f32>().all(f32::is_finite)) {
             return Ok(None);
         }
+        let block = cast(block, to)?;
         merged.extend_from_slice(block.as_bytes());
     }
     Ok(Some(TensorData::from_bytes_vec(merged, shape.to_vec(), to)))
