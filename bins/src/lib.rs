@@ -2,10 +2,12 @@
 //!
 //! Invariant: a program checks everything it was given before it opens a device or writes a file.
 
+pub mod adapter;
 pub mod allocator;
 pub mod config;
 pub mod data;
 pub mod demo;
+pub mod doctor;
 pub mod ending;
 pub mod evaluate;
 pub mod gpu_check;

@@ -8,6 +8,8 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use vtb_lora::{Factors, write_adapter};
 use vtb_models_vlm::AnyVlm;
+use vtb_models_vlm::export::copy_texts;
+use vtb_models_vlm::files::ModelDir;
 use vtb_trainer::TrainError;
 use vtb_trainer::checkpoint::{Content, Contents};
 use vtb_trainer::progress::{self, Reporter};
@@ -243,19 +245,7 @@ pub fn export(
 
 /// Writes the weights, and the tokenizer and processor files of the directory they came from.
 pub fn save_model(model: &AnyVlm, source: &Path, dir: &Path) -> anyhow::Result<()> {
-    std::fs::create_dir_all(dir)?;
-    for entry in std::fs::read_dir(source)? {
-        let path = entry?.path();
-        let name = path
-            .file_name()
-            .and_then(|n| n.to_str())
-            .unwrap_or_default()
-            .to_owned();
-        let text = name.ends_with(".json") || name.ends_with(".jinja") || name.ends_with(".txt");
-        if path.is_file() && text && !name.contains("safetensors") && name != "config.json" {
-            std::fs::copy(&path, dir.join(&name))?;
-        }
-    }
+    copy_texts(&ModelDir::open(source)?, dir)?;
     model.save(dir)?;
     Ok(())
 }

@@ -10,48 +10,18 @@
 
 #[path = "../e2e/common.rs"]
 mod common;
+mod python;
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use burn::tensor::DType;
 use common::{GRPO, INFER, SFT, path, stdout, succeed};
+use python::python;
 use serde_json::Value;
 use vtb_models_vlm::config::MoeConfig;
 use vtb_models_vlm::qwen3_vl::Qwen3Vl;
 use vtb_models_vlm::tiny::TinySpec;
 use vtb_nn::device::cpu_device;
-
-/// Exit code of the scripts where a package is missing.
-const SKIPPED: i32 = 77;
-
-/// Runs a script of this folder; `None`, with a message, where Python or a package is missing.
-fn python(script: &str, args: &[&str]) -> Option<Value> {
-    let program = std::env::var("VTB_PYTHON").unwrap_or_else(|_| "python3".into());
-    let dir = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/interop"));
-    let output = Command::new(&program)
-        .arg(dir.join(script))
-        .args(args)
-        .output();
-    let Ok(output) = output else {
-        eprintln!("skipped: there is no `{program}`; set VTB_PYTHON");
-        return None;
-    };
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    if output.status.code() == Some(SKIPPED) {
-        eprintln!("skipped: {text}");
-        return None;
-    }
-    assert!(
-        output.status.success(),
-        "{script}: {}",
-        common::stderr(&output)
-    );
-    let start = text
-        .find('{')
-        .unwrap_or_else(|| panic!("{script} printed {text}"));
-    Some(serde_json::from_str(&text[start..]).unwrap())
-}
 
 fn prompt_file(dir: &Path, text: &str) -> PathBuf {
     let file = dir.join("prompt.txt");

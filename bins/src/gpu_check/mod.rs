@@ -168,7 +168,7 @@ fn check_headers() -> anyhow::Result<()> {
 }
 
 /// Where burn's CUDA runtime will look for headers: its rule, repeated.
-fn cuda_root() -> PathBuf {
+pub(crate) fn cuda_root() -> PathBuf {
     if let Some(path) = std::env::var_os("CUDA_PATH") {
         return PathBuf::from(path);
     }

@@ -16,37 +16,15 @@ impl Adapter {
     /// [`LoraError::Adapter`] if a module is unknown, [`LoraError::Nn`] for other sizes. `origin` is the directory
     /// the adapter was read from.
     pub fn fit(mut self, linears: &[LinearInfo], origin: &Path) -> Result<Self, LoraError> {
-        let exact: BTreeMap<&str, &LinearInfo> =
-            linears.iter().map(|l| (l.path.as_str(), l)).collect();
-        let mut loose: BTreeMap<String, Vec<&LinearInfo>> = BTreeMap::new();
-        for linear in linears {
-            loose
-                .entry(core_path(&linear.path))
-                .or_default()
-                .push(linear);
-        }
+        let layers = layers_of(self.factors.keys().map(String::as_str), linears, origin)?;
         let mut fitted: BTreeMap<String, (String, Factors)> = BTreeMap::new();
         for (path, factors) in std::mem::take(&mut self.factors) {
-            let linear = match (
-                exact.get(path.as_str()),
-                loose.get(&core_path(&path)).map(Vec::as_slice),
-            ) {
-                (Some(linear), _) | (None, Some([linear])) => *linear,
-                _ => {
-                    return Err(LoraError::adapter(
-                        origin,
-                        format!(
-                            "adapts module `{path}`, which this model does not have; is it an adapter of another model?"
-                        ),
-                    ));
-                }
+            let Some(linear) = layers.get(&path) else {
+                continue;
             };
-            check_sizes(&path, &factors, linear, origin)?;
-            if let Some((other, _)) = fitted.insert(linear.path.clone(), (path.clone(), factors)) {
-                let message =
-                    format!("modules `{other}` and `{path}` are the same layer of this model");
-                return Err(LoraError::adapter(origin, message));
-            }
+            let shapes = [&factors.a, &factors.b].map(|f| f.shape().to_vec());
+            check_sizes(&path, &shapes, linear, origin)?;
+            fitted.insert(linear.path.clone(), (path, factors));
         }
         if fitted.iter().any(|(new, (old, _))| new != old) {
             self.config = explicit(
@@ -62,8 +40,51 @@ impl Adapter {
     }
 }
 
+/// The layer that each adapted path means: the one of that name, or the only one whose name differs by `model` and
+/// `language_model` segments alone.
+pub(crate) fn layers_of<'p, 'l>(
+    paths: impl Iterator<Item = &'p str>,
+    linears: &'l [LinearInfo],
+    origin: &Path,
+) -> Result<BTreeMap<String, &'l LinearInfo>, LoraError> {
+    let exact: BTreeMap<&str, &LinearInfo> = linears.iter().map(|l| (l.path.as_str(), l)).collect();
+    let mut loose: BTreeMap<String, Vec<&LinearInfo>> = BTreeMap::new();
+    for linear in linears {
+        loose
+            .entry(core_path(&linear.path))
+            .or_default()
+            .push(linear);
+    }
+    let (mut found, mut taken) = (BTreeMap::new(), BTreeMap::<&str, &str>::new());
+    for path in paths {
+        let core = core_path(path);
+        let linear = match (exact.get(path), loose.get(&core).map(Vec::as_slice)) {
+            (Some(linear), _) | (None, Some([linear])) => *linear,
+            _ => {
+                let why = match core.as_str() {
+                    "lm_head" => {
+                        "whose output head is its embedding: an adapter of the head alone has no place in it"
+                    }
+                    _ => "which this model does not have; is it an adapter of another model?",
+                };
+                return Err(LoraError::adapter(
+                    origin,
+                    format!("adapts module `{path}`, {why}"),
+                ));
+            }
+        };
+        if let Some(other) = taken.insert(&linear.path, path) {
+            let message =
+                format!("modules `{other}` and `{path}` are the same layer of this model");
+            return Err(LoraError::adapter(origin, message));
+        }
+        found.insert(path.to_owned(), linear);
+    }
+    Ok(found)
+}
+
 /// A path without the segments that releases of transformers disagree on.
-fn core_path(path: &str) -> String {
+pub(crate) fn core_path(path: &str) -> String {
     let kept: Vec<&str> = path
         .split('.')
         .filter(|s| !matches!(*s, "model" | "language_model"))
@@ -71,14 +92,14 @@ fn core_path(path: &str) -> String {
     kept.join(".")
 }
 
-fn check_sizes(
+/// Whether factors of these shapes, A first, fit the layer.
+pub(crate) fn check_sizes(
     path: &str,
-    factors: &Factors,
+    [a, b]: &[Vec<usize>; 2],
     linear: &LinearInfo,
     origin: &Path,
 ) -> Result<(), LoraError> {
-    let (a, b) = (factors.a.shape(), factors.b.shape());
-    let r = a.as_slice().first().copied().unwrap_or(0);
+    let r = a.first().copied().unwrap_or(0);
     let sizes = [
         ("lora_A", a, [r, linear.in_features]),
         ("lora_B", b, [linear.out_features, r]),
@@ -88,7 +109,7 @@ fn check_sizes(
             return Err(NnError::Shape {
                 name: format!("{path}.{factor}"),
                 origin: origin.display().to_string(),
-                found: found.to_vec(),
+                found: found.clone(),
                 expected: expected.to_vec(),
             }
             .into());
@@ -98,7 +119,7 @@ fn check_sizes(
 }
 
 /// The same ranks and alphas, given by new whole paths.
-fn explicit<'a>(
+pub(crate) fn explicit<'a>(
     config: &LoraConfig,
     renamed: impl Iterator<Item = (&'a String, &'a String)>,
 ) -> Result<LoraConfig, LoraError> {

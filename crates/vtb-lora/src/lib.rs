@@ -1,17 +1,23 @@
 //! Low-rank adapters: which layers they sit on, their settings, and their files.
 //!
 //! Targets, ranks and scalings follow peft exactly, so that an adapter trained here behaves the same where it is
-//! loaded, and the other way round: [`match_targets`], [`LoraConfig`], [`read_adapter`], [`write_adapter`].
+//! loaded, and the other way round: [`match_targets`], [`LoraConfig`], [`read_adapter`], [`write_adapter`]. A file is
+//! looked at by [`AdapterFile`] and [`AdapterReport`], rewritten for other readers by [`Adapter::renamed`] and
+//! [`Adapter::folded`], and added into a base checkpoint, tensor by tensor, by [`MergedSource`].
 
 mod adapter_config;
 mod config;
+mod convert;
 mod error;
+mod file;
 mod fit;
+mod inspect;
 #[allow(
     non_snake_case,
     reason = "module fields carry the published tensor names lora_A and lora_B"
 )]
 mod linear;
+mod merge;
 mod pattern;
 mod peft;
 #[allow(
@@ -22,8 +28,12 @@ mod stacked;
 mod targets;
 
 pub use config::{LoraConfig, LoraInit, ModuleFilter, RankRules};
+pub use convert::NameLayout;
 pub use error::LoraError;
+pub use file::AdapterFile;
+pub use inspect::{AdapterReport, DeltaGroup};
 pub use linear::{AdapterPass, Factor, LoraLinear};
+pub use merge::MergedSource;
 pub use peft::{Adapter, Factors, read_adapter, write_adapter};
 pub use stacked::Stacked;
 pub use targets::{LinearInfo, MatchReport, StackInfo, StackMatch, TargetMatch, match_targets};

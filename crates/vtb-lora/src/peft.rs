@@ -6,18 +6,14 @@ use std::path::Path;
 
 use burn::tensor::{DType, TensorData};
 use vtb_nn::NnError;
-use vtb_nn::checkpoint::{
-    Checkpoint, MemorySource, TensorSource, read_bounded, save_safetensors, write_atomic,
-};
+use vtb_nn::checkpoint::{Checkpoint, MemorySource, TensorSource, save_safetensors, write_atomic};
 
-use crate::{LoraConfig, LoraError, ModuleFilter};
+use crate::{AdapterFile, LoraConfig, LoraError, ModuleFilter};
 
-const CONFIG_FILE: &str = "adapter_config.json";
-const WEIGHTS_FILE: &str = "adapter_model.safetensors";
+pub(crate) const CONFIG_FILE: &str = "adapter_config.json";
+pub(crate) const WEIGHTS_FILE: &str = "adapter_model.safetensors";
 /// What peft wraps around a model.
-const PREFIX: &str = "base_model.model.";
-/// Settings list module names at most; this is room for a hundred thousand.
-const MAX_CONFIG: u64 = 16 << 20;
+pub(crate) const PREFIX: &str = "base_model.model.";
 
 /// The trained factors of one layer, in f32.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,93 +40,27 @@ pub struct Adapter {
 /// rank is that of the settings.
 ///
 /// # Errors
-/// [`LoraError::Config`] and [`LoraError::Pattern`] for the settings; [`LoraError::Nn`] for absent or damaged files,
-/// a missing partner or another shape; [`LoraError::Adapter`] for tensors that are no factors and pickled weights.
+/// As [`AdapterFile::open`]; [`LoraError::Nn`] for a missing partner or another shape; [`LoraError::Adapter`] for
+/// tensors that are no factors.
 pub fn read_adapter(dir: impl AsRef<Path>) -> Result<Adapter, LoraError> {
-    let dir = dir.as_ref();
-    let config_path = dir.join(CONFIG_FILE);
-    let text = read_bounded(&config_path, MAX_CONFIG)?;
-    let origin = config_path.display().to_string();
-    let (config, base_model) = LoraConfig::from_adapter_config_json(&text, &origin)?;
-    let weights = dir.join(WEIGHTS_FILE);
-    if !weights.exists() && dir.join("adapter_model.bin").exists() {
-        return Err(LoraError::adapter(
-            dir,
-            "holds a pickled adapter_model.bin, which can run code when read and is not accepted; load it in peft and save it again",
-        ));
+    let file = AdapterFile::open(dir)?;
+    if let Some(fault) = file.faults().into_iter().next() {
+        return Err(fault);
     }
-    let source = Checkpoint::open(&weights)?;
-    let rules = config.rules(&origin)?;
-    let mut factors = BTreeMap::new();
-    for (path, [a, b]) in pairs(&source, &weights)? {
-        let rank = match is_wrapper(&path, &config) {
-            true => None,
-            false => Some(rules.rank(&path)?),
-        };
-        let pair = read_pair(&source, [&a, &b], rank)?;
-        factors.insert(path, pair);
-    }
+    let factors = file
+        .paths()
+        .map(|path| Ok((path.to_owned(), file.factors(path)?)))
+        .collect::<Result<_, LoraError>>()?;
     Ok(Adapter {
-        config,
-        base_model,
+        config: file.config().clone(),
+        base_model: file.base_model().map(str::to_owned),
         factors,
     })
 }
 
-/// The tensor names of both factors by module path.
-fn pairs(source: &Checkpoint, file: &Path) -> Result<BTreeMap<String, [String; 2]>, LoraError> {
-    let mut found: BTreeMap<String, [Option<String>; 2]> = BTreeMap::new();
-    for name in source.names() {
-        let (path, which) = parse_name(&name).ok_or_else(|| {
-            LoraError::adapter(
-                file,
-                format!("tensor `{name}` is no factor of a LoRA on a linear layer"),
-            )
-        })?;
-        let slot = &mut found.entry(path.to_owned()).or_default()[which];
-        if let Some(other) = slot.replace(name.clone()) {
-            return Err(LoraError::adapter(
-                file,
-                format!("tensors `{other}` and `{name}` are the same factor"),
-            ));
-        }
-    }
-    if found.is_empty() {
-        return Err(LoraError::adapter(
-            file,
-            "holds no tensors; was the adapter saved before it was made?",
-        ));
-    }
-    let missing = |name: String| NnError::Missing {
-        name,
-        origin: file.display().to_string(),
-    };
-    found
-        .into_iter()
-        .map(|(path, pair)| match pair {
-            [Some(a), Some(b)] => Ok((path, [a, b])),
-            [None, Some(b)] => Err(missing(b.replace(".lora_B.", ".lora_A.")).into()),
-            [Some(a), None] => Err(missing(a.replace(".lora_A.", ".lora_B.")).into()),
-            [None, None] => Err(missing(path).into()),
-        })
-        .collect()
-}
-
-/// Splits `base_model.model.PATH.lora_A[.default].weight` into the path and 0 for A, 1 for B.
-fn parse_name(name: &str) -> Option<(&str, usize)> {
-    let name = name.strip_prefix(PREFIX).unwrap_or(name);
-    let name = name.strip_suffix(".weight")?;
-    let name = name.strip_suffix(".default").unwrap_or(name);
-    let (path, which) = match name.strip_suffix(".lora_A") {
-        Some(path) => (path, 0),
-        None => (name.strip_suffix(".lora_B")?, 1),
-    };
-    (!path.is_empty()).then_some((path, which))
-}
-
 /// Whether `path` is a wrapper peft puts around a module one of whose parameters is a target. Wrappers nest, one per
 /// parameter.
-fn is_wrapper(path: &str, config: &LoraConfig) -> bool {
+pub(crate) fn is_wrapper(path: &str, config: &LoraConfig) -> bool {
     let mut module = path;
     while let Some(inner) = module.strip_suffix(".base_layer") {
         module = inner;
@@ -144,23 +74,30 @@ fn is_wrapper(path: &str, config: &LoraConfig) -> bool {
 }
 
 /// Loads A `[r, in]` and B `[out, r]`; with no rank given, only that both have the same is checked.
-fn read_pair(
+pub(crate) fn read_pair(
     source: &Checkpoint,
     names: [&str; 2],
-    rank: Option<usize>,
+    r: Option<usize>,
 ) -> Result<Factors, LoraError> {
-    let shape = |name: &str| source.info(name).map(|info| info.shape).unwrap_or_default();
-    let r = match (rank, shape(names[0]).first()) {
-        (Some(r), _) => r,
-        (None, first) => first.copied().unwrap_or(0),
-    };
-    for (axis, name) in names.into_iter().enumerate() {
-        check_rank(name, shape(name), axis, r, &source.origin())?;
-    }
+    check_pair(source, names, r)?;
     Ok(Factors {
         a: source.load_as(names[0], DType::F32)?,
         b: source.load_as(names[1], DType::F32)?,
     })
+}
+
+/// Both are matrices of rank `r`; of one and the same rank where none is given.
+pub(crate) fn check_pair(
+    source: &Checkpoint,
+    names: [&str; 2],
+    r: Option<usize>,
+) -> Result<(), LoraError> {
+    let shape = |name: &str| source.info(name).map(|info| info.shape).unwrap_or_default();
+    let r = r.unwrap_or_else(|| shape(names[0]).first().copied().unwrap_or(0));
+    for (axis, name) in names.into_iter().enumerate() {
+        check_rank(name, shape(name), axis, r, &source.origin())?;
+    }
+    Ok(())
 }
 
 /// A matrix whose size along `axis` is the rank.
@@ -236,29 +173,4 @@ fn in_f32(data: &TensorData, path: &str) -> Result<TensorData, LoraError> {
     data.clone().try_cast(DType::F32).map_err(|e| {
         NnError::input(format!("the factors of `{path}` cannot be stored: {e}")).into()
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_of_several_writers_are_understood() {
-        let cases = [
-            (
-                "base_model.model.model.layers.0.q.lora_A.weight",
-                Some(("model.layers.0.q", 0)),
-            ),
-            ("base_model.model.m.lora_B.default.weight", Some(("m", 1))),
-            ("layers.0.q.lora_B.weight", Some(("layers.0.q", 1))),
-            ("base_model.model.m.lora_B.bias", None),
-            ("base_model.model.m.lora_embedding_A", None),
-            ("base_model.model.m.lora_magnitude_vector", None),
-            ("base_model.model.m.weight", None),
-            (".lora_A.weight", None),
-        ];
-        for (name, expected) in cases {
-            assert_eq!(parse_name(name), expected, "{name}");
-        }
-    }
 }

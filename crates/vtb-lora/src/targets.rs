@@ -252,7 +252,7 @@ pub(crate) fn is_path_or_end(path: &str, name: &str) -> bool {
 }
 
 /// The last segment of a path that is not a number, the name by which people know a layer.
-fn short_name(path: &str) -> &str {
+pub(crate) fn short_name(path: &str) -> &str {
     path.rsplit('.')
         .find(|s| s.parse::<usize>().is_err())
         .unwrap_or(path)
@@ -345,7 +345,7 @@ impl fmt::Display for MatchReport {
     }
 }
 
-fn thousands(number: u64) -> String {
+pub(crate) fn thousands(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() * 4 / 3);
     for (i, digit) in digits.chars().enumerate() {

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use burn::tensor::{DType, Device};
+use burn::tensor::{DType, Device, Tensor};
 use vtb_lora::{Adapter, Factors, LoraConfig, MatchReport, ModuleFilter};
 use vtb_nn::NnError;
+use vtb_nn::checkpoint::TensorSource;
 use vtb_nn::lm::{
     BackwardOptions, CausalLm, Completion, LmRow, LogpGradient, NamedTensors, ParamInfo,
     PassReport, SampleOptions, ScoreOptions, TokenScores,
@@ -49,6 +50,34 @@ impl AnyVlm {
             AnyVlmConfig::Qwen3(_) => Ok(Self::Qwen3(Qwen3Vl::load(dir, device, dtype)?)),
             AnyVlmConfig::Qwen2_5(_) => Ok(Self::Qwen2_5(Qwen2_5Vl::load(dir, device, dtype)?)),
         }
+    }
+
+    /// A model of this configuration with the weights of `source`, under their published names.
+    ///
+    /// # Errors
+    /// As [`Vlm::from_source`](crate::model::Vlm::from_source).
+    pub fn from_source(
+        config: AnyVlmConfig,
+        source: &dyn TensorSource,
+        device: &Device,
+        dtype: DType,
+    ) -> Result<Self, VlmError> {
+        Ok(match config {
+            AnyVlmConfig::Qwen3(config) => {
+                Self::Qwen3(Qwen3Vl::from_source(config, source, device, dtype)?)
+            }
+            AnyVlmConfig::Qwen2_5(config) => {
+                Self::Qwen2_5(Qwen2_5Vl::from_source(config, source, device, dtype)?)
+            }
+        })
+    }
+
+    /// Logits in f32 of every position, rows one after another, `[tokens, vocab]`.
+    ///
+    /// # Errors
+    /// A row that does not fit the model.
+    pub fn logits(&self, rows: &[LmRow]) -> Result<Tensor<2>, NnError> {
+        each!(self, m => m.logits(rows))
     }
 
     /// Tokenizer, template and picture settings of the directory the model came from.

@@ -14,6 +14,7 @@ pub mod chat;
 pub mod config;
 pub mod encode;
 pub mod error;
+pub mod export;
 pub mod files;
 pub mod generation;
 pub mod model;

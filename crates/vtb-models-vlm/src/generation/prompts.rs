@@ -28,8 +28,6 @@ pub(super) struct Prompt {
     pub(super) layers: Vec<[Tensor<3>; 2]>,
     /// Logits of the first new token.
     pub(super) logits: Vec<f32>,
-    /// Tokens.
-    pub(super) length: usize,
     /// Position of the first new token.
     pub(super) position: i32,
 }
@@ -142,7 +140,6 @@ fn pass<T: Tower>(model: &Vlm<T>, rows: &[LmRow]) -> Result<Vec<Prompt>, NnError
         .map(|((layers, logits), (length, delta))| Prompt {
             layers,
             logits: logits.to_vec(),
-            length: *length,
             position: *length as i32 + delta,
         })
         .collect())

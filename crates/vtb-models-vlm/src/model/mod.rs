@@ -22,7 +22,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use vtb_lora::{Adapter, Factors, LoraConfig, LoraLinear, MatchReport, match_targets};
 use vtb_nn::NnError;
-use vtb_nn::checkpoint::{Checkpoint, RenamedSource, save_sharded};
+use vtb_nn::checkpoint::{Checkpoint, RenamedSource, TensorSource, save_sharded};
 use vtb_nn::lm::{
     BackwardOptions, CausalLm, Completion, LmRow, LogpGradient, NamedTensors, ParamInfo,
     PassReport, SampleOptions, ScoreOptions, TokenScores,
@@ -147,8 +147,30 @@ impl<T: Tower> Vlm<T> {
         head: Head,
     ) -> Result<Self, VlmError> {
         let config = T::Config::from_dir(&ModelDir::open(dir)?)?;
-        let checkpoint = Checkpoint::open(dir)?;
-        let renamed = RenamedSource::new(&checkpoint, T::path_of)?;
+        Self::read(config, &Checkpoint::open(dir)?, device, dtype, head)
+    }
+
+    /// Takes the weights from `source`, under their published names.
+    ///
+    /// # Errors
+    /// As [`Vlm::load`].
+    pub fn from_source(
+        config: VlmConfig<T::Config>,
+        source: &dyn TensorSource,
+        device: &Device,
+        dtype: DType,
+    ) -> Result<Self, VlmError> {
+        Self::read(config, source, device, dtype, Head::Wanted)
+    }
+
+    fn read(
+        config: VlmConfig<T::Config>,
+        source: &dyn TensorSource,
+        device: &Device,
+        dtype: DType,
+        head: Head,
+    ) -> Result<Self, VlmError> {
+        let renamed = RenamedSource::new(source, T::path_of)?;
         let loader = Loader::from_source(&renamed, device, dtype);
         let net = Network::load(&loader, &config, head);
         // A tied head may be stored as well: it repeats the embedding.

@@ -101,13 +101,13 @@ impl Disk {
 
 /// Bytes that may still be written where `path` lies; `None` where the system does not tell.
 #[cfg(unix)]
-pub(super) fn free_bytes(path: &Path) -> Option<u64> {
+pub fn free_bytes(path: &Path) -> Option<u64> {
     let stat = rustix::fs::statvfs(path).ok()?;
     stat.f_bavail.checked_mul(stat.f_frsize)
 }
 
 /// Bytes that may still be written where `path` lies; `None` where the system does not tell.
 #[cfg(not(unix))]
-pub(super) fn free_bytes(_path: &Path) -> Option<u64> {
+pub fn free_bytes(_path: &Path) -> Option<u64> {
     None
 }

@@ -22,7 +22,7 @@ mod store;
 mod tensors;
 
 pub use content::{Content, Contents, StreamWriter, TreeWriter};
-pub use disk::{CRASH_AT, FailPoint};
+pub use disk::{CRASH_AT, FailPoint, free_bytes};
 pub use manifest::{Checkpoint, CheckpointMeta, FileEntry, Manifest};
 pub use resume::ResumeCheck;
 pub use store::{CheckpointStore, Retention, latest};
