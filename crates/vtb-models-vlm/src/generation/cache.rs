@@ -71,7 +71,7 @@ impl Cache {
             let layer = &mut self.layers[at];
             layer.change(|room, is_keys| {
                 let new = if is_keys { keys } else { values };
-                room.slice_assign(place.clone(), new.clone().unsqueeze::<4>())
+                room.slice_assign(place, new.clone().unsqueeze::<4>())
             });
             self.starts[lane] = Some(from);
         }
