@@ -2,7 +2,7 @@
 //!
 //!     cargo bench -p vtb-bins --bench vlm                     # ours alone
 //!     cargo bench -p vtb-bins --bench vlm -- --python PYTHON  # and the reference, with the ratios
-//!     cargo bench -p vtb-bins --bench vlm -- --only step      # one of step, generate: for a profiler
+//!     cargo bench -p vtb-bins --bench vlm -- --only step      # one of step, generate, mixed: for a profiler
 //!     cargo bench -p vtb-bins --bench vlm -- --memory         # peak memory against sequence length
 //!
 //! Model and batch: 7.6 million parameters, batch 8 of one 256×256 picture (64 merged tokens) and 128 other tokens;
@@ -190,6 +190,11 @@ fn speed(reps: usize, only: Option<&str>) -> Value {
         let rate = generate(&adapted, &rows, reps);
         found.insert("generate_lora_tokens_per_s".into(), json!(rate));
     }
+    if only.is_none_or(|only| only == "mixed") {
+        let [fixed, continuous] = mixed(&adapted, reps);
+        found.insert("mixed_fixed_tokens_per_s".into(), json!(fixed));
+        found.insert("mixed_continuous_tokens_per_s".into(), json!(continuous));
+    }
     Value::Object(found)
 }
 
@@ -206,6 +211,36 @@ fn generate(model: &Qwen3Vl, rows: &[LmRow], reps: usize) -> f64 {
         std::hint::black_box(completions.expect("completions"));
     });
     (BATCH * NEW) as f64 / seconds
+}
+
+/// Tokens per second of 64 sampled completions of mixed lengths in 16 lanes: in batches of 16, each of which waits for
+/// its last row, and with rows that enter as others end. A token in 64 ends a completion, at the latest the 256th.
+fn mixed(model: &Qwen3Vl, reps: usize) -> [f64; 2] {
+    const LANES: usize = 16;
+    let rows = rows(4 * LANES, TEXT, 5);
+    let seeds: Vec<u64> = (0..rows.len() as u64).collect();
+    let mut options = SampleOptions {
+        max_new_tokens: 2 * NEW,
+        stop_ids: (0..4096).step_by(64).collect(),
+        ..SampleOptions::default()
+    };
+    let mut tokens = 0;
+    let fixed = median(reps, || {
+        let batches = rows.chunks(LANES).zip(seeds.chunks(LANES));
+        let made = batches.flat_map(|(rows, seeds)| {
+            let completions = model.generate(rows, &options, seeds);
+            completions.expect("completions")
+        });
+        tokens = made.map(|completion| completion.ids.len()).sum();
+    });
+    options.max_num_seqs = LANES;
+    let continuous = median(reps, || {
+        let completions = model.generate(&rows, &options, &seeds);
+        let completions = completions.expect("completions").into_iter();
+        let again: usize = completions.map(|completion| completion.ids.len()).sum();
+        assert_eq!(again, tokens);
+    });
+    [fixed, continuous].map(|seconds| tokens as f64 / seconds)
 }
 
 fn reference(python: &str, reps: usize) -> Option<Value> {

@@ -94,7 +94,12 @@ fn an_adapter_of_the_other_family_is_refused() {
         "--prompt",
         "Q?",
     ];
-    refuse(INFER, &args, 1, &["lora_A"]);
+    refuse(
+        INFER,
+        &args,
+        1,
+        &["layers.3.mlp.down_proj", "another model"],
+    );
 }
 
 #[test]
