@@ -50,7 +50,8 @@ pub(super) fn resized(pixels: &[u8], from: (usize, usize), to: (usize, usize)) -
     ))
 }
 
-/// Runs `f` compiled for the widest vector instructions of this machine.
+/// Runs `f` compiled for the widest vector instructions of this machine. Only what is inlined into the dispatch is
+/// compiled so: a closure too large to be inlined by itself needs `#[inline(always)]`, and so do the functions it calls.
 #[inline]
 fn simd<R>(f: impl FnOnce() -> R) -> R {
     struct Run<F>(F);

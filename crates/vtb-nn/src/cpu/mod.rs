@@ -68,7 +68,8 @@ pub(crate) fn written(len: usize, write: impl FnOnce(&mut [f32])) -> Vec<f32> {
     values
 }
 
-/// Runs `f` compiled for the widest vector instructions of this machine.
+/// Runs `f` compiled for the widest vector instructions of this machine. Only what is inlined into the dispatch is
+/// compiled so: a closure too large to be inlined by itself needs `#[inline(always)]`, and so do the functions it calls.
 #[inline]
 pub(crate) fn simd<R>(f: impl FnOnce() -> R) -> R {
     struct Run<F>(F);

@@ -32,11 +32,13 @@ pub(crate) fn paint_annulus(
         let edges = edges
             .into_iter()
             .flat_map(|edge| sides(center[0], edge, width));
-        for column in edges.flatten() {
-            let across = f64::from(column) + 0.5 - center[0];
-            let radius = (across * across + down * down).sqrt();
-            let coverage = (radius - inner).min(outer - radius) + 0.5;
-            canvas.blend(column as i32, row as i32, coverage as f32, color);
+        for columns in edges {
+            let columns = columns.start as i32..columns.end as i32;
+            canvas.fade(row as i32, columns, color, |column| {
+                let across = f64::from(column) + 0.5 - center[0];
+                let radius = (across * across + down * down).sqrt();
+                ((radius - inner).min(outer - radius) + 0.5) as f32
+            });
         }
     }
 }

@@ -162,12 +162,11 @@ impl Comb {
         let high = root3() / 2.0 * f64::from(self.cell_size);
         self.each_row(middle, size, |row, left, right| {
             let off = (f64::from(row) + 0.5 - middle[1]).abs();
-            for column in left..right {
+            canvas.fade(row as i32, left as i32..right as i32, color, |column| {
                 let across = (f64::from(column) + 0.5 - middle[0]).abs();
                 let slanted = high - (root3() * across + off) / 2.0;
-                let inset = slanted.min(high - off);
-                canvas.blend(column as i32, row as i32, (inset + 0.5) as f32, color);
-            }
+                (slanted.min(high - off) + 0.5) as f32
+            });
         });
     }
 

@@ -276,15 +276,16 @@ impl Rings {
             width,
         );
         let [first, _, last] = corners;
-        for (row, column) in rows.flat_map(|row| columns.clone().map(move |column| (row, column))) {
-            let [x, y] = self.seen_at(column, row);
-            let radius = (x * x + y * y).sqrt();
-            let after = first[0] * y - first[1] * x;
-            let before = x * last[1] - y * last[0];
-            let inset = (radius - inner).min(outer - radius).min(after).min(before);
-            if inset > -0.5 {
-                canvas.blend(column as i32, row as i32, (inset + 0.5) as f32, color);
-            }
+        for row in rows {
+            let columns = columns.start as i32..columns.end as i32;
+            canvas.fade(row as i32, columns, color, |column| {
+                let [x, y] = self.seen_at(column as u32, row);
+                let radius = (x * x + y * y).sqrt();
+                let after = first[0] * y - first[1] * x;
+                let before = x * last[1] - y * last[0];
+                let inset = (radius - inner).min(outer - radius).min(after).min(before);
+                (inset + 0.5) as f32
+            });
         }
     }
 
