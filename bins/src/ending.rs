@@ -63,9 +63,47 @@ pub fn finish(result: anyhow::Result<ExitCode>) -> ExitCode {
         eprintln!("{stopped}");
         return ExitCode::from(INTERRUPTED);
     }
-    eprintln!("error: {error:#}");
+    eprintln!("error: {}", told(&error));
     let usage = error
         .chain()
         .any(|cause| cause.is::<Usage>() || cause.is::<crate::config::ConfigFaults>());
     ExitCode::from(if usage { USAGE } else { 1 })
+}
+
+/// An error and its causes in one line. Errors of our crates tell their cause themselves; it is not told again.
+fn told(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1) {
+        let cause = cause.to_string();
+        if !text.ends_with(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("cannot read rows.jsonl: {0}")]
+    struct Tells(#[source] std::io::Error);
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("cannot read rows.jsonl")]
+    struct Leaves(#[source] std::io::Error);
+
+    fn gone() -> std::io::Error {
+        std::io::Error::other("it is gone")
+    }
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let tells = anyhow::Error::new(Tells(gone())).context("no data");
+        let leaves = anyhow::Error::new(Leaves(gone())).context("no data");
+        let line = "no data: cannot read rows.jsonl: it is gone";
+        assert_eq!(told(&tells), line);
+        assert_eq!(told(&leaves), line);
+    }
 }
