@@ -1,13 +1,16 @@
 //! Rows of a data set as the trainer asks for them: encoded by the model's own processor.
 
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use image::RgbImage;
+use serde_json::Value;
 use vtb_data::picture_cache::{CacheKey, PictureCache};
 use vtb_data::{
-    Bucket, ImageFault, JsonlDataset, OpenOptions, RowCheck, RowRules, RowSource, TrainRow,
-    image_io,
+    Bucket, ImageFault, JsonlDataset, OpenOptions, RowCheck, RowMode, RowPart, RowRules, RowSource,
+    TrainRow, image_io,
 };
 use vtb_models_vlm::VlmError;
 use vtb_models_vlm::chat::Message;
@@ -15,8 +18,8 @@ use vtb_models_vlm::encode::{LabelPolicy, Media, RowEncoder};
 use vtb_models_vlm::processor::{Rgb, VideoPatches};
 use vtb_nn::lm::{ImagePatches, LmRow};
 use vtb_rewards::Reference;
-use vtb_trainer::TrainError;
 use vtb_trainer::train::{Prompt, PromptSource, RowEncoder as TrainRows};
+use vtb_trainer::{TrainError, rng};
 
 use crate::settings::DataSection;
 use crate::source::Places;
@@ -68,17 +71,41 @@ pub fn open_jsonl(
     Ok(data)
 }
 
+/// The first row of a file of JSON lines, if it is one.
+pub fn first_row(path: &Path) -> Option<Value> {
+    const LONGEST: u64 = 32 << 20;
+    let mut lines = BufReader::new(File::open(path).ok()?.take(LONGEST)).lines();
+    let line = lines.find(|line| line.as_ref().is_ok_and(|text| !text.trim().is_empty()));
+    serde_json::from_str(&line?.ok()?).ok()
+}
+
+/// Supervised where the first conversation ends with an answer.
+pub fn mode_of(path: &Path) -> RowMode {
+    let answered = |row: Value| {
+        row.get("messages")?
+            .as_array()?
+            .last()?
+            .get("role")
+            .cloned()
+    };
+    match first_row(path).and_then(answered) {
+        Some(role) if role == "assistant" => RowMode::Sft,
+        _ => RowMode::Grpo,
+    }
+}
+
 /// Checks every row of the files a run reads, for `--dry-run`. Returns a line for each.
 pub fn check_files(
     data: &DataSection,
     places: &Places,
     rules: RowRules,
+    eval: RowRules,
 ) -> anyhow::Result<Vec<String>> {
     let data = DataSection {
         check: RowCheck::Full,
         ..data.clone()
     };
-    let files = [(&places.train, rules), (&places.eval, RowRules::grpo())];
+    let files = [(&places.train, rules), (&places.eval, eval)];
     let mut lines = Vec::new();
     for (path, rules) in files {
         let Some(path) = path else { continue };
@@ -87,6 +114,24 @@ pub fn check_files(
         lines.push(format!("{path}: {rows} rows checked, {bad} left out"));
     }
     Ok(lines)
+}
+
+/// The rows to train on and those held out of them, if `data.eval_split` says so.
+#[allow(
+    clippy::type_complexity,
+    reason = "two parts of one kind, the second one optional"
+)]
+pub fn hold_out(
+    source: Arc<dyn RowSource>,
+    data: &DataSection,
+    seed: u64,
+) -> anyhow::Result<(Arc<dyn RowSource>, Option<Arc<dyn RowSource>>)> {
+    if data.eval_split == 0.0 {
+        return Ok((source, None));
+    }
+    let seed = rng::seed(seed, "held-out rows", 0, 0);
+    let (train, held_out) = RowPart::hold_out(source, data.eval_split, seed)?;
+    Ok((Arc::new(train), Some(Arc::new(held_out))))
 }
 
 /// What a run saves of its data and compares when it resumes: the file's name, so that a refusal names it, and what it
@@ -104,6 +149,19 @@ fn image_options(data: &DataSection) -> image_io::ImageOptions {
         root: data.image_root.as_ref().map(PathBuf::from),
         ..Default::default()
     }
+}
+
+/// How large a row is.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Extent {
+    /// Tokens, those of pictures included.
+    pub tokens: usize,
+    /// Patches of its pictures and videos.
+    pub patches: usize,
+    /// Pixels of all frames.
+    pixels: usize,
+    /// Width by height of its pictures and videos, octaves, added up.
+    octaves: f64,
 }
 
 impl Rows {
@@ -235,12 +293,15 @@ impl Rows {
         Ok(RgbImage::from_raw(width as u32, height as u32, pixels))
     }
 
-    /// Tokens of a row as nearly as its text and the sizes of its pictures and videos tell; or what these are like:
-    /// shape first, to a quarter of an octave, then pixels.
-    fn measure(&self, index: usize, bucket: Bucket) -> Result<u64, TrainError> {
+    /// The size of a row, as nearly as its text and the sizes of its pictures and videos tell: none is decoded.
+    ///
+    /// # Errors
+    /// The row or the head of one of its files cannot be read.
+    pub fn extent(&self, index: usize) -> Result<Extent, TrainError> {
         let row = self.source.row(index).map_err(TrainError::other)?;
         let settings = &self.encoder.images.settings;
-        let (mut tokens, mut pixels, mut shape) = (0, 0, 0.0);
+        let patch = settings.patch;
+        let mut extent = Extent::default();
         for (i, image) in row.images.iter().enumerate() {
             let sides = image_io::dimensions(image, &self.images);
             let (width, height) =
@@ -250,29 +311,37 @@ impl Rows {
             let (h, w) = settings
                 .resized(height as usize, width as usize)
                 .map_err(fail)?;
-            tokens += h * w / (settings.factor() * settings.factor());
-            pixels += h * w;
-            shape += (w as f64 / h as f64).log2();
+            extent.tokens += h * w / (settings.factor() * settings.factor());
+            extent.patches += h * w / (patch * patch);
+            extent.pixels += h * w;
+            extent.octaves += (w as f64 / h as f64).log2();
         }
         for i in 0..row.videos.len() {
             let settings = self.encoder.video_settings().map_err(Self::in_row(&row))?;
             let path = row.video(i, &self.images).map_err(TrainError::other)?;
             let [groups, h, w] =
                 video::resized(path, settings).map_err(Self::video_in_row(&row, i))?;
-            tokens += groups * h * w / (settings.frames.factor() * settings.frames.factor());
-            pixels += groups * settings.frames.temporal * h * w;
-            shape += (w as f64 / h as f64).log2();
-        }
-        if bucket == Bucket::Pixels {
-            // Shapes lie between -8 and 8 octaves a picture; 48 bits are left for pixels.
-            let shape = ((shape * 4.0).round() as i64 + (1 << 14)).clamp(0, (1 << 15) - 1);
-            return Ok((shape as u64) << 48 | (pixels as u64).min((1 << 48) - 1));
+            extent.tokens += groups * h * w / (settings.frames.factor() * settings.frames.factor());
+            extent.patches += groups * h * w / (patch * patch);
+            extent.pixels += groups * settings.frames.temporal * h * w;
+            extent.octaves += (w as f64 / h as f64).log2();
         }
         for message in &row.messages {
             let ids = self.encoder.tokenizer.encode(&message.content);
-            tokens += ids.map_err(Self::in_row(&row))?.len();
+            extent.tokens += ids.map_err(Self::in_row(&row))?.len();
         }
-        Ok(tokens as u64)
+        Ok(extent)
+    }
+
+    /// Tokens of a row; or what its pictures and videos are like: shape first, to a quarter of an octave, then pixels.
+    fn measure(&self, index: usize, bucket: Bucket) -> Result<u64, TrainError> {
+        let extent = self.extent(index)?;
+        if bucket == Bucket::Pixels {
+            // Shapes lie between -8 and 8 octaves a picture; 48 bits are left for pixels.
+            let shape = ((extent.octaves * 4.0).round() as i64 + (1 << 14)).clamp(0, (1 << 15) - 1);
+            return Ok((shape as u64) << 48 | (extent.pixels as u64).min((1 << 48) - 1));
+        }
+        Ok(extent.tokens as u64)
     }
 
     fn in_row(row: &TrainRow) -> impl Fn(VlmError) -> TrainError {

@@ -7,13 +7,12 @@ use std::time::Instant;
 
 use anyhow::Context;
 use serde_json::json;
-use vtb_data::{JsonlDataset, RowMode, RowRules, RowSource};
+use vtb_data::{RowMode, RowRules, RowSource};
 use vtb_models_vlm::AnyVlm;
 use vtb_models_vlm::encode::RowEncoder;
 use vtb_models_vlm::model::FullTraining;
 use vtb_nn::lm::CausalLm;
 use vtb_rewards::{Registry, WeightedRewards};
-use vtb_trainer::objectives::Accuracy;
 use vtb_trainer::rng;
 use vtb_trainer::rollout::InProcess;
 use vtb_trainer::run_dir::RunDir;
@@ -23,10 +22,11 @@ use vtb_trainer::train::{
 };
 
 use crate::config;
-use crate::data::{Rows, check_files, fingerprint, open_jsonl};
+use crate::data::{Rows, check_files, fingerprint, hold_out, open_jsonl};
 use crate::demo::{self, Puzzles};
 use crate::ending::{INTERRUPTED, Usage};
-use crate::evaluate;
+use crate::evaluate::{HeldOut, Measured};
+use crate::memory::{self, Batch, Lanes, States, capacity, row_sizes};
 use crate::model::{Machine, attach, open_machine, open_model};
 use crate::options::TrainOptions;
 use crate::plan::Plan;
@@ -34,15 +34,15 @@ use crate::session::{
     export, interrupted, names_model, open_run, refuse, reporter, save_model, settings,
     shared_faults, shown,
 };
-use crate::settings::{DataSection, GrpoRun, SftRun};
+use crate::settings::{DataSection, EvalSection, GrpoRun, SftRun};
 use crate::source::{GRPO_ROWS, Inputs, Places, take_over_signals};
 
 /// Completions decoded together.
 const ROLLOUT_BATCH: usize = 128;
 
-/// Runs the program.
+/// Runs the program. A configuration may name the rewards of `registry`.
 #[allow(clippy::print_stdout, reason = "results go to standard output")]
-pub fn run(options: &TrainOptions) -> anyhow::Result<ExitCode> {
+pub fn run(options: &TrainOptions, registry: &Registry) -> anyhow::Result<ExitCode> {
     let own_model = options.model.is_some() || names_model(options);
     let resolved = settings(options, &GrpoRun::defaults(!own_model), |run| {
         run.output_dir.clone()
@@ -52,22 +52,38 @@ pub fn run(options: &TrainOptions) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let mut run = resolved.value;
-    check(&run)?;
+    check(&run, registry)?;
     let resumed = options.resume.then(|| PathBuf::from(&run.output_dir));
     let inputs = Inputs::find(&mut run.model, &mut run.data, resumed.as_deref())?;
     let toml = config::to_toml(&run)?;
     weigh(&mut run)?;
-    let mut plan = plan(&run, &inputs)?;
+    let accumulates = run.batch.gradient_accumulation > 1;
+    let states = inputs.states(&run.model, &run.train, &run.lora, accumulates)?;
+    let mut plan = plan(&run, &inputs, states.as_ref());
     if options.dry_run {
-        for line in check_files(&run.data, &inputs.local_rows(&GRPO_ROWS)?, RowRules::grpo())? {
+        let (rows, rules) = (inputs.local_rows(&GRPO_ROWS)?, RowRules::grpo());
+        for line in check_files(&run.data, &rows, rules, rules)? {
             plan.line("checked", line);
+        }
+        if let (Some(states), Some(file), Some(model)) =
+            (&states, &rows.train, inputs.local_model())
+        {
+            let batch = Batch {
+                rows: run.batch.batch_size as u64,
+                sizes: row_sizes(model, &states.config, file, rules, &run.data)?,
+                completion: run.grpo.max_completion_length as u64,
+                generations: run.grpo.num_generations as u64,
+                recompute: run.batch.recompute,
+            };
+            let capacity = capacity(options.device_memory, &run.model);
+            memory::tell(&mut plan, states, &batch, Some(lanes(&run)), capacity);
         }
         print!("plan (no device was opened, nothing was written)\n{plan}");
         return Ok(ExitCode::SUCCESS);
     }
     let started = Instant::now();
     let places = inputs.fetch(&GRPO_ROWS)?;
-    let mut session = Session::open(&run, options, &toml, &places)?;
+    let mut session = Session::open(&run, registry, options, &toml, &places)?;
     session.reporter.on_message(&format!("plan\n{plan}"));
     if !session.warm_start()? {
         return Ok(ExitCode::from(INTERRUPTED));
@@ -84,8 +100,8 @@ pub fn run(options: &TrainOptions) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn check(run: &GrpoRun) -> anyhow::Result<()> {
-    let mut faults = shared_faults(&run.model, &run.data, &run.train);
+fn check(run: &GrpoRun, registry: &Registry) -> anyhow::Result<()> {
+    let mut faults = shared_faults(&run.model, &run.data, &run.train, &run.eval);
     faults.extend(
         run.grpo
             .validate()
@@ -110,7 +126,7 @@ fn check(run: &GrpoRun) -> anyhow::Result<()> {
     if run.rewards.is_empty() {
         faults.push("rewards is empty; name at least one reward".into());
     }
-    if let Err(error) = WeightedRewards::from_specs(&Registry::builtin(), &run.rewards) {
+    if let Err(error) = WeightedRewards::from_specs(registry, &run.rewards) {
         faults.push(format!("rewards: {error}"));
     }
     refuse(faults)
@@ -129,10 +145,21 @@ fn weigh(run: &mut GrpoRun) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn plan(run: &GrpoRun, inputs: &Inputs) -> anyhow::Result<Plan> {
+/// Completions that decode at a time.
+fn lanes(run: &GrpoRun) -> Lanes {
+    let batch = &run.batch;
+    let all = batch.batch_size * batch.gradient_accumulation * batch.steps_per_generation;
+    let all = all.min(ROLLOUT_BATCH) as u64;
+    let lanes = match batch.max_num_seqs as u64 {
+        0 => all,
+        most => most.min(all),
+    };
+    Lanes { lanes, all }
+}
+
+fn plan(run: &GrpoRun, inputs: &Inputs, states: Option<&States>) -> Plan {
     let mut plan = Plan::default();
-    let bytes = if run.model.precision == "bf16" { 2 } else { 4 };
-    plan.model(inputs.model.as_ref(), &run.lora, &run.train, bytes)?;
+    plan.model(inputs.model.as_ref(), states, &run.lora, &run.train);
     match &inputs.train {
         Some(source) => plan.line("data", source.in_plan()),
         None => plan.line(
@@ -183,40 +210,45 @@ fn plan(run: &GrpoRun, inputs: &Inputs) -> anyhow::Result<Plan> {
     );
     plan.line("seed", run.seed);
     plan.line("output", &run.output_dir);
-    Ok(plan)
+    plan
 }
 
 /// What the reinforcement phase found.
 struct Trained {
     outcome: Outcome,
-    before: Option<Accuracy>,
-    after: Option<Accuracy>,
+    before: Option<Measured>,
+    after: Option<Measured>,
     adapter: PathBuf,
 }
 
 /// Opened training data, and held-out rows where some are named.
 struct Files {
-    train: Arc<JsonlDataset>,
-    eval: Option<Arc<JsonlDataset>>,
+    train: Arc<dyn RowSource>,
+    eval: Option<Arc<dyn RowSource>>,
 }
 
 impl Files {
     /// `None` where no data is named.
-    fn open(places: &Places, data: &DataSection) -> anyhow::Result<Option<Self>> {
-        let open = |path: &PathBuf| open_jsonl(path, RowRules::grpo(), data).map(Arc::new);
+    fn open(places: &Places, data: &DataSection, seed: u64) -> anyhow::Result<Option<Self>> {
+        let open = |path: &PathBuf| -> anyhow::Result<Arc<dyn RowSource>> {
+            Ok(Arc::new(open_jsonl(path, RowRules::grpo(), data)?))
+        };
         let Some(train) = &places.train else {
             return Ok(None);
         };
-        Ok(Some(Self {
-            train: open(train)?,
-            eval: places.eval.as_ref().map(open).transpose()?,
-        }))
+        let train = open(train)?;
+        let (train, eval) = match &places.eval {
+            Some(path) => (train, Some(open(path)?)),
+            None => hold_out(train, data, seed)?,
+        };
+        Ok(Some(Self { train, eval }))
     }
 }
 
 /// An opened run.
 struct Session<'a> {
     run: &'a GrpoRun,
+    registry: &'a Registry,
     places: &'a Places,
     resume: bool,
     dir: RunDir,
@@ -235,6 +267,7 @@ struct Session<'a> {
 impl<'a> Session<'a> {
     fn open(
         run: &'a GrpoRun,
+        registry: &'a Registry,
         options: &TrainOptions,
         toml: &str,
         places: &'a Places,
@@ -244,7 +277,7 @@ impl<'a> Session<'a> {
             None => Some(demo::puzzles(&run.demo, run.seed, RowMode::Sft)?),
         };
         // Opened before anything is written.
-        let files = Files::open(places, &run.data)?;
+        let files = Files::open(places, &run.data, run.seed)?;
         let config = serde_json::to_value(run)?;
         let root = Path::new(&run.output_dir);
         let source: &dyn RowSource = match (&puzzles, &files) {
@@ -271,6 +304,7 @@ impl<'a> Session<'a> {
         let interrupt = Interrupt::install()?;
         Ok(Self {
             run,
+            registry,
             places,
             resume: options.resume,
             model_dir: places
@@ -301,7 +335,7 @@ impl<'a> Session<'a> {
             demo::write_tiny_model(&fresh, puzzles.train.as_ref(), self.run.seed, &self.machine)?;
         }
         let (mut model, encoder) = open_model(&fresh, None, &self.machine)?;
-        model.train_full(FullTraining::Everything);
+        model.train_full(FullTraining::EVERYTHING);
         let encoder = Arc::new(encoder);
         if self.run.demo.warm_steps > 0 && !self.supervise(&mut model, &encoder)? {
             return Ok(false);
@@ -372,7 +406,7 @@ impl<'a> Session<'a> {
             ));
         }
         let files = self.files.as_ref().context("no training data is named")?;
-        let rows = |data: &Arc<JsonlDataset>| {
+        let rows = |data: &Arc<dyn RowSource>| {
             Rows::new(data.clone(), encoder.clone()).configured(&self.run.data)
         };
         Ok((
@@ -392,15 +426,25 @@ impl<'a> Session<'a> {
         let seed = self.run.seed;
         let lora = self.run.lora.config();
         if self.run.train.mode == "full" {
-            model.train_full(FullTraining::Language);
+            model.train_full(self.run.train.full());
         }
-        let max_new = self.run.grpo.max_completion_length;
-        let before = self.measured("before", eval_rows.as_ref(), &model, &stop_ids)?;
+        let eval = EvalSection {
+            max_new_tokens: match self.run.eval.max_new_tokens {
+                0 => self.run.grpo.max_completion_length,
+                given => given,
+            },
+            ..self.run.eval.clone()
+        };
+        let eval_seed = rng::seed(seed, "evaluation", 0, 0);
+        let held_out = eval_rows
+            .map(|rows| HeldOut::new(rows, &eval, &stop_ids, eval_seed))
+            .transpose()?;
+        let before = self.measured("before", held_out.as_ref(), &model)?;
         if self.run.train.mode == "lora" {
             let report = attach(&mut model, &lora, rng::seed(seed, "adapter", 0, 0))?;
             self.reporter.on_message(&report);
         }
-        let rewards = WeightedRewards::from_specs(&Registry::builtin(), &self.run.rewards)?;
+        let rewards = WeightedRewards::from_specs(self.registry, &self.run.rewards)?;
         let dropout = self.run.lora.dropout > 0.0;
         let mut objective = GrpoObjective::new(
             train_rows,
@@ -426,11 +470,10 @@ impl<'a> Session<'a> {
         };
         let export = export(self.model_dir.clone(), self.places.model_name.clone());
         let mut measure = |model: &AnyVlm, _step: u64| {
-            let Some(rows) = &eval_rows else {
+            let Some(rows) = &held_out else {
                 return Ok(Default::default());
             };
-            let found = evaluate::accuracy(model, rows, &stop_ids, max_new)?;
-            Ok(evaluate::evaluation(&found))
+            Ok(rows.measure(model)?.evaluation())
         };
         let evaluate: &mut Evaluate<'_, AnyVlm> = &mut measure;
         let hooks = Hooks {
@@ -441,10 +484,8 @@ impl<'a> Session<'a> {
         };
         let loop_config = self.run.train.loop_config(&self.run.save, &self.run.log);
         let outcome = train(&mut model, &mut objective, &loop_config, &context, hooks)?;
-        let after = match (&outcome, &eval_rows) {
-            (Outcome::Finished | Outcome::Stopped(..), Some(rows)) => {
-                Some(evaluate::accuracy(&model, rows, &stop_ids, max_new)?)
-            }
+        let after = match (&outcome, &held_out) {
+            (Outcome::Finished | Outcome::Stopped(..), Some(rows)) => Some(rows.measure(&model)?),
             _ => None,
         };
         let kind = if model.adapter_factors().is_empty() {
@@ -473,21 +514,22 @@ impl<'a> Session<'a> {
     fn measured(
         &mut self,
         name: &str,
-        rows: Option<&Rows>,
+        held_out: Option<&HeldOut>,
         model: &dyn CausalLm,
-        stop_ids: &[u32],
-    ) -> anyhow::Result<Option<Accuracy>> {
-        let Some(rows) = rows else { return Ok(None) };
+    ) -> anyhow::Result<Option<Measured>> {
+        let Some(rows) = held_out else {
+            return Ok(None);
+        };
         let file = format!("accuracy-{name}.json");
         if let Ok(text) = std::fs::read_to_string(self.dir.root().join(&file))
             && let Ok(found) = serde_json::from_str(&text)
         {
             return Ok(Some(found));
         }
-        let found = evaluate::accuracy(model, rows, stop_ids, self.run.grpo.max_completion_length)?;
+        let found = rows.measure(model)?;
         self.dir
             .write(&file, serde_json::to_string(&found)?.as_bytes())?;
-        let message = format!("held-out accuracy {name}: {}", percent(&found));
+        let message = format!("held-out accuracy {name}: {found}");
         self.reporter.on_message(&message);
         Ok(Some(found))
     }
@@ -525,8 +567,8 @@ impl<'a> Session<'a> {
             lines.push(format!("stopped after step {step}: {why}"));
         }
         if let (Some(before), Some(after)) = (&trained.before, &trained.after) {
-            lines.push(format!("held-out accuracy before  {}", percent(before)));
-            lines.push(format!("held-out accuracy after   {}", percent(after)));
+            lines.push(format!("held-out accuracy before  {}", before));
+            lines.push(format!("held-out accuracy after   {}", after));
         }
         if let Some(puzzles) = &self.puzzles {
             lines.push(format!(
@@ -577,14 +619,4 @@ impl<'a> Session<'a> {
             "cargo run --release --bin infer-vlm -- {weights} --image {image} --prompt '{prompt}' --temperature 0"
         ))
     }
-}
-
-fn percent(found: &Accuracy) -> String {
-    format!(
-        "{:.1} % (95 % interval {:.1} to {:.1}, {} puzzles)",
-        100.0 * found.accuracy,
-        100.0 * found.low,
-        100.0 * found.high,
-        found.n
-    )
 }

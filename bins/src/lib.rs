@@ -4,6 +4,7 @@
 
 pub mod adapter;
 pub mod allocator;
+pub mod answers;
 pub mod config;
 pub mod data;
 pub mod demo;
@@ -13,6 +14,7 @@ pub mod evaluate;
 pub mod gpu_check;
 pub mod grpo_run;
 pub mod inspect;
+pub mod memory;
 pub mod model;
 pub mod options;
 pub mod plan;

@@ -66,6 +66,9 @@ pub struct TrainOptions {
     /// Check everything, print the plan and stop: no device is opened, nothing is written
     #[arg(long, help_heading = "Run")]
     pub dry_run: bool,
+    /// With --dry-run: memory of the device to plan for, GiB [default: what is free on this machine's]
+    #[arg(long, value_name = "GIB", help_heading = "Run", requires = "dry_run")]
+    pub device_memory: Option<f64>,
     /// Live terminal dashboard (needs a build with `--features tui`)
     #[arg(long, help_heading = "Run")]
     pub tui: bool,

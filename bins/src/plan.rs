@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use crate::memory::States;
 use crate::settings::{LoraSection, TrainSection};
 use crate::source::{Inputs, Source};
 
@@ -28,33 +29,35 @@ impl Plan {
         }
     }
 
-    /// The model's size and what its weights and trainable parameters take.
+    /// The model, and what its weights and what trains take.
     pub fn model(
         &mut self,
         source: Option<&Source>,
+        states: Option<&States>,
         lora: &LoraSection,
         train: &TrainSection,
-        bytes: u64,
-    ) -> anyhow::Result<()> {
-        let Some(source) = source else {
+    ) {
+        let (Some(source), Some(states)) = (source, states) else {
             self.line(
                 "model",
                 "a tiny Qwen3-VL, made here (random weights, real file layout)",
             );
-            return Ok(());
+            return;
         };
-        let parameters = source.model_config()?.parameters();
+        let all = states.config.parameters();
         self.line("model", source.in_plan());
+        self.line("parameters", format!("{all} ({})", gib(states.weights())));
+        let trains = states.trainable.parameters;
+        let share = 100.0 * trains as f64 / all.max(1) as f64;
+        let told = gib(states.training());
         self.line(
-            "parameters",
-            format!("{} ({})", parameters, gib(parameters * bytes)),
+            "trainable",
+            match train.mode.as_str() {
+                "full" => format!("{trains} ({share:.1} %); gradients and AdamW {told}"),
+                _ => format!("{trains} ({share:.2} %); with gradients and AdamW {told}"),
+            },
         );
-        if train.mode == "full" {
-            self.line(
-                "trainable",
-                format!("all; gradients and AdamW {}", gib(parameters * 12)),
-            );
-        } else {
+        if train.mode != "full" {
             self.line(
                 "adapter",
                 format!(
@@ -63,7 +66,6 @@ impl Plan {
                 ),
             );
         }
-        Ok(())
     }
 }
 

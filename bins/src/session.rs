@@ -20,16 +20,18 @@ use crate::config::{Resolved, Schema, resolve};
 use crate::ending::Usage;
 use crate::model::check_machine;
 use crate::options::TrainOptions;
-use crate::settings::{DataSection, ModelSection, TrainSection};
+use crate::settings::{DataSection, EvalSection, ModelSection, TrainSection};
 
 /// Keys that are absent by default.
-const OPTIONAL: [&str; 13] = [
+const OPTIONAL: [&str; 15] = [
     "model.path",
     "model.adapter",
     "data.train",
     "data.eval",
     "data.image_root",
     "data.cache_dir",
+    "train.vit_lr",
+    "train.aligner_lr",
     "lora.exclude",
     "lora.target_parameters",
     "grpo.epsilon_high",
@@ -102,6 +104,7 @@ pub fn shared_faults(
     model: &ModelSection,
     data: &DataSection,
     train: &TrainSection,
+    eval: &EvalSection,
 ) -> Vec<String> {
     let mut faults = Vec::new();
     match (&model.path, &data.train) {
@@ -118,6 +121,35 @@ pub fn shared_faults(
     }
     if data.eval.is_some() && data.train.is_none() {
         faults.push("held-out data is named but no training data; give --data FILE".into());
+    }
+    if !(0.0..1.0).contains(&data.eval_split) {
+        let share = data.eval_split;
+        faults.push(format!(
+            "data.eval_split = {share} must be at least 0 and below 1"
+        ));
+    }
+    if data.eval_split > 0.0 && data.eval.is_some() {
+        faults.push("data.eval_split and data.eval are both set; leave one out".into());
+    }
+    if data.eval_split > 0.0 && data.train.is_none() {
+        faults.push("data.eval_split is set but no data is named; give --data FILE".into());
+    }
+    if eval.batch_size == 0 {
+        faults.push("eval.batch_size must be at least 1".into());
+    }
+    if eval.num_samples > 0 && !(eval.temperature > 0.0 && eval.temperature.is_finite()) {
+        faults.push(format!(
+            "eval.temperature = {} must be above 0: eval.num_samples asks for different answers",
+            eval.temperature
+        ));
+    }
+    for (key, rate) in [("vit_lr", train.vit_lr), ("aligner_lr", train.aligner_lr)] {
+        if rate.is_some_and(|rate| !(rate >= 0.0 && rate.is_finite())) {
+            faults.push(format!("train.{key} must be at least 0"));
+        }
+        if rate.is_some() && train.learning_rate <= 0.0 {
+            faults.push(format!("train.{key} needs a train.learning_rate above 0"));
+        }
     }
     if data.ahead == 0 {
         faults.push("data.ahead must be at least 1".into());

@@ -4,10 +4,11 @@
 use serde::{Deserialize, Serialize};
 use vtb_data::{Bucket, RowCheck};
 use vtb_lora::{LoraConfig, LoraInit, ModuleFilter};
+use vtb_models_vlm::model::FullTraining;
 use vtb_rewards::RewardSpec;
 use vtb_trainer::checkpoint::Retention;
 use vtb_trainer::objectives::grpo::GrpoConfig;
-use vtb_trainer::optim::AdamWConfig;
+use vtb_trainer::optim::{AdamWConfig, ParamGroup};
 use vtb_trainer::schedule::{Decay, ScheduleConfig};
 use vtb_trainer::train::{GrpoSettings, LoadOptions, LoopConfig, SftSettings};
 
@@ -35,6 +36,8 @@ pub struct GrpoRun {
     pub rewards: Vec<RewardSpec>,
     /// The run without a model of one's own.
     pub demo: DemoSection,
+    /// Held-out rows.
+    pub eval: EvalSection,
     /// Checkpoints.
     pub save: SaveSection,
     /// Logs.
@@ -61,6 +64,8 @@ pub struct SftRun {
     pub batch: SftSettings,
     /// The run without a model of one's own.
     pub demo: DemoSection,
+    /// Held-out rows.
+    pub eval: EvalSection,
     /// Checkpoints.
     pub save: SaveSection,
     /// Logs.
@@ -92,9 +97,11 @@ pub struct DataSection {
     /// ms-swift JSONL, or name on the hub; without it puzzles are made.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub train: Option<String>,
-    /// Held-out JSONL, measured greedily before and after.
+    /// Held-out JSONL; `[eval]` says how it is measured.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub eval: Option<String>,
+    /// Share of the training rows that is held out in place of such a file; 0: none.
+    pub eval_split: f64,
     /// Unusable rows that are left out; one more is an error. Above 0 every row is checked before training.
     pub max_bad_rows: usize,
     /// `background`: 256 rows are checked before training and the others while it begins. `full`: all before it.
@@ -196,10 +203,20 @@ impl LoraSection {
 pub struct TrainSection {
     /// `lora`, or `full` for the model's own weights.
     pub mode: String,
+    /// `full`: leave the vision tower as it is. Adapters sit where `lora.targets` says.
+    pub freeze_vit: bool,
+    /// `full`: leave the mergers between vision tower and decoder as they are.
+    pub freeze_aligner: bool,
     /// Optimizer steps.
     pub max_steps: u64,
     /// Highest learning rate.
     pub learning_rate: f64,
+    /// That of what trains in the vision tower; without it the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vit_lr: Option<f64>,
+    /// That of what trains in the mergers; without it the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub aligner_lr: Option<f64>,
     /// `cosine`, `linear` or `constant`.
     pub schedule: Decay,
     /// Steps from 0 up to the highest rate.
@@ -225,6 +242,33 @@ pub struct TrainSection {
 }
 
 impl TrainSection {
+    /// Which parts train in full mode.
+    pub fn full(&self) -> FullTraining {
+        FullTraining {
+            language: true,
+            vision: !self.freeze_vit,
+            aligner: !self.freeze_aligner,
+        }
+    }
+
+    /// Parameters with learning rates of their own. The schedule is one; rates are shares of the highest.
+    fn groups(&self) -> Vec<ParamGroup> {
+        if self.vit_lr.is_none() && self.aligner_lr.is_none() {
+            return Vec::new();
+        }
+        // The first that fits counts, so the mergers, which lie inside the tower, come first.
+        let parts = [
+            (r"model\.visual\.(deepstack_)?merger", self.aligner_lr),
+            (r"model\.visual\.", self.vit_lr),
+        ];
+        let group = |(pattern, rate): (&str, Option<f64>)| ParamGroup {
+            pattern: pattern.to_owned(),
+            lr_scale: rate.map_or(1.0, |rate| rate / self.learning_rate),
+            weight_decay: None,
+        };
+        parts.map(group).into()
+    }
+
     /// As the loop wants it.
     pub fn loop_config(&self, save: &SaveSection, log: &LogSection) -> LoopConfig {
         LoopConfig {
@@ -241,7 +285,7 @@ impl TrainSection {
                 beta2: self.beta2,
                 eps: self.eps,
                 weight_decay: self.weight_decay,
-                groups: Vec::new(),
+                groups: self.groups(),
             },
             max_grad_norm: self.max_grad_norm,
             save_steps: save.steps,
@@ -276,6 +320,22 @@ pub struct DemoSection {
     pub warm_learning_rate: f64,
 }
 
+/// How held-out rows are measured.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EvalSection {
+    /// Most rows measured, the first ones; 0: all.
+    pub max_rows: usize,
+    /// Most tokens of an answer; 0: `grpo.max_completion_length`, in `train-sft` 64.
+    pub max_new_tokens: usize,
+    /// Answers sampled to each row for pass@k, besides the greedy one; 0: none.
+    pub num_samples: usize,
+    /// Temperature of these.
+    pub temperature: f64,
+    /// Answers that decode at a time.
+    pub batch_size: usize,
+}
+
 /// Checkpoints.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -301,8 +361,12 @@ pub struct LogSection {
 fn common_train(max_steps: u64, learning_rate: f64) -> TrainSection {
     TrainSection {
         mode: "lora".into(),
+        freeze_vit: true,
+        freeze_aligner: true,
         max_steps,
         learning_rate,
+        vit_lr: None,
+        aligner_lr: None,
         schedule: Decay::Cosine,
         warmup_steps: 0,
         warmup_ratio: 0.05,
@@ -339,6 +403,16 @@ fn common_demo() -> DemoSection {
     }
 }
 
+fn common_eval() -> EvalSection {
+    EvalSection {
+        max_rows: 0,
+        max_new_tokens: 0,
+        num_samples: 0,
+        temperature: 1.0,
+        batch_size: 64,
+    }
+}
+
 fn common_model() -> ModelSection {
     ModelSection {
         path: None,
@@ -353,6 +427,7 @@ fn common_data() -> DataSection {
     DataSection {
         train: None,
         eval: None,
+        eval_split: 0.0,
         max_bad_rows: 0,
         check: RowCheck::Background,
         image_root: None,
@@ -381,6 +456,7 @@ impl GrpoRun {
                 reward("format", 1.0, serde_json::json!({})),
             ],
             demo: common_demo(),
+            eval: common_eval(),
             save: SaveSection {
                 steps: 100,
                 keep_last: 2,
@@ -432,6 +508,7 @@ impl SftRun {
             train: common_train(500, 1e-4),
             batch: SftSettings::default(),
             demo: common_demo(),
+            eval: common_eval(),
             save: SaveSection {
                 steps: 100,
                 keep_last: 2,
@@ -445,6 +522,8 @@ impl SftRun {
         if demo {
             run.train = TrainSection {
                 mode: "full".into(),
+                freeze_vit: false,
+                freeze_aligner: false,
                 ..common_train(400, 1e-3)
             };
             run.batch = SftSettings {

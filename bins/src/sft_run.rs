@@ -9,26 +9,26 @@ use anyhow::Context;
 use serde_json::json;
 use vtb_data::{RowMode, RowRules, RowSource};
 use vtb_models_vlm::AnyVlm;
-use vtb_models_vlm::model::FullTraining;
 use vtb_trainer::rng;
 use vtb_trainer::signal::Interrupt;
 use vtb_trainer::train::{Evaluate, Hooks, Outcome, RunContext, SftObjective, train};
 
 use crate::config;
-use crate::data::{Rows, check_files, fingerprint, open_jsonl};
+use crate::data::{Rows, check_files, fingerprint, hold_out, mode_of, open_jsonl};
 use crate::demo;
 use crate::ending::INTERRUPTED;
-use crate::evaluate;
+use crate::evaluate::HeldOut;
+use crate::memory::{self, Batch, States, capacity, row_sizes};
 use crate::model::{attach, open_machine, open_model};
 use crate::options::TrainOptions;
 use crate::plan::Plan;
 use crate::session::{
     export, interrupted, names_model, open_run, refuse, reporter, settings, shared_faults, shown,
 };
-use crate::settings::SftRun;
+use crate::settings::{EvalSection, SftRun};
 use crate::source::{Inputs, Places, SFT_ROWS, Source, take_over_signals};
 
-/// Most tokens of a held-out answer.
+/// Most tokens of a held-out answer, unless the settings say otherwise.
 const EVAL_TOKENS: usize = 64;
 
 /// Runs the program.
@@ -46,10 +46,27 @@ pub fn run(options: &TrainOptions) -> anyhow::Result<ExitCode> {
     check(&run)?;
     let resumed = options.resume.then(|| PathBuf::from(&run.output_dir));
     let inputs = Inputs::find(&mut run.model, &mut run.data, resumed.as_deref())?;
-    let mut plan = plan(&run, &inputs)?;
+    let states = states(&run, &inputs)?;
+    let mut plan = plan(&run, &inputs, states.as_ref());
     if options.dry_run {
-        for line in check_files(&run.data, &inputs.local_rows(&SFT_ROWS)?, RowRules::sft())? {
+        let rows = inputs.local_rows(&SFT_ROWS)?;
+        let eval = rows.eval.as_deref().map_or(RowRules::grpo(), eval_rules);
+        for line in check_files(&run.data, &rows, RowRules::sft(), eval)? {
             plan.line("checked", line);
+        }
+        if let (Some(states), Some(file), Some(model)) =
+            (&states, &rows.train, inputs.local_model())
+        {
+            let rules = RowRules::sft();
+            let batch = Batch {
+                rows: run.batch.batch_size as u64,
+                sizes: row_sizes(model, &states.config, file, rules, &run.data)?,
+                completion: 0,
+                generations: 1,
+                recompute: run.batch.recompute,
+            };
+            let capacity = capacity(options.device_memory, &run.model);
+            memory::tell(&mut plan, states, &batch, None, capacity);
         }
         print!("plan (no device was opened, nothing was written)\n{plan}");
         return Ok(ExitCode::SUCCESS);
@@ -58,18 +75,31 @@ pub fn run(options: &TrainOptions) -> anyhow::Result<ExitCode> {
     execute(&run, options, &config::to_toml(&run)?, &plan, &places)
 }
 
+/// Held-out rows with answers to compare with are read with them.
+fn eval_rules(path: &Path) -> RowRules {
+    RowRules {
+        mode: mode_of(path),
+        require_solution: false,
+        ..RowRules::sft()
+    }
+}
+
 fn check(run: &SftRun) -> anyhow::Result<()> {
-    let mut faults = shared_faults(&run.model, &run.data, &run.train);
+    let mut faults = shared_faults(&run.model, &run.data, &run.train, &run.eval);
     if run.batch.batch_size * run.batch.gradient_accumulation == 0 {
         faults.push("batch.batch_size and batch.gradient_accumulation must be at least 1".into());
     }
     refuse(faults)
 }
 
-fn plan(run: &SftRun, inputs: &Inputs) -> anyhow::Result<Plan> {
+fn states(run: &SftRun, inputs: &Inputs) -> anyhow::Result<Option<States>> {
+    let accumulates = run.batch.gradient_accumulation > 1;
+    inputs.states(&run.model, &run.train, &run.lora, accumulates)
+}
+
+fn plan(run: &SftRun, inputs: &Inputs, states: Option<&States>) -> Plan {
     let mut plan = Plan::default();
-    let bytes = if run.model.precision == "bf16" { 2 } else { 4 };
-    plan.model(inputs.model.as_ref(), &run.lora, &run.train, bytes)?;
+    plan.model(inputs.model.as_ref(), states, &run.lora, &run.train);
     let generated = || {
         format!(
             "{} generated {} puzzles",
@@ -87,7 +117,7 @@ fn plan(run: &SftRun, inputs: &Inputs) -> anyhow::Result<Plan> {
     );
     plan.line("seed", run.seed);
     plan.line("output", &run.output_dir);
-    Ok(plan)
+    plan
 }
 
 #[allow(clippy::print_stdout, reason = "results go to standard output")]
@@ -141,31 +171,43 @@ fn execute(
     reporter.on_message(&format!("plan\n{plan}"));
     let lora = run.lora.config();
     if run.train.mode == "full" {
-        let what = if given.is_none() {
-            FullTraining::Everything
-        } else {
-            FullTraining::Language
-        };
-        model.train_full(what);
+        model.train_full(run.train.full());
     } else {
         let report = attach(&mut model, &lora, rng::seed(run.seed, "adapter", 0, 0))?;
         reporter.on_message(&report);
     }
     let stop_ids = encoder.tokenizer.stop_ids();
     let encoder = Arc::new(encoder);
+    let mut source = source;
     let eval_rows = match (&puzzles, &places.eval) {
         (Some(puzzles), _) => Some(Rows::new(puzzles.eval.clone(), encoder.clone())),
         (None, Some(path)) => {
-            let data = open_jsonl(path, RowRules::grpo(), &run.data)?;
+            let data = open_jsonl(path, eval_rules(path), &run.data)?;
             Some(Rows::new(Arc::new(data), encoder.clone()).configured(&run.data)?)
         }
-        (None, None) => None,
+        (None, None) => {
+            let (train, held_out) = hold_out(source, &run.data, run.seed)?;
+            source = train;
+            let rows = |part| Rows::new(part, encoder.clone()).configured(&run.data);
+            held_out.map(rows).transpose()?
+        }
     };
-    let measure = |model: &AnyVlm| -> Result<_, vtb_trainer::TrainError> {
-        let Some(rows) = &eval_rows else {
-            return Ok(None);
-        };
-        evaluate::accuracy(model, rows, &stop_ids, EVAL_TOKENS).map(Some)
+    let eval = EvalSection {
+        max_new_tokens: match run.eval.max_new_tokens {
+            0 => EVAL_TOKENS,
+            given => given,
+        },
+        ..run.eval.clone()
+    };
+    let seed = rng::seed(run.seed, "evaluation", 0, 0);
+    let held_out = eval_rows
+        .map(|rows| HeldOut::new(rows, &eval, &stop_ids, seed))
+        .transpose()?;
+    let measure = |model: &AnyVlm| {
+        held_out
+            .as_ref()
+            .map(|rows| rows.measure(model))
+            .transpose()
     };
     let dropout = run.train.mode == "lora" && run.lora.dropout > 0.0;
     let mut objective = SftObjective::new(
@@ -187,7 +229,7 @@ fn execute(
     let export = export(model_dir.clone(), places.model_name.clone());
     let mut evaluate_step = |model: &AnyVlm, _: u64| {
         Ok(measure(model)?
-            .map(|found| evaluate::evaluation(&found))
+            .map(|found| found.evaluation())
             .unwrap_or_default())
     };
     let evaluate: &mut Evaluate<'_, AnyVlm> = &mut evaluate_step;
@@ -224,11 +266,11 @@ fn execute(
     });
     dir.write_summary(&summary)?;
     if let Some(after) = after {
-        println!(
-            "held-out accuracy  {:.1} % of {}",
-            100.0 * after.accuracy,
-            after.n
-        );
+        let what = match after.accuracy {
+            Some(_) => "held-out accuracy",
+            None => "held-out",
+        };
+        println!("{what:<18} {after}");
     }
     println!("run directory      {}", shown(dir.root()));
     println!("{kind:<18} {}", shown(&result));

@@ -9,6 +9,9 @@
 
 mod common;
 
+use std::collections::BTreeSet;
+use std::path::Path;
+
 use common::{GRPO, INFER, SFT, SMALL, path, stdout, succeed};
 
 #[test]
@@ -157,6 +160,44 @@ fn a_dry_run_and_a_printed_configuration_write_nothing() {
         );
     }
     assert!(!out.exists());
+}
+
+/// The dotted names of all keys below a table; of a list, those of its first entry.
+fn keys(value: &toml::Value, path: &str, found: &mut BTreeSet<String>) {
+    match value {
+        toml::Value::Table(table) => {
+            for (key, value) in table {
+                keys(value, &format!("{path}.{key}"), found);
+            }
+        }
+        toml::Value::Array(list) if list.first().is_some_and(toml::Value::is_table) => {
+            keys(&list[0], path, found);
+        }
+        _ => {
+            found.insert(path.to_owned());
+        }
+    }
+}
+
+#[test]
+fn every_recipe_names_every_key() {
+    let recipes = Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs");
+    for file in std::fs::read_dir(recipes).unwrap() {
+        let file = file.unwrap().path();
+        let name = file.file_name().unwrap().to_str().unwrap();
+        let program = if name.contains("grpo") { GRPO } else { SFT };
+        let text = std::fs::read_to_string(&file).unwrap();
+        let printed = stdout(&succeed(
+            program,
+            &["--print-config", "--config", path(&file)],
+        ));
+        let [written, printed] = [&text, &printed].map(|text| {
+            let mut found = BTreeSet::new();
+            keys(&toml::from_str(text).unwrap(), name, &mut found);
+            found
+        });
+        assert_eq!(written, printed, "the keys of {name} and those there are");
+    }
 }
 
 #[test]

@@ -374,7 +374,7 @@ fn names_alone_reach_the_vision_tower_and_the_default_does_not() {
 #[test]
 fn gradients_of_every_parameter() {
     let (mut model, reference) = load("flat");
-    model.train_full(FullTraining::Everything);
+    model.train_full(FullTraining::EVERYTHING);
     let theirs = Reference::open(fixtures().join("flat/full_gradients.safetensors"));
     let (loss, gradients) = pass(&model, &reference.rows(&model), true);
     assert!((loss - f64::from(theirs.floats("loss")[0])).abs() < 1e-5 * loss);
@@ -383,7 +383,7 @@ fn gradients_of_every_parameter() {
         let expected = theirs.floats(&format!("grad.{path}"));
         close_relative(path, &values(gradient), &expected, 1e-4);
     }
-    model.train_full(FullTraining::Language);
+    model.train_full(FullTraining::LANGUAGE);
     let (_, language) = pass(&model, &reference.rows(&model), true);
     assert!(language.keys().all(|path| !path.contains("visual")));
     assert_eq!(language.len(), model.trainable().len());

@@ -234,7 +234,7 @@ fn adapters_logits_gradients_and_one_step() {
 #[test]
 fn gradients_of_every_parameter() {
     let (mut model, reference) = load("tied");
-    model.train_full(FullTraining::Everything);
+    model.train_full(FullTraining::EVERYTHING);
     let theirs = Reference::open(fixtures().join("tied/full_gradients.safetensors"));
     let (loss, gradients) = pass(&model, &reference.rows(&model), true);
     assert!((loss - f64::from(theirs.floats("loss")[0])).abs() < 1e-5 * loss);

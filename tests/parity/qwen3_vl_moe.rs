@@ -109,7 +109,7 @@ fn greedy_ids_alone_and_in_a_batch() {
 fn gradients_of_every_parameter_and_of_the_routers_loss() {
     let theirs = Reference::open(dir().join("gradients.safetensors"));
     let (mut model, reference) = load("transposed");
-    model.train_full(FullTraining::Everything);
+    model.train_full(FullTraining::EVERYTHING);
     let rows = reference.rows(&model);
     let (loss, router_loss, gradients) = pass(&model, &rows, true, 0.0);
     let close_to = |ours: f64, key: &str| {

@@ -111,7 +111,7 @@ fn greedy_ids_alone_and_in_a_batch() {
 #[test]
 fn the_tower_learns_from_videos() {
     let (mut model, reference) = load();
-    model.train_full(FullTraining::Everything);
+    model.train_full(FullTraining::EVERYTHING);
     for name in ROWS {
         let row = row(&reference, name, &model);
         let mut loss = 0.0;

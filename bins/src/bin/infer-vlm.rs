@@ -1,4 +1,4 @@
-//! One question about pictures and videos in, one answer out.
+//! Questions about pictures and videos in, answers out.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Parser, ValueEnum};
 use serde_json::json;
-use vtb_bins::ending;
+use vtb_bins::answers::{Ask, answer_file};
+use vtb_bins::ending::{self, Usage};
 use vtb_bins::model::{open_machine, open_model};
 use vtb_bins::settings::ModelSection;
 use vtb_bins::source::{Wanted, resolve};
@@ -16,7 +17,10 @@ use vtb_models_vlm::encode::Media;
 use vtb_models_vlm::processor::VideoForm;
 use vtb_nn::lm::{CausalLm, SampleOptions, StopReason};
 
-/// Answers a question about pictures and videos with a Qwen3-VL or Qwen2.5-VL, optionally with a trained adapter.
+/// Answers questions about pictures and videos with a Qwen3-VL or Qwen2.5-VL, optionally with a trained adapter.
+///
+/// One question (--prompt), whose answer is printed, or all rows of a file (--data), whose answers are written to --output
+/// for `evaluate text`. Where that file has the first answers already, it goes on after them.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100)]
 struct Cli {
@@ -36,8 +40,20 @@ struct Cli {
     #[arg(long, value_name = "FORM", default_value = "groups")]
     video_form: Form,
     /// The question; `<image>` and `<video>` mark the places of pictures and videos, else they come first
-    #[arg(long, value_name = "TEXT")]
-    prompt: String,
+    #[arg(long, value_name = "TEXT", required_unless_present = "data")]
+    prompt: Option<String>,
+    /// Rows to answer: JSON lines with `messages`, `images` and `id`, as `prepare-data vlm` writes them
+    #[arg(long, value_name = "FILE", requires = "output", conflicts_with_all = ["prompt", "image", "video", "json"])]
+    data: Option<PathBuf>,
+    /// File for the answers, JSON lines of `id` and `text`
+    #[arg(long, value_name = "FILE", requires = "data")]
+    output: Option<PathBuf>,
+    /// Answers to each row, for pass@k; above 1 it needs a temperature above 0
+    #[arg(long, value_name = "K", default_value_t = 1, requires = "data")]
+    num_samples: usize,
+    /// Answers that decode at a time
+    #[arg(long, value_name = "N", default_value_t = 32, requires = "data")]
+    max_num_seqs: usize,
     /// Most tokens of the answer
     #[arg(long, value_name = "N", default_value_t = 512)]
     max_new_tokens: usize,
@@ -82,6 +98,13 @@ fn main() -> ExitCode {
 
 #[allow(clippy::print_stdout, reason = "the answer goes to standard output")]
 fn answer(cli: &Cli) -> anyhow::Result<ExitCode> {
+    if cli.num_samples == 0 || cli.max_num_seqs == 0 {
+        return Err(Usage("--num-samples and --max-num-seqs must be at least 1".into()).into());
+    }
+    if cli.num_samples > 1 && cli.temperature <= 0.0 {
+        let why = "several greedy answers would all be equal; give --temperature";
+        return Err(Usage(why.into()).into());
+    }
     let section = ModelSection {
         path: None,
         adapter: None,
@@ -100,6 +123,25 @@ fn answer(cli: &Cli) -> anyhow::Result<ExitCode> {
         Form::Groups => VideoForm::Groups,
         Form::Nested => VideoForm::Nested,
     };
+    let options = SampleOptions {
+        max_new_tokens: cli.max_new_tokens,
+        temperature: cli.temperature,
+        top_k: cli.top_k,
+        top_p: cli.top_p,
+        repetition_penalty: cli.repetition_penalty,
+        stop_ids: encoder.tokenizer.stop_ids(),
+        max_num_seqs: cli.max_num_seqs,
+    };
+    if let (Some(data), Some(output)) = (&cli.data, &cli.output) {
+        let ask = Ask {
+            options,
+            num_samples: cli.num_samples,
+            seed: cli.seed,
+        };
+        let count = answer_file(&model, encoder, data, output, &ask)?;
+        println!("{}: {count} answers", output.display());
+        return Ok(ExitCode::SUCCESS);
+    }
     let images = encoder.images.load(&cli.image)?;
     let mut videos = Vec::new();
     for path in &cli.video {
@@ -109,16 +151,8 @@ fn answer(cli: &Cli) -> anyhow::Result<ExitCode> {
         images: &images,
         videos: &videos,
     };
-    let row = encoder.encode_prompt(&[Message::user(&cli.prompt)], media)?;
-    let options = SampleOptions {
-        max_new_tokens: cli.max_new_tokens,
-        temperature: cli.temperature,
-        top_k: cli.top_k,
-        top_p: cli.top_p,
-        repetition_penalty: cli.repetition_penalty,
-        stop_ids: encoder.tokenizer.stop_ids(),
-        ..SampleOptions::default()
-    };
+    let prompt = cli.prompt.as_deref().unwrap_or_default();
+    let row = encoder.encode_prompt(&[Message::user(prompt)], media)?;
     let mut completions = model.generate(std::slice::from_ref(&row), &options, &[cli.seed])?;
     let completion = completions.pop().context("the model answered nothing")?;
     let text = encoder.decode(&completion.ids)?;

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use vtb_bins::{ending, grpo_run, options::TrainOptions};
+use vtb_rewards::Registry;
 
 /// Post-trains a Qwen3-VL or Qwen2.5-VL by GRPO on puzzles whose answers can be checked.
 ///
@@ -66,5 +67,5 @@ fn main() -> ExitCode {
         .into_iter()
         .filter_map(|(key, value)| Some(format!("{key}={}", value?)));
     options.set.splice(0..0, flags);
-    ending::finish(grpo_run::run(&options))
+    ending::finish(grpo_run::run(&options, &Registry::builtin()))
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use vtb_trainer::checkpoint::free_bytes;
 
 use super::report::{Report, Status};
+use crate::memory::{MainMemory, main_memory};
 use crate::plan::gib;
 
 /// Less memory than this is tight for the runs without arguments.
@@ -99,21 +100,15 @@ fn instructions() -> Vec<&'static str> {
 }
 
 pub(super) fn memory(report: &mut Report) {
-    let mut system = sysinfo::System::new();
-    system.refresh_memory();
-    let (mut total, mut free) = (system.total_memory(), system.available_memory());
-    let mut of = "";
-    // A container may hold less than its machine.
-    if let Some(limits) = system.cgroup_limits().filter(|l| l.total_memory < total) {
-        (total, free, of) = (
-            limits.total_memory,
-            limits.free_memory.min(free),
-            " of this container",
-        );
-    }
-    if total == 0 {
+    let Some(MainMemory {
+        total,
+        free,
+        contained,
+    }) = main_memory()
+    else {
         return;
-    }
+    };
+    let of = if contained { " of this container" } else { "" };
     let told = format!("{} free of {}{of}", gib(free), gib(total));
     if free < LITTLE_MEMORY {
         let hint = "close programs, or train with smaller batches (batch.batch_size)";

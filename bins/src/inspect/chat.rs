@@ -1,14 +1,11 @@
 //! Conversations: rows of train-sft and train-grpo.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use image::RgbImage;
 use rayon::prelude::*;
-use serde_json::Value;
 use vtb_data::{ImageOptions, JsonlDataset, OpenOptions, RowMode, RowRules, RowSource, TrainRow};
 use vtb_models_vlm::chat::Message;
 use vtb_models_vlm::encode::{LabelPolicy, Media, RowEncoder};
@@ -18,6 +15,7 @@ use vtb_rewards::Reference;
 use super::CheckOptions;
 use super::findings::Findings;
 use super::leak::{self, Scene, Scenes};
+use crate::data::{first_row, mode_of};
 use crate::video;
 
 /// What one row is.
@@ -37,28 +35,6 @@ struct Facts {
 /// Whether the first row holds a conversation.
 pub(super) fn has_messages(path: &Path) -> bool {
     first_row(path).is_some_and(|row| row.get("messages").is_some())
-}
-
-fn first_row(path: &Path) -> Option<Value> {
-    const LONGEST: u64 = 32 << 20;
-    let mut lines = BufReader::new(File::open(path).ok()?.take(LONGEST)).lines();
-    let line = lines.find(|line| line.as_ref().is_ok_and(|text| !text.trim().is_empty()));
-    serde_json::from_str(&line?.ok()?).ok()
-}
-
-/// Supervised where the first conversation ends with an answer.
-fn mode_of(path: &Path) -> RowMode {
-    let answered = |row: Value| {
-        row.get("messages")?
-            .as_array()?
-            .last()?
-            .get("role")
-            .cloned()
-    };
-    match first_row(path).and_then(answered) {
-        Some(role) if role == "assistant" => RowMode::Sft,
-        _ => RowMode::Grpo,
-    }
 }
 
 pub(super) fn look(

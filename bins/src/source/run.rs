@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use super::{EVAL_ROWS, Source, Wanted, as_recorded, rows_file};
-use crate::settings::{DataSection, ModelSection};
+use crate::memory::States;
+use crate::settings::{DataSection, LoraSection, ModelSection, TrainSection};
 
 /// What a run reads, found and not fetched yet.
 #[derive(Default)]
@@ -84,6 +85,35 @@ impl Inputs {
             train: rows(&self.train, names)?,
             eval: rows(&self.eval, &EVAL_ROWS)?,
         })
+    }
+
+    /// The directory of the model, where it is on this machine already.
+    pub fn local_model(&self) -> Option<&Path> {
+        self.model.as_ref().and_then(Source::local)
+    }
+
+    /// What of the model stays in memory; `None` where none is named.
+    ///
+    /// # Errors
+    /// Its configuration cannot be read, or the adapter's targets match nothing.
+    pub fn states(
+        &self,
+        model: &ModelSection,
+        train: &TrainSection,
+        lora: &LoraSection,
+        accumulates: bool,
+    ) -> anyhow::Result<Option<States>> {
+        let Some(source) = &self.model else {
+            return Ok(None);
+        };
+        let half = match model.precision.as_str() {
+            "bf16" => true,
+            "auto" => model.device.starts_with("cuda"),
+            _ => false,
+        };
+        let bytes = if half { 2 } else { 4 };
+        let config = source.model_config()?;
+        Ok(Some(States::new(config, train, lora, bytes, accumulates)?))
     }
 
     /// Where rows lie that need not be fetched.

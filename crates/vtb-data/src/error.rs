@@ -164,6 +164,16 @@ pub enum DataError {
         /// Puzzles made in the search.
         tries: usize,
     },
+    /// Rows cannot be held out.
+    #[error(
+        "a share of {share} of {rows} rows cannot be held out; it must lie above 0 and below 1, and there must be two rows"
+    )]
+    HeldOut {
+        /// The share asked for.
+        share: f64,
+        /// Rows there are.
+        rows: usize,
+    },
     /// A data set cannot be generated as asked.
     #[error(transparent)]
     Generate(#[from] GenerateFault),

@@ -16,9 +16,9 @@ use crate::VlmError;
 use crate::config::AnyVlmConfig;
 use crate::encode::RowEncoder;
 use crate::files::ModelDir;
-use crate::model::{FullTraining, Tower};
-use crate::qwen2_5_vl::{self, Qwen2_5Vl};
-use crate::qwen3_vl::{self, Qwen3Vl};
+use crate::model::FullTraining;
+use crate::qwen2_5_vl::Qwen2_5Vl;
+use crate::qwen3_vl::Qwen3Vl;
 
 /// A model of any family here, by the `model_type` of its `config.json`.
 #[derive(Debug, Clone)]
@@ -114,10 +114,7 @@ impl AnyVlm {
     /// Which layers an adapter sits on where nobody says otherwise: the seven projections of the decoder, and no layer
     /// of the vision tower.
     pub fn decoder_targets(&self) -> ModuleFilter {
-        match self {
-            Self::Qwen3(_) => qwen3_vl::VisionTower::decoder_targets(),
-            Self::Qwen2_5(_) => qwen2_5_vl::VisionTower::decoder_targets(),
-        }
+        self.config().decoder_targets()
     }
 
     /// Attaches fresh adapters where `lora` says and trains them alone.

@@ -17,6 +17,7 @@ pub mod error;
 pub mod export;
 pub mod files;
 pub mod generation;
+pub mod memory;
 pub mod model;
 pub mod positions;
 pub mod processor;

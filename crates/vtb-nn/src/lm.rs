@@ -60,6 +60,8 @@ pub struct TokenScores {
     pub logp: Vec<f32>,
     /// Entropy in nats of the distribution each scored token was drawn from.
     pub entropy: Vec<f32>,
+    /// Whether no token was likelier than the scored one: a greedy reader would have written it.
+    pub top: Vec<bool>,
 }
 
 /// Whether adapters take part in a pass.

@@ -12,6 +12,9 @@ pub enum PuzzleError {
         /// The nearest name, or all of them.
         hint: String,
     },
+    /// Two tasks of one name.
+    #[error("there is a task `{0}` already; give yours another name")]
+    NameTaken(String),
     /// A parameter the task does not have.
     #[error("task {task} has no parameter `{key}`; {hint}")]
     UnknownParam {

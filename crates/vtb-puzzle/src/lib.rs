@@ -15,7 +15,8 @@
 //! # Ok::<(), vtb_puzzle::PuzzleError>(())
 //! ```
 //!
-//! A further task is one file that implements [`Task`] and a line in the table of [`tasks`].
+//! A further task is one file that implements [`Task`] and a line in the table of [`tasks`]; in a crate of yours,
+//! [`register`] makes it known.
 
 pub mod answer;
 mod dice;
@@ -43,7 +44,7 @@ pub use hash::{canonical_json, record_id, record_seed, scene_hash};
 pub use judge::{ClipJudge, ClipVerdict, PictureJudge, PictureRule, PictureVerdict};
 pub use params::{Optional, Params, read_params};
 pub use record::{Answer, Prompts, Record, TaskGroup};
-pub use registry::{Instance, find, judge_text, registry, verify};
+pub use registry::{Instance, find, judge_text, register, registry, verify};
 pub use task::{Painter, Puzzle, Solved, Task, TaskInfo};
 pub use verdict::{
     MAX_GRID_SIDE, Outcome, PlaceCheck, Question, Verdict, check_grid, check_sequence,

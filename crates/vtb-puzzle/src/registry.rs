@@ -1,5 +1,7 @@
 //! Tasks by name.
 
+use std::sync::{PoisonError, RwLock};
+
 use image::RgbImage;
 use serde_json::Value;
 
@@ -18,15 +20,45 @@ pub fn registry() -> &'static [&'static dyn Puzzle] {
     TASKS
 }
 
-/// The task of this name.
+/// Tasks of other crates.
+static FURTHER: RwLock<Vec<&'static dyn Puzzle>> = RwLock::new(Vec::new());
+
+/// Makes a task of another crate known by its name in this process: to [`find`], and so to all that makes, checks and
+/// judges records by the name they carry. A record keeps the task's version; raise it when scenes or pictures change.
+///
+/// # Errors
+/// [`PuzzleError::NameTaken`].
+pub fn register(task: &'static dyn Puzzle) -> Result<()> {
+    let name = task.info().name;
+    let mut further = FURTHER.write().unwrap_or_else(PoisonError::into_inner);
+    if TASKS
+        .iter()
+        .chain(further.iter())
+        .any(|known| known.info().name == name)
+    {
+        return Err(PuzzleError::NameTaken(name.to_owned()));
+    }
+    further.push(task);
+    Ok(())
+}
+
+/// The task of this name: one of this crate, or one that was [registered](register).
 ///
 /// # Errors
 /// [`PuzzleError::UnknownTask`] with the nearest name.
 pub fn find(name: &str) -> Result<&'static dyn Puzzle> {
-    let found = TASKS.iter().find(|task| task.info().name == name);
-    found.copied().ok_or_else(|| PuzzleError::UnknownTask {
-        name: name.to_owned(),
-        hint: nearest(name, TASKS.iter().map(|task| task.info().name)),
+    let named = |task: &&&'static dyn Puzzle| task.info().name == name;
+    if let Some(found) = TASKS.iter().find(named) {
+        return Ok(*found);
+    }
+    let further = FURTHER.read().unwrap_or_else(PoisonError::into_inner);
+    let found = further.iter().find(named).copied();
+    found.ok_or_else(|| {
+        let known = TASKS.iter().chain(further.iter());
+        PuzzleError::UnknownTask {
+            name: name.to_owned(),
+            hint: nearest(name, known.map(|task| task.info().name)),
+        }
     })
 }
 

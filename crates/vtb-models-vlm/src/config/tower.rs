@@ -6,6 +6,7 @@ use std::path::Path;
 use super::{Qwen3VlConfig, VisionConfig, VlmConfig};
 use crate::VlmError;
 use crate::files::ModelDir;
+use crate::memory::TowerWidths;
 
 /// How pictures are cut: what processor and tower must agree on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +39,9 @@ pub trait TowerConfig: Clone + PartialEq + Debug + Send + Sync + Sized + 'static
     /// Writes `config.json` into `dir`.
     fn write(config: &VlmConfig<Self>, dir: &Path) -> Result<(), VlmError>;
 
+    /// Sizes that memory follows from.
+    fn widths(&self) -> TowerWidths;
+
     /// Side of the square of patches merged into one token.
     fn merge_size(&self) -> usize {
         self.shape().merge
@@ -64,6 +68,16 @@ impl TowerConfig for VisionConfig {
             frames: self.temporal_patch_size,
             patch: self.patch_size,
             merge: self.spatial_merge_size,
+        }
+    }
+
+    fn widths(&self) -> TowerWidths {
+        TowerWidths {
+            hidden: self.hidden_size as u64,
+            inner: self.intermediate_size as u64,
+            gated: false,
+            depth: self.depth as u64,
+            deepstack: self.deepstack_indexes.len() as u64,
         }
     }
 

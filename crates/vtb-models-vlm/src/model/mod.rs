@@ -23,6 +23,7 @@ use rand_chacha::rand_core::SeedableRng;
 use vtb_lora::{Adapter, Factors, LoraConfig, LoraLinear, MatchReport, match_targets};
 use vtb_nn::NnError;
 use vtb_nn::checkpoint::{Checkpoint, RenamedSource, TensorSource, save_sharded};
+use vtb_nn::device::cpu_device;
 use vtb_nn::lm::{
     BackwardOptions, CausalLm, Completion, LmRow, LogpGradient, NamedTensors, ParamInfo,
     PassReport, SampleOptions, ScoreOptions, TokenScores,
@@ -67,13 +68,41 @@ pub struct Backbone<T: Module> {
     pub language_model: LanguageModel,
 }
 
-/// Which parameters train when no adapter is attached.
+/// Which parts train when no adapter is attached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FullTraining {
+pub struct FullTraining {
+    /// The decoder, its embeddings and head.
+    pub language: bool,
+    /// The vision tower up to its mergers.
+    pub vision: bool,
+    /// The mergers, which bring pictures into the decoder's space.
+    pub aligner: bool,
+}
+
+impl FullTraining {
     /// Everything.
-    Everything,
-    /// The decoder, its embeddings and head; the vision tower stays frozen.
-    Language,
+    pub const EVERYTHING: Self = Self {
+        language: true,
+        vision: true,
+        aligner: true,
+    };
+    /// The decoder, its embeddings and head; the vision tower and its mergers stay frozen.
+    pub const LANGUAGE: Self = Self {
+        language: true,
+        vision: false,
+        aligner: false,
+    };
+
+    /// Whether a parameter trains.
+    pub(crate) fn trains(self, path: &str) -> bool {
+        match path.strip_prefix("model.visual.") {
+            None => self.language,
+            Some(inner) if inner.starts_with("merger") || inner.starts_with("deepstack_merger") => {
+                self.aligner
+            }
+            Some(_) => self.vision,
+        }
+    }
 }
 
 /// A model on a device, `T` its vision tower. It rests outside autodiff; training passes lift what trains, block by block.
@@ -131,6 +160,29 @@ pub(crate) enum Head {
 }
 
 impl<T: Tower> Vlm<T> {
+    /// A model of this shape that holds no weights: for questions about its layers.
+    pub(crate) fn outline(config: &VlmConfig<T::Config>) -> Result<Self, VlmError> {
+        T::Config::validate(config)?;
+        let loader = Loader::shapes_only(&cpu_device(), DType::F32);
+        Ok(Self {
+            config: config.clone(),
+            net: Network::load(&loader, config, Head::Wanted),
+            trainable: BTreeSet::new(),
+            lora: None,
+            device: cpu_device(),
+        })
+    }
+
+    /// Paths and shapes of all parameters.
+    pub(crate) fn parameter_shapes(
+        config: &VlmConfig<T::Config>,
+    ) -> Result<BTreeMap<String, Vec<usize>>, VlmError> {
+        T::Config::validate(config)?;
+        let loader = Loader::shapes_only(&cpu_device(), DType::F32);
+        Network::<T>::load(&loader, config, Head::Wanted);
+        Ok(loader.shapes())
+    }
+
     /// Loads a model directory: `config.json` and safetensors, one file or shards.
     ///
     /// # Errors
@@ -247,7 +299,7 @@ impl<T: Tower> Vlm<T> {
     pub fn train_full(&mut self, what: FullTraining) {
         let mut names = BTreeSet::new();
         visit_params(&self.net, "", |path, _, _| {
-            if what == FullTraining::Everything || !path.starts_with("model.visual.") {
+            if what.trains(&path) {
                 names.insert(path);
             }
         });

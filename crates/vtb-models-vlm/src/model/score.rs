@@ -226,6 +226,7 @@ pub(super) fn split_scores(plan: &BatchPlan, scores: &HeadScores) -> Vec<TokenSc
     let (logp, entropy) = (plan.by_row(&scores.logp), plan.by_row(&scores.entropy));
     logp.into_iter()
         .zip(entropy)
-        .map(|(logp, entropy)| TokenScores { logp, entropy })
+        .zip(plan.by_row(&scores.top))
+        .map(|((logp, entropy), top)| TokenScores { logp, entropy, top })
         .collect()
 }

@@ -16,6 +16,8 @@ pub(crate) struct RowScore {
     pub(crate) logp: f32,
     /// Entropy in nats.
     pub(crate) entropy: f32,
+    /// No logit is larger than the target's.
+    pub(crate) top: bool,
 }
 
 /// Scores `targets[i]` under row `i` of `logits` (`[rows, vocab]`), logits multiplied by `inv_temperature`.
@@ -32,7 +34,8 @@ pub(crate) fn scores(
             simd(
                 #[inline(always)]
                 || {
-                    let max = math::max(row) * inv_temperature;
+                    let largest = math::max(row);
+                    let max = largest * inv_temperature;
                     // Long vocabularies: partial sums in f32, their total in f64.
                     let (mut sum, mut moment) = (0.0f64, 0.0f64);
                     for part in row.chunks(BLOCK) {
@@ -48,8 +51,13 @@ pub(crate) fn scores(
                     let lse = max + log_sum;
                     // Rounding may leave less than nothing; not a number stays what it is.
                     let entropy = (log_sum - (moment / sum) as f32).clamp(0.0, f32::INFINITY);
-                    let logp = row[target as usize] * inv_temperature - lse;
-                    RowScore { lse, logp, entropy }
+                    let chosen = row[target as usize];
+                    RowScore {
+                        lse,
+                        logp: chosen * inv_temperature - lse,
+                        entropy,
+                        top: chosen >= largest,
+                    }
                 },
             )
         })

@@ -18,6 +18,8 @@ pub struct HeadScores {
     pub entropy: Vec<f32>,
     /// Log-sum-exp of the scaled logits, for the backward pass.
     pub lse: Vec<f32>,
+    /// Whether no other token is likelier than the target.
+    pub top: Vec<bool>,
 }
 
 /// Rows of `hidden` scored at once for a vocabulary.
@@ -59,6 +61,7 @@ fn score_chunk(scores: &mut HeadScores, logits: Tensor<2>, targets: &[u32], temp
             scores.logp.push(row.logp);
             scores.entropy.push(row.entropy);
             scores.lse.push(row.lse);
+            scores.top.push(row.top);
         }
         return;
     }
@@ -69,10 +72,12 @@ fn score_chunk(scores: &mut HeadScores, logits: Tensor<2>, targets: &[u32], temp
     let weight = shifted.clone().exp();
     let sum = weight.clone().sum_dim(1);
     let entropy = sum.clone().log() - (weight * shifted).sum_dim(1) / sum.clone();
-    let lse = sum.log() + max;
-    let chosen = logits.gather(1, target_tensor(targets, &lse)) - lse.clone();
+    let lse = sum.log() + max.clone();
+    let chosen = logits.gather(1, target_tensor(targets, &lse));
     let read = |t: Tensor<2>| t.into_data().iter::<f32>().collect::<Vec<_>>();
-    scores.logp.extend(read(chosen));
+    let behind = read(max - chosen.clone());
+    scores.top.extend(behind.into_iter().map(|by| by <= 0.0));
+    scores.logp.extend(read(chosen - lse.clone()));
     scores.entropy.extend(read(entropy));
     scores.lse.extend(read(lse));
 }

@@ -78,9 +78,27 @@ impl Problem {
         head_scores(&hidden, &w, &self.targets, self.temperature)
     }
 
+    /// Which targets no other token beats: numbers in eighths are exact, whatever the type.
+    fn likeliest(&self) -> Vec<bool> {
+        let logit = |row: &[f32], token: usize| -> f32 {
+            let column = &self.w[token * self.width..][..self.width];
+            row.iter().zip(column).map(|(x, w)| x * w).sum()
+        };
+        let top = |(row, target): (&[f32], &u32)| {
+            let own = logit(row, *target as usize);
+            (0..self.vocab).all(|token| logit(row, token) <= own)
+        };
+        let rows = self.hidden.chunks(self.width);
+        rows.zip(&self.targets).map(top).collect()
+    }
+
     fn ours(&self, dtype: DType) -> Answer {
         let (hidden, w) = self.tensors(dtype);
         let scores = self.scores(dtype);
+        // Rounded logits may be equal where the true ones are not.
+        if dtype != DType::BF16 {
+            assert_eq!(scores.top, self.likeliest(), "which targets are on top");
+        }
         let (lse, weights) = (&scores.lse, &self.weights);
         let back = |weight_gradient| {
             let t = self.temperature;

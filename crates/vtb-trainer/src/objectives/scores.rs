@@ -61,6 +61,7 @@ pub fn sft_rows(scores: &[TokenScores]) -> Vec<SftRow<'_>> {
         .map(|row| SftRow {
             logp: &row.logp,
             entropy: &row.entropy,
+            top: &row.top,
             weights: None,
         })
         .collect()
@@ -75,6 +76,7 @@ mod tests {
         let scores = TokenScores {
             logp: vec![-1.0, -2.0],
             entropy: vec![0.1, 0.2],
+            top: vec![true, false],
         };
         let row = GrpoRow {
             advantage: 0.5,
@@ -88,7 +90,10 @@ mod tests {
         assert_eq!(joined.old_logp, Some([-3.0, -4.0].as_slice()));
         assert_eq!(joined.ref_logp, None);
         assert_eq!(joined.mask, [true, false]);
-        assert_eq!(sft_rows(&[scores])[0].logp, [-1.0, -2.0]);
+        let rows = [scores];
+        let row = &sft_rows(&rows)[0];
+        assert_eq!(row.logp, [-1.0, -2.0]);
+        assert_eq!(row.top, [true, false]);
     }
 
     #[test]

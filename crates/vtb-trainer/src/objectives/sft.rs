@@ -13,6 +13,8 @@ pub struct SftRow<'a, T = f32> {
     pub logp: &'a [T],
     /// Entropy of each token's distribution; empty when it was not computed.
     pub entropy: &'a [f32],
+    /// Whether each token was the likeliest; empty when it was not asked.
+    pub top: &'a [bool],
     /// Weight of each scored token; 1 when absent.
     pub weights: Option<&'a [f32]>,
 }
@@ -37,6 +39,8 @@ pub struct SftStats {
     pub tokens: usize,
     entropy: f64,
     entropy_tokens: usize,
+    top: usize,
+    top_tokens: usize,
 }
 
 impl SftStats {
@@ -46,9 +50,17 @@ impl SftStats {
         self.tokens += other.tokens;
         self.entropy += other.entropy;
         self.entropy_tokens += other.entropy_tokens;
+        self.top += other.top;
+        self.top_tokens += other.top_tokens;
     }
 
-    /// `loss`, `scored_tokens` (both of this step), and `entropy` in nats where it was computed.
+    /// Share of the tokens that were the likeliest ones, where it was asked.
+    pub fn token_accuracy(&self) -> Option<f64> {
+        (self.top_tokens > 0).then(|| self.top as f64 / self.top_tokens as f64)
+    }
+
+    /// `loss`, `scored_tokens` (both of this step), and where they were computed `entropy` in nats and
+    /// `token_accuracy`.
     pub fn metrics(&self) -> Metrics {
         let mut metrics = Metrics::from([
             ("loss".to_owned(), self.loss),
@@ -57,6 +69,9 @@ impl SftStats {
         if self.entropy_tokens > 0 {
             let mean = self.entropy / self.entropy_tokens as f64;
             metrics.insert("entropy".to_owned(), mean);
+        }
+        if let Some(share) = self.token_accuracy() {
+            metrics.insert("token_accuracy".to_owned(), share);
         }
         metrics
     }
@@ -89,6 +104,8 @@ pub fn sft_loss<T: Copy + Into<f64>>(
         stats.tokens += row.logp.len();
         stats.entropy += row.entropy.iter().map(|&e| f64::from(e)).sum::<f64>();
         stats.entropy_tokens += row.entropy.len();
+        stats.top += row.top.iter().filter(|top| **top).count();
+        stats.top_tokens += row.top.len();
         gradients.push(gradient);
     }
     Ok(SftLoss {
@@ -115,6 +132,9 @@ fn check<T>(index: usize, row: &SftRow<'_, T>) -> Result<(), ObjectiveError> {
     if !row.entropy.is_empty() && row.entropy.len() != expected {
         return Err(wrong("entropies", row.entropy.len()));
     }
+    if !row.top.is_empty() && row.top.len() != expected {
+        return Err(wrong("marks of likeliest tokens", row.top.len()));
+    }
     Ok(())
 }
 
@@ -126,6 +146,7 @@ mod tests {
         SftRow {
             logp,
             entropy: &[],
+            top: &[],
             weights: None,
         }
     }
@@ -158,6 +179,26 @@ mod tests {
             assert_eq!(stats.tokens, 6);
             assert_eq!([a.gradients, b.gradients].concat(), whole.gradients);
         }
+    }
+
+    #[test]
+    fn token_accuracy_counts_likeliest_tokens_of_all_rows() {
+        let marked = |logp, top| SftRow { top, ..row(logp) };
+        let rows = [
+            marked(&[-0.1, -0.2, -3.0], &[true, true, false]),
+            marked(&[-4.0], &[false]),
+        ];
+        let mut stats = sft_loss(&rows[..1], 4).unwrap().stats;
+        assert_eq!(stats.token_accuracy(), Some(2.0 / 3.0));
+        stats.merge(&sft_loss(&rows[1..], 4).unwrap().stats);
+        assert_eq!(stats.metrics()["token_accuracy"], 0.5);
+        let unasked = sft_loss(&[row(&[-1.0])], 1).unwrap().stats;
+        assert_eq!(unasked.token_accuracy(), None);
+        let error = sft_loss(&[marked(&[-1.0, -2.0], &[true])], 2).unwrap_err();
+        assert!(
+            error.to_string().contains("marks of likeliest tokens"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -210,7 +210,7 @@ impl<P: PromptSource, R: Rollout> GrpoObjective<P, R> {
                 let value = |part: &RewardPart| part.score.as_ref().map(|s| s.value);
                 let parts = total.parts.iter().map(value).collect();
                 let prompt = prompt.clone();
-                let total = total.value;
+                let total = total.value - self.config.overlong_charge(completion.ids.len());
                 group.push(Judged {
                     prompt_index,
                     prompt,
@@ -302,6 +302,12 @@ impl<P: PromptSource, R: Rollout> GrpoObjective<P, R> {
         let rate = repetition_rate(judged.iter().map(|j| j.completion.ids.as_slice()));
         self.generated
             .insert("completions/repetition_rate".into(), rate);
+        if self.config.overlong_buffer > 0 {
+            let charge = |j: &Judged| self.config.overlong_charge(j.completion.ids.len());
+            let mean = judged.iter().map(charge).sum::<f64>() / judged.len().max(1) as f64;
+            self.generated
+                .insert("completions/overlong_penalty".into(), mean);
+        }
         Ok(())
     }
 

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use burn::tensor::Device;
 use serde_json::Value;
-use vtb_nn::lm::CausalLm;
+use vtb_nn::lm::{CausalLm, NamedTensors};
 
 use super::objective::{Objective, Position, StepOutput};
 use crate::TrainError;
@@ -144,6 +144,9 @@ struct Loop<'a> {
     store: CheckpointStore,
     log: MetricsLog,
     events: EventWriter,
+    /// What trains, in f32. Of a model that stores it in fewer bits these are the true values: updates too small for
+    /// the model's type add up here.
+    values: NamedTensors,
     /// Optimizer steps finished.
     step: u64,
     saved: Option<u64>,
@@ -169,8 +172,9 @@ impl<'a> Loop<'a> {
         let found = if run.resume { store.latest()? } else { None };
         let mut step = 0;
         let mut score = None;
+        let mut values = model.trainable_values();
         if let Some(checkpoint) = &found {
-            step = restore(checkpoint, model, &mut optimizer, objective, run)?;
+            (step, values) = restore(checkpoint, model, &mut optimizer, objective, run)?;
             score = checkpoint.manifest.meta.score;
             store.drop_after(step)?;
         }
@@ -183,6 +187,7 @@ impl<'a> Loop<'a> {
             store,
             log: run.dir.metrics(resumed)?,
             events: EventWriter::create(&run.dir.tensorboard(), resumed)?,
+            values,
             step,
             saved: found.map(|_| step),
             skipped: 0,
@@ -282,10 +287,9 @@ impl<'a> Loop<'a> {
             limit if limit > 0.0 => clip(gradients, &norm, limit),
             _ => gradients,
         };
-        let values = self
-            .optimizer
-            .step(model.trainable_values(), gradients, lr)?;
-        model.set_trainable(values)?;
+        let values = std::mem::take(&mut self.values);
+        self.values = self.optimizer.step(values, gradients, lr)?;
+        model.set_trainable(self.values.clone())?;
         Ok(metrics)
     }
 
@@ -332,7 +336,7 @@ impl<'a> Loop<'a> {
         objective: &dyn Objective,
         export: &Export<'_, M>,
     ) -> Result<(), TrainError> {
-        let values = to_host(&model.trainable_values(), &model.trainable())?;
+        let values = to_host(&self.values, &model.trainable())?;
         let mut contents = export(model)?;
         contents.insert(
             TRAINABLE.into(),
@@ -355,14 +359,14 @@ impl<'a> Loop<'a> {
     }
 }
 
-/// Puts a checkpoint's state in place and returns its step.
+/// Puts a checkpoint's state in place and returns its step and the values that train.
 fn restore<M: CausalLm>(
     checkpoint: &Checkpoint,
     model: &mut M,
     optimizer: &mut AdamW,
     objective: &mut dyn Objective,
     run: &RunContext<'_>,
-) -> Result<u64, TrainError> {
+) -> Result<(u64, NamedTensors), TrainError> {
     let check = ResumeCheck {
         config: run.config,
         dataset_fingerprint: run.dataset_fingerprint,
@@ -372,7 +376,8 @@ fn restore<M: CausalLm>(
     };
     check.check(checkpoint)?;
     let (tensors, _): (BTreeMap<String, HostTensor>, _) = checkpoint.tensors(TRAINABLE)?;
-    model.set_trainable(to_device(&tensors, run.device))?;
+    let values = to_device(&tensors, run.device);
+    model.set_trainable(values.clone())?;
     optimizer.load(checkpoint, OPTIMIZER, run.device)?;
     let meta = &checkpoint.manifest.meta;
     let position = Position {
@@ -380,7 +385,7 @@ fn restore<M: CausalLm>(
         cursor: meta.cursor.clone(),
     };
     objective.restore(&position, &meta.extra)?;
-    Ok(meta.step)
+    Ok((meta.step, values))
 }
 
 fn due(step: u64, every: u64) -> bool {

@@ -11,6 +11,7 @@ use super::validate::{
 use super::{PatchShape, TowerConfig, VlmConfig};
 use crate::VlmError;
 use crate::files::ModelDir;
+use crate::memory::TowerWidths;
 
 /// Sizes and ids of a Qwen2.5-VL model.
 ///
@@ -149,6 +150,16 @@ impl TowerConfig for WindowVisionConfig {
             frames: self.temporal_patch_size,
             patch: self.patch_size,
             merge: self.spatial_merge_size,
+        }
+    }
+
+    fn widths(&self) -> TowerWidths {
+        TowerWidths {
+            hidden: self.hidden_size as u64,
+            inner: self.intermediate_size as u64,
+            gated: true,
+            depth: self.depth as u64,
+            deepstack: 0,
         }
     }
 

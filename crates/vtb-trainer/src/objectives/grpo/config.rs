@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::loss::LossSettings;
+use super::overlong::overlong_charge;
 use crate::objectives::{ConfigFault, ObjectiveError};
 
 /// How token losses are averaged. `ℓ` is a token's loss, sums run over unmasked completion tokens.
@@ -87,6 +88,11 @@ pub struct GrpoConfig {
     pub importance_sampling_level: ImportanceLevel,
     /// Leave completions that hit the length limit out of the loss. Default false.
     pub mask_truncated_completions: bool,
+    /// Tokens before the length limit over which a completion is charged more and more for its length, up to
+    /// `overlong_penalty` at the limit (DAPO's soft punishment). Default 0: off.
+    pub overlong_buffer: usize,
+    /// What a completion at the length limit is charged where `overlong_buffer` is above 0. Default 1.
+    pub overlong_penalty: f64,
     /// Replace groups whose rewards are all alike by fresh prompts. Default false.
     pub dynamic_sample: bool,
     /// Most rounds of replacement per batch. Default 3.
@@ -120,6 +126,8 @@ impl Default for GrpoConfig {
             scale_rewards: ScaleRewards::default(),
             importance_sampling_level: ImportanceLevel::default(),
             mask_truncated_completions: false,
+            overlong_buffer: 0,
+            overlong_penalty: 1.0,
             dynamic_sample: false,
             max_resample: 3,
             reward_weights: Vec::new(),
@@ -235,6 +243,18 @@ impl GrpoConfig {
             "finite numbers, not all 0",
         );
         need(
+            not_negative(self.overlong_penalty),
+            "overlong_penalty",
+            self.overlong_penalty.to_string(),
+            "0 or above",
+        );
+        need(
+            self.overlong_buffer <= self.max_completion_length,
+            "overlong_buffer",
+            self.overlong_buffer.to_string(),
+            "at most max_completion_length",
+        );
+        need(
             not_negative(self.zero_std_threshold),
             "zero_std_threshold",
             self.zero_std_threshold.to_string(),
@@ -256,6 +276,12 @@ impl GrpoConfig {
                 "above 0 and at most 1",
             );
         }
+    }
+
+    /// What is taken off the reward of a completion of so many tokens.
+    pub fn overlong_charge(&self, tokens: usize) -> f64 {
+        self.overlong_penalty
+            * overlong_charge(tokens, self.max_completion_length, self.overlong_buffer)
     }
 
     /// The upper clip distance in effect.

@@ -12,6 +12,7 @@ mod filter;
 mod guard;
 mod loss;
 mod metrics;
+mod overlong;
 mod ratio;
 
 pub use advantage::{
@@ -23,3 +24,4 @@ pub use filter::{DynamicSampling, Filtered, Next};
 pub use guard::collapse;
 pub use loss::{GrpoLoss, LossRow, LossSettings, StepCounts, grpo_loss};
 pub use metrics::{LossStats, SamplingStats, completion_metrics, reward_metrics};
+pub use overlong::overlong_charge;

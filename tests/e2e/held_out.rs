@@ -1,0 +1,356 @@
+//! What is measured on held-out rows while training, and answers to whole files.
+
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+mod common;
+
+use std::fs;
+use std::path::Path;
+
+use common::{GRPO, INFER, SFT, own_model_and_data, path, refuse, stdout, succeed};
+use serde_json::Value;
+
+fn metrics(run: &Path) -> Vec<Value> {
+    let text = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+    let row = |line: &str| serde_json::from_str(line).unwrap();
+    text.lines().map(row).collect()
+}
+
+#[test]
+fn a_split_is_measured_by_answers_samples_and_tokens() {
+    let dir = tempfile::tempdir().unwrap();
+    let own = own_model_and_data(dir.path(), "color_grid");
+    let out = dir.path().join("run");
+    let args = [
+        "--model",
+        path(&own.model),
+        "--data",
+        path(&own.data),
+        "--output-dir",
+        path(&out),
+        "--max-steps",
+        "4",
+        "--batch-size",
+        "2",
+        "--set",
+        "train.eval_steps=2",
+        "--set",
+        "train.learning_rate=0.01",
+        "--set",
+        "data.eval_split=0.25",
+        "--set",
+        "eval.num_samples=3",
+        "--set",
+        "eval.max_new_tokens=4",
+        "--set",
+        "eval.batch_size=5",
+    ];
+    let printed = stdout(&succeed(SFT, &args));
+    assert!(printed.contains("6 puzzles"), "a quarter of 24: {printed}");
+    let rows = metrics(&out);
+    for (step, row) in rows.iter().enumerate() {
+        assert_eq!(row.get("eval/accuracy").is_some(), step % 2 == 1, "{row}");
+    }
+    for key in [
+        "eval/pass@1",
+        "eval/pass@2",
+        "eval/pass@3",
+        "eval/token_accuracy",
+    ] {
+        let share = rows[3][key].as_f64().unwrap();
+        assert!((0.0..=1.0).contains(&share), "{key} {share}");
+    }
+    let pass = |k: usize| rows[3][format!("eval/pass@{k}")].as_f64().unwrap();
+    assert!(pass(1) <= pass(2) && pass(2) <= pass(3));
+    let loss = |step: usize| rows[step]["eval/loss"].as_f64().unwrap();
+    assert!(
+        loss(3) < loss(1),
+        "held-out loss {} then {}",
+        loss(1),
+        loss(3)
+    );
+    let summary: Value =
+        serde_json::from_slice(&fs::read(out.join("summary.json")).unwrap()).unwrap();
+    assert_eq!(summary["after"]["n"], 6);
+    assert_eq!(summary["after"]["loss"].as_f64().unwrap(), loss(3));
+}
+
+/// A step over all rows and an evaluation of all rows are of the same model, where nothing moves it.
+#[test]
+fn held_out_loss_is_that_of_a_training_step() {
+    let dir = tempfile::tempdir().unwrap();
+    let own = own_model_and_data(dir.path(), "color_grid");
+    let out = dir.path().join("run");
+    let args = [
+        "--model",
+        path(&own.model),
+        "--data",
+        path(&own.data),
+        "--eval-data",
+        path(&own.data),
+        "--output-dir",
+        path(&out),
+        "--max-steps",
+        "1",
+        "--batch-size",
+        "24",
+        "--set",
+        "train.eval_steps=1",
+        "--set",
+        "train.learning_rate=0.0",
+        "--set",
+        "eval.batch_size=40",
+    ];
+    succeed(SFT, &args);
+    let row = &metrics(&out)[0];
+    for (held_out, trained) in [
+        ("eval/loss", "loss"),
+        ("eval/token_accuracy", "token_accuracy"),
+    ] {
+        let [held_out, trained] = [held_out, trained].map(|key| row[key].as_f64().unwrap());
+        assert!((held_out - trained).abs() < 1e-4, "{row}");
+    }
+    assert!(row["loss"].as_f64().unwrap() > 0.1);
+}
+
+#[test]
+fn rows_without_solutions_rank_checkpoints_by_their_loss() {
+    let dir = tempfile::tempdir().unwrap();
+    let own = own_model_and_data(dir.path(), "color_grid");
+    // The same rows as chats of which nothing is known but the answer.
+    let text = fs::read_to_string(&own.data).unwrap();
+    let bare = text.lines().map(|line| {
+        let row: Value = serde_json::from_str(line).unwrap();
+        let kept = ["messages", "images"].map(|key| (key.to_owned(), row[key].clone()));
+        Value::Object(kept.into_iter().collect()).to_string() + "\n"
+    });
+    fs::write(&own.data, bare.collect::<String>()).unwrap();
+    let out = dir.path().join("run");
+    let args = [
+        "--model",
+        path(&own.model),
+        "--data",
+        path(&own.data),
+        "--eval-data",
+        path(&own.data),
+        "--output-dir",
+        path(&out),
+        "--max-steps",
+        "4",
+        "--batch-size",
+        "2",
+        "--set",
+        "train.eval_steps=1",
+        "--set",
+        "train.schedule=constant",
+        "--set",
+        "train.warmup_ratio=0",
+        // So far that the first step is the best and the others ruin the model.
+        "--set",
+        "train.learning_rate=0.5",
+        "--set",
+        "save.steps=1",
+        "--set",
+        "save.keep_last=1",
+        "--set",
+        "eval.max_rows=8",
+    ];
+    succeed(SFT, &args);
+    let losses: Vec<f64> = metrics(&out)
+        .iter()
+        .map(|row| row["eval/loss"].as_f64().unwrap())
+        .collect();
+    let best = (0..4)
+        .min_by(|a, b| losses[*a].total_cmp(&losses[*b]))
+        .unwrap()
+        + 1;
+    assert_ne!(best, 4, "{losses:?}");
+    let mut kept: Vec<String> = fs::read_dir(out.join("checkpoints"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.starts_with("step-"))
+        .collect();
+    kept.sort();
+    assert_eq!(
+        kept,
+        [format!("step-{best}"), "step-4".to_owned()],
+        "{losses:?}"
+    );
+
+    // Nothing to compare with at all.
+    let none = fs::read_to_string(&own.data)
+        .unwrap()
+        .lines()
+        .next()
+        .map(|line| {
+            let mut row: Value = serde_json::from_str(line).unwrap();
+            row["messages"].as_array_mut().unwrap().pop();
+            row.to_string()
+        });
+    let empty = dir.path().join("questions.jsonl");
+    fs::write(&empty, none.unwrap()).unwrap();
+    let other = dir.path().join("other");
+    let args = [
+        "--model",
+        path(&own.model),
+        "--data",
+        path(&own.data),
+        "--eval-data",
+        path(&empty),
+        "--output-dir",
+        path(&other),
+    ];
+    refuse(SFT, &args, 1, &["no held-out row has a `solution`"]);
+}
+
+#[test]
+fn settings_of_evaluation_that_make_no_sense_are_refused() {
+    for (set, part) in [
+        ("data.eval_split=1.5", "data.eval_split"),
+        ("data.eval_split=0.1", "no data is named"),
+        ("eval.batch_size=0", "eval.batch_size"),
+        ("train.vit_lr=-1.0", "train.vit_lr"),
+    ] {
+        refuse(SFT, &["--set", set, "--dry-run"], 2, &[part]);
+    }
+    let args = [
+        "--dry-run",
+        "--set",
+        "eval.num_samples=4",
+        "--set",
+        "eval.temperature=0.0",
+    ];
+    refuse(GRPO, &args, 2, &["eval.temperature"]);
+}
+
+#[test]
+fn answers_to_a_file_go_on_where_they_stopped() {
+    let dir = tempfile::tempdir().unwrap();
+    let own = own_model_and_data(dir.path(), "color_grid");
+    let out = dir.path().join("answers.jsonl");
+    let args = [
+        "--model",
+        path(&own.model),
+        "--data",
+        path(&own.data),
+        "--output",
+        path(&out),
+        "--num-samples",
+        "2",
+        "--temperature",
+        "1",
+        "--max-new-tokens",
+        "5",
+        "--max-num-seqs",
+        "3",
+    ];
+    let printed = stdout(&succeed(INFER, &args));
+    assert!(printed.contains("48 answers"), "{printed}");
+    let whole = fs::read(&out).unwrap();
+    let lines: Vec<Value> = String::from_utf8(whole.clone())
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(lines.len(), 48);
+    assert!(lines.iter().all(|line| line["text"].is_string()));
+    assert!(
+        lines
+            .chunks(2)
+            .any(|pair| pair[0]["text"] != pair[1]["text"]),
+        "samples differ"
+    );
+    // A kill within a line, one between the answers of a row, one after a row, and none.
+    for kept in [whole.len() / 2, 0, whole.len()] {
+        fs::write(&out, &whole[..kept]).unwrap();
+        succeed(INFER, &args);
+        assert!(fs::read(&out).unwrap() == whole, "cut at {kept}");
+    }
+    // Another file's answers.
+    let text = String::from_utf8(whole).unwrap();
+    fs::write(
+        &out,
+        text.replacen(lines[0]["id"].as_str().unwrap(), "another", 2),
+    )
+    .unwrap();
+    refuse(INFER, &args, 1, &["line 1", "another", "name another file"]);
+    fs::write(&out, "{}\n").unwrap();
+    refuse(INFER, &args, 1, &["line 1", "not an answer"]);
+    let greedy = [&args[..6], &["--num-samples", "2"]].concat();
+    refuse(INFER, &greedy, 2, &["--temperature"]);
+}
+
+/// Small steps in bf16: each is lost in the stored weights, all of them together are not.
+#[test]
+fn full_training_in_bf16_keeps_small_updates() {
+    let dir = tempfile::tempdir().unwrap();
+    let own = own_model_and_data(dir.path(), "color_grid");
+    let out = dir.path().join("run");
+    let args = [
+        "--model",
+        path(&own.model),
+        "--data",
+        path(&own.data),
+        "--output-dir",
+        path(&out),
+        "--precision",
+        "bf16",
+        "--batch-size",
+        "2",
+        "--max-steps",
+        "12",
+        "--set",
+        "train.mode=full",
+        "--set",
+        "train.schedule=constant",
+        "--set",
+        "train.warmup_ratio=0",
+        "--set",
+        "train.learning_rate=2e-6",
+        "--set",
+        "train.freeze_vit=false",
+        "--set",
+        "train.vit_lr=0.0",
+        "--set",
+        "train.freeze_aligner=false",
+        "--set",
+        "save.steps=6",
+        "--set",
+        "save.keep_last=0",
+    ];
+    succeed(SFT, &args);
+    let read = |step: usize| {
+        let place = format!("checkpoints/step-{step}/trainable.safetensors");
+        fs::read(out.join(place)).unwrap()
+    };
+    let (half, whole) = (read(6), read(12));
+    let [half, whole] =
+        [&half, &whole].map(|bytes| safetensors::SafeTensors::deserialize(bytes).unwrap());
+    let values = |tensors: &safetensors::SafeTensors<'_>, name: &str| -> Vec<f32> {
+        let data = tensors.tensor(name).unwrap().data().to_vec();
+        data.as_chunks::<4>()
+            .0
+            .iter()
+            .map(|b| f32::from_le_bytes(*b))
+            .collect()
+    };
+    let (mut moved, mut kept) = (0, 0);
+    for name in half.names() {
+        let (before, after) = (values(&half, name), values(&whole, name));
+        let merger = name.contains("merger");
+        if name.starts_with("model.visual.") && !merger {
+            assert_eq!(before, after, "{name} has a rate of 0");
+            kept += 1;
+            continue;
+        }
+        // Six steps of AdamW move by at most 6 rates, far below the resolution of bf16 at the size of most weights.
+        let most = before
+            .iter()
+            .zip(&after)
+            .map(|(a, b)| (a - b).abs())
+            .fold(0.0, f32::max);
+        assert!(most < 2e-5, "{name} moved by {most}");
+        moved += usize::from(most > 1e-6);
+    }
+    assert!(moved > 10 && kept > 10, "{moved} moved, {kept} kept");
+}
