@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 use vtb_bins::memory::{PROGRAM, States};
 use vtb_bins::settings::{LoraSection, SftRun, TrainSection};
 use vtb_lora::ModuleFilter;
-use vtb_models_vlm::config::{AnyVlmConfig, Preset, Qwen3VlConfig, TowerConfig};
+use vtb_models_vlm::config::{AnyVlmConfig, Preset, Qwen3VlConfig};
 use vtb_models_vlm::memory::Pass;
 use vtb_models_vlm::qwen3_vl::Qwen3Vl;
 use vtb_nn::device::cpu_device;
@@ -88,8 +88,8 @@ const CASES: [Case; 6] = [
         side: 64,
     },
     Case {
-        name: "2 layers of 2B, full training, recompute, f32",
-        config: || some_layers(2),
+        name: "3 layers of 2B, full training, recompute, f32",
+        config: || some_layers(3),
         mode: "full",
         targets: AnyVlmConfig::decoder_targets,
         bf16: false,

@@ -2,7 +2,7 @@
 //!
 //!     cargo bench -p vtb-bins --bench vlm                     # ours alone
 //!     cargo bench -p vtb-bins --bench vlm -- --python PYTHON  # and the reference, with the ratios
-//!     cargo bench -p vtb-bins --bench vlm -- --only step      # one of step, generate, mixed: for a profiler
+//!     cargo bench -p vtb-bins --bench vlm -- --only step      # one of step, generate, generate16, mixed: for a profiler
 //!     cargo bench -p vtb-bins --bench vlm -- --memory         # peak memory against sequence length
 //!
 //! Model and batch: 7.6 million parameters, batch 8 of one 256×256 picture (64 merged tokens) and 128 other tokens;
@@ -190,6 +190,10 @@ fn speed(reps: usize, only: Option<&str>) -> Value {
         let rate = generate(&adapted, &rows, reps);
         found.insert("generate_lora_tokens_per_s".into(), json!(rate));
     }
+    if only.is_none_or(|only| only == "generate16") {
+        let rate = generate(&adapted, &self::rows(16, TEXT, 3), reps);
+        found.insert("generate_lora_16_tokens_per_s".into(), json!(rate));
+    }
     if only.is_none_or(|only| only == "mixed") {
         let [whole, dropping, continuous] = mixed(&adapted, reps);
         found.insert("mixed_whole_batches_tokens_per_s".into(), json!(whole));
@@ -206,12 +210,12 @@ fn generate(model: &Qwen3Vl, rows: &[LmRow], reps: usize) -> f64 {
         temperature: 0.0,
         ..SampleOptions::default()
     };
-    let seeds = vec![0; BATCH];
+    let seeds = vec![0; rows.len()];
     let seconds = median(reps, || {
         let completions = model.generate(rows, &options, &seeds);
         std::hint::black_box(completions.expect("completions"));
     });
-    (BATCH * NEW) as f64 / seconds
+    (rows.len() * NEW) as f64 / seconds
 }
 
 /// Tokens per second of 64 sampled completions of mixed lengths, 16 at a time: in batches that run whole until their
@@ -348,5 +352,7 @@ fn ratios(ours: &Value, theirs: &Value) -> Value {
         "step time, ours / PyTorch": ratio(&ours["lora_fwd_bwd_s"], &step["median_s"]),
         "tokens per second, ours / transformers":
             ratio(&ours["generate_tokens_per_s"], &generate["tokens_per_s"]),
+        "the same at batch 16, adapter on":
+            ratio(&ours["generate_lora_16_tokens_per_s"], &theirs["generate_adapter_16"]["tokens_per_s"]),
     })
 }

@@ -18,9 +18,10 @@ use vtb_trainer::rollout::InProcess;
 use vtb_trainer::run_dir::RunDir;
 use vtb_trainer::signal::Interrupt;
 use vtb_trainer::train::{
-    Evaluate, GrpoObjective, Hooks, Outcome, RunContext, SftObjective, train,
+    Evaluate, GrpoObjective, Hooks, Outcome, RunContext, SftObjective, ShowCompletions, train,
 };
 
+use crate::completions;
 use crate::config;
 use crate::data::{Rows, check_files, fingerprint, hold_out, open_jsonl};
 use crate::demo::{self, Puzzles};
@@ -30,6 +31,7 @@ use crate::memory::{self, Batch, Lanes, States, capacity, row_sizes};
 use crate::model::{Machine, attach, open_machine, open_model};
 use crate::options::TrainOptions;
 use crate::plan::Plan;
+use crate::probe::Probe;
 use crate::session::{
     export, interrupted, names_model, open_run, refuse, reporter, save_model, settings,
     shared_faults, shown,
@@ -125,6 +127,12 @@ fn check(run: &GrpoRun, registry: &Registry) -> anyhow::Result<()> {
     }
     if run.rewards.is_empty() {
         faults.push("rewards is empty; name at least one reward".into());
+    }
+    if run.log.completion_pictures && !completions::AVAILABLE {
+        faults.push(
+            "log.completion_pictures needs a build with the feature `parquet`, which this is not"
+                .into(),
+        );
     }
     if let Err(error) = WeightedRewards::from_specs(registry, &run.rewards) {
         faults.push(format!("rewards: {error}"));
@@ -374,6 +382,7 @@ impl<'a> Session<'a> {
         };
         let nothing = |_: &AnyVlm| Ok(Default::default());
         let hooks = Hooks {
+            completions: None,
             reporter: self.reporter.as_mut(),
             interrupt: &self.interrupt,
             evaluate: None,
@@ -445,7 +454,17 @@ impl<'a> Session<'a> {
             self.reporter.on_message(&report);
         }
         let rewards = WeightedRewards::from_specs(self.registry, &self.run.rewards)?;
+        if self.run.train.probe {
+            let probe = Probe {
+                rows: self.run.batch.batch_size,
+                completion: self.run.grpo.max_completion_length,
+                generations: self.run.grpo.num_generations,
+                recompute: self.run.batch.recompute,
+            };
+            self.reporter.on_message(&probe.run(&model, &train_rows)?);
+        }
         let dropout = self.run.lora.dropout > 0.0;
+        let pictures = train_rows.clone();
         let mut objective = GrpoObjective::new(
             train_rows,
             self.run.data.load_options(),
@@ -476,7 +495,13 @@ impl<'a> Session<'a> {
             Ok(rows.measure(model)?.evaluation())
         };
         let evaluate: &mut Evaluate<'_, AnyVlm> = &mut measure;
+        let mut keep = |path: &Path, shown: &[serde_json::Value]| {
+            completions::write(path, shown, pictures.source())
+        };
+        let completions = (self.run.log.completion_pictures && completions::AVAILABLE)
+            .then_some(&mut keep as &mut ShowCompletions<'_>);
         let hooks = Hooks {
+            completions,
             reporter: self.reporter.as_mut(),
             interrupt: &self.interrupt,
             evaluate: Some(evaluate),

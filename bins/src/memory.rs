@@ -87,6 +87,12 @@ impl States {
     }
 }
 
+/// Up to 2,048 of `count` rows, evenly spread.
+pub fn looked_at(count: usize) -> impl Iterator<Item = usize> {
+    let many = count.min(LOOKED_AT);
+    (0..many).map(move |i| i * count / many)
+}
+
 /// Sizes of the rows of a file.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct RowSizes {
@@ -115,17 +121,15 @@ pub fn row_sizes(
     let source = open_jsonl(file, rules, data)?;
     let count = source.len();
     let rows = Rows::new(Arc::new(source), Arc::new(encoder)).configured(data)?;
-    let looked_at = count.min(LOOKED_AT);
-    let mut sizes = RowSizes {
-        rows: looked_at,
-        ..RowSizes::default()
-    };
-    for i in 0..looked_at {
-        let extent = rows.extent(i * count / looked_at)?;
+    let mut sizes = RowSizes::default();
+    for index in looked_at(count) {
+        let extent = rows.extent(index)?;
+        sizes.rows += 1;
         sizes.longest = sizes.longest.max(extent.tokens as u64);
         sizes.patches = sizes.patches.max(extent.patches as u64);
-        sizes.mean += extent.tokens as f64 / looked_at as f64;
+        sizes.mean += extent.tokens as f64;
     }
+    sizes.mean /= sizes.rows.max(1) as f64;
     Ok(sizes)
 }
 

@@ -237,6 +237,8 @@ pub struct TrainSection {
     pub max_grad_norm: f64,
     /// Steps between evaluations on held-out rows; 0: only before and after.
     pub eval_steps: u64,
+    /// Run the longest batch before the first step, so that a lack of memory shows at once.
+    pub probe: bool,
     /// Steps in a row that may be skipped for gradients that are not finite.
     pub max_skipped_steps: u64,
 }
@@ -354,6 +356,8 @@ pub struct SaveSection {
 pub struct LogSection {
     /// Steps between logged completions; 0: never.
     pub completion_steps: u64,
+    /// Also as Parquet files, with the pictures of their prompts.
+    pub completion_pictures: bool,
     /// Seconds between progress lines where there is no terminal.
     pub seconds: f64,
 }
@@ -377,6 +381,7 @@ fn common_train(max_steps: u64, learning_rate: f64) -> TrainSection {
         weight_decay: 0.0,
         max_grad_norm: 1.0,
         eval_steps: 0,
+        probe: true,
         max_skipped_steps: 5,
     }
 }
@@ -464,11 +469,13 @@ impl GrpoRun {
             },
             log: LogSection {
                 completion_steps: 10,
+                completion_pictures: false,
                 seconds: 5.0,
             },
         };
         if demo {
             run.train = TrainSection {
+                probe: false,
                 warmup_ratio: 0.02,
                 ..common_train(500, 2e-3)
             };
@@ -516,6 +523,7 @@ impl SftRun {
             },
             log: LogSection {
                 completion_steps: 0,
+                completion_pictures: false,
                 seconds: 5.0,
             },
         };
@@ -524,6 +532,7 @@ impl SftRun {
                 mode: "full".into(),
                 freeze_vit: false,
                 freeze_aligner: false,
+                probe: false,
                 ..common_train(400, 1e-3)
             };
             run.batch = SftSettings {

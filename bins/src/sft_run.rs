@@ -22,6 +22,7 @@ use crate::memory::{self, Batch, States, capacity, row_sizes};
 use crate::model::{attach, open_machine, open_model};
 use crate::options::TrainOptions;
 use crate::plan::Plan;
+use crate::probe::Probe;
 use crate::session::{
     export, interrupted, names_model, open_run, refuse, reporter, settings, shared_faults, shown,
 };
@@ -210,8 +211,18 @@ fn execute(
             .transpose()
     };
     let dropout = run.train.mode == "lora" && run.lora.dropout > 0.0;
+    let rows = Rows::new(source, encoder).configured(&run.data)?;
+    if run.train.probe {
+        let probe = Probe {
+            rows: run.batch.batch_size,
+            completion: 0,
+            generations: 1,
+            recompute: run.batch.recompute,
+        };
+        reporter.on_message(&probe.run(&model, &rows)?);
+    }
     let mut objective = SftObjective::new(
-        Rows::new(source, encoder).configured(&run.data)?,
+        rows,
         run.data.load_options(),
         run.batch.clone(),
         run.seed,
@@ -234,6 +245,7 @@ fn execute(
     };
     let evaluate: &mut Evaluate<'_, AnyVlm> = &mut evaluate_step;
     let hooks = Hooks {
+        completions: None,
         reporter: reporter.as_mut(),
         interrupt: &interrupt,
         evaluate: Some(evaluate),

@@ -8,6 +8,8 @@ use std::fs;
 use std::path::Path;
 
 use common::{GRPO, INFER, SFT, own_model_and_data, path, refuse, stdout, succeed};
+use parquet::file::reader::{FileReader, SerializedFileReader};
+use parquet::record::{ListAccessor, RowAccessor};
 use serde_json::Value;
 
 fn metrics(run: &Path) -> Vec<Value> {
@@ -278,6 +280,66 @@ fn answers_to_a_file_go_on_where_they_stopped() {
     refuse(INFER, &args, 1, &["line 1", "not an answer"]);
     let greedy = [&args[..6], &["--num-samples", "2"]].concat();
     refuse(INFER, &greedy, 2, &["--temperature"]);
+}
+
+#[test]
+fn completions_are_kept_with_their_pictures_and_the_longest_batch_goes_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let own = own_model_and_data(dir.path(), "color_grid");
+    let out = dir.path().join("run");
+    let args = [
+        "--model",
+        path(&own.model),
+        "--data",
+        path(&own.data),
+        "--output-dir",
+        path(&out),
+        "--max-steps",
+        "2",
+        "--batch-size",
+        "16",
+        "--set",
+        "grpo.max_completion_length=6",
+        "--set",
+        "grpo.overlong_buffer=6",
+        "--set",
+        "log.completion_steps=1",
+        "--set",
+        "log.completion_pictures=true",
+    ];
+    let output = succeed(GRPO, &args);
+    let told = common::stderr(&output);
+    assert!(told.contains("probe: the longest batch (16 rows"), "{told}");
+    for step in 0..2 {
+        let place = out.join(format!("completions/step-{step:06}"));
+        let jsonl = fs::read_to_string(place.with_extension("jsonl")).unwrap();
+        assert_eq!(jsonl.lines().count(), 16);
+        let file = fs::File::open(place.with_extension("parquet")).unwrap();
+        let reader = SerializedFileReader::new(file).unwrap();
+        let rows: Vec<_> = reader
+            .get_row_iter(None)
+            .unwrap()
+            .map(|row| row.unwrap())
+            .collect();
+        for (row, line) in rows.iter().zip(jsonl.lines()) {
+            let line: Value = serde_json::from_str(line).unwrap();
+            assert_eq!(
+                row.get_string(3).unwrap(),
+                line["completion"].as_str().unwrap()
+            );
+            assert_eq!(row.get_double(4).unwrap(), line["reward"].as_f64().unwrap());
+            let pictures = row.get_list(9).unwrap();
+            let bytes = pictures.get_group(0).unwrap().get_bytes(0).unwrap();
+            let id = line["id"].as_str().unwrap();
+            let file = fs::read(dir.path().join(format!("images/{id}.png"))).unwrap();
+            assert!(bytes.data() == file, "the picture of {id}");
+        }
+    }
+    // Completions of up to the limit are charged for every token of the buffer.
+    let charged = metrics(&out)[0]["completions/overlong_penalty"]
+        .as_f64()
+        .unwrap();
+    assert!(charged > 0.0 && charged <= 1.0, "{charged}");
 }
 
 /// Small steps in bf16: each is lost in the stored weights, all of them together are not.

@@ -157,6 +157,7 @@ fn five_supervised_steps() {
             device: &cpu_device(),
         },
         Hooks {
+            completions: None,
             reporter: &mut kept,
             interrupt: &interrupt,
             evaluate: None,

@@ -10,12 +10,12 @@ use vtb_nn::ops::RopeTable;
 use vtb_nn::ops::rope::MRope;
 use vtb_nn::recompute::{Keep, Role, Segment};
 
-use super::guard::guard;
 use super::lane::Lane;
 use super::memory::{Memory, watch};
 use super::rates::attention_operations;
 use super::report::Report;
 use super::timing::Timer;
+use crate::guard::guard;
 
 const LINEARS: [&str; 7] = [
     "q_proj",

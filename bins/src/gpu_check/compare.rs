@@ -3,10 +3,10 @@
 use burn::tensor::DType;
 use serde::Serialize;
 
-use super::guard::guard;
 use super::lane::Lane;
 use super::options::Section;
 use super::report::Report;
+use crate::guard::guard;
 
 /// The lane that is believed, and those compared with it.
 pub(super) struct Lanes {

@@ -6,8 +6,8 @@ use std::time::Duration;
 use burn::tensor::Device;
 use serde::Serialize;
 
-use super::guard::guard;
 use super::timing::wait;
+use crate::guard::guard;
 
 /// What the device's memory pools held. Pools keep no peak, so one number is sampled and one is an upper bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

@@ -6,7 +6,6 @@ mod block;
 mod cases;
 mod clock;
 mod compare;
-mod guard;
 mod lane;
 mod memory;
 mod options;

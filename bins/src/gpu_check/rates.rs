@@ -4,10 +4,10 @@ use burn::tensor::{DType, Device, Tensor};
 use serde::Serialize;
 use vtb_nn::ops::{AttentionMask, attention, linear};
 
-use super::guard::guard;
 use super::lane::Lane;
 use super::report::Report;
 use super::timing::{Timer, wait};
+use crate::guard::guard;
 
 /// What a rate counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

@@ -10,6 +10,8 @@
 
 mod arc;
 mod batches;
+#[cfg(feature = "parquet")]
+mod completions;
 mod dataset;
 mod error;
 pub mod evaluate;
@@ -38,6 +40,8 @@ pub mod video;
 
 pub use arc::{ArcLimits, ArcProblem, load_arc};
 pub use batches::{BatchPlan, BatchSampler, BatchState, Bucket, LastBatch};
+#[cfg(feature = "parquet")]
+pub use completions::{CompletionRow, write_completions};
 pub use dataset::{Fingerprint, RowSource};
 pub use error::{DataError, ImageFault, Origin, Result, RowFault, VideoFault};
 pub use export::write_jsonl;

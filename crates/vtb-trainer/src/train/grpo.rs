@@ -316,6 +316,7 @@ impl<P: PromptSource, R: Rollout> GrpoObjective<P, R> {
         let rewards: serde_json::Map<String, Value> =
             named.map(|(n, v)| (n.to_owned(), json!(v))).collect();
         json!({
+            "row": j.prompt_index,
             "id": j.prompt.id,
             "prompt": j.prompt.text,
             "completion": j.text,

@@ -12,4 +12,6 @@ pub use grpo::{GrpoObjective, GrpoSettings};
 pub use loader::LoadOptions;
 pub use objective::{Objective, Position, Prompt, PromptSource, RowEncoder, StepOutput};
 pub use sft::{SftObjective, SftSettings};
-pub use step_loop::{Evaluate, Evaluation, Export, Hooks, LoopConfig, Outcome, RunContext, train};
+pub use step_loop::{
+    Evaluate, Evaluation, Export, Hooks, LoopConfig, Outcome, RunContext, ShowCompletions, train,
+};

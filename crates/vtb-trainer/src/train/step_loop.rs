@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::path::Path;
 use std::time::Instant;
 
 use burn::tensor::Device;
@@ -24,11 +25,12 @@ use crate::tensorboard::EventWriter;
 const TRAINABLE: &str = "trainable.safetensors";
 const OPTIMIZER: &str = "optimizer.safetensors";
 /// Settings a resumed run may change: they do not touch what was computed.
-const FREE_KEYS: [&str; 9] = [
+const FREE_KEYS: [&str; 10] = [
     "output_dir",
     "log",
     "save",
     "model.device",
+    "train.probe",
     "data.check",
     "data.threads",
     "data.ahead",
@@ -92,6 +94,9 @@ pub type Evaluate<'a, M> = dyn FnMut(&M, u64) -> Result<Evaluation, TrainError> 
 /// Files of a checkpoint that other programs read: an adapter or a model.
 pub type Export<'a, M> = dyn Fn(&M) -> Result<Contents<'static>, TrainError> + 'a;
 
+/// Takes the completions worth showing of a step, beside their JSON lines: the path without ending, and the objects.
+pub type ShowCompletions<'a> = dyn FnMut(&Path, &[Value]) -> Result<(), TrainError> + 'a;
+
 /// What the program supplies.
 pub struct Hooks<'a, M> {
     /// Shown progress.
@@ -102,6 +107,8 @@ pub struct Hooks<'a, M> {
     pub evaluate: Option<&'a mut Evaluate<'a, M>>,
     /// Adds files to every checkpoint.
     pub export: &'a Export<'a, M>,
+    /// Keeps completions in another form as well.
+    pub completions: Option<&'a mut ShowCompletions<'a>>,
 }
 
 /// How a run ended.
@@ -206,6 +213,7 @@ impl<'a> Loop<'a> {
             let output = objective.step(model, self.step)?;
             let stop = output.stop.clone();
             let (rows, waited) = (output.rows, output.waited);
+            self.log_completions(&output.completions, hooks.completions.as_deref_mut())?;
             let mut metrics = self.update(model, output)?;
             self.step += 1;
             metrics.step = self.step;
@@ -258,10 +266,8 @@ impl<'a> Loop<'a> {
         let StepOutput {
             gradients,
             metrics: values,
-            completions,
             ..
         } = output;
-        self.log_completions(&completions)?;
         let lr = self.schedule.lr(self.step);
         let mut metrics = Metrics {
             step: self.step,
@@ -293,7 +299,11 @@ impl<'a> Loop<'a> {
         Ok(metrics)
     }
 
-    fn log_completions(&self, completions: &[Value]) -> Result<(), TrainError> {
+    fn log_completions(
+        &self,
+        completions: &[Value],
+        show: Option<&mut ShowCompletions<'_>>,
+    ) -> Result<(), TrainError> {
         let every = self.config.completion_steps;
         if completions.is_empty() || every == 0 || !self.step.is_multiple_of(every) {
             return Ok(());
@@ -304,7 +314,11 @@ impl<'a> Loop<'a> {
         for completion in completions {
             writeln!(text, "{completion}").map_err(|e| TrainError::io(&path, e))?;
         }
-        std::fs::write(&path, text).map_err(|e| TrainError::io(&path, e))
+        std::fs::write(&path, text).map_err(|e| TrainError::io(&path, e))?;
+        match show {
+            Some(show) => show(&path.with_extension(""), completions),
+            None => Ok(()),
+        }
     }
 
     /// Saves the whole state. A full disk is told loudly and training goes on: the last checkpoint is intact.

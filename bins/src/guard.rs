@@ -1,10 +1,10 @@
-//! Keeping one failing check from ending the others.
+//! Errors and panics as messages: one failing check does not end the others.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Runs `work`; an error or a panic becomes a message.
-pub(super) fn guard<T>(work: impl FnOnce() -> anyhow::Result<T>) -> Result<T, String> {
+pub(crate) fn guard<T>(work: impl FnOnce() -> anyhow::Result<T>) -> Result<T, String> {
     match catch_unwind(AssertUnwindSafe(work)) {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(error)) => Err(format!("{error:#}")),
