@@ -198,7 +198,8 @@ pub fn open_run(
     config: &Value,
 ) -> Result<RunDir, TrainError> {
     let dir = RunDir::open(root, if resume { Start::Resume } else { Start::Fresh })?;
-    if !resume {
+    // A run may be killed before it has written these.
+    if !resume || !dir.has_manifest() {
         dir.write_config(toml)?;
         let mut manifest = RunManifest::now(program, seed);
         manifest.dataset_fingerprint = fingerprint.to_owned();

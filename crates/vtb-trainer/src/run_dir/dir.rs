@@ -61,6 +61,8 @@ pub struct RunDir {
     root: PathBuf,
 }
 
+const MANIFEST: &str = "manifest.json";
+
 impl RunDir {
     /// Opens a run directory. [`Start::Fresh`] creates it and refuses one that holds anything
     /// ([`TrainError::RunExists`]); [`Start::Resume`] needs one that exists.
@@ -79,6 +81,11 @@ impl RunDir {
             Start::Resume => {}
         }
         Ok(Self { root })
+    }
+
+    /// Whether the manifest is written: a run that was killed before has none.
+    pub fn has_manifest(&self) -> bool {
+        self.root.join(MANIFEST).exists()
     }
 
     /// The directory itself.
@@ -110,12 +117,12 @@ impl RunDir {
 
     /// Writes `manifest.json`. A resumed run keeps the one it has.
     pub fn write_manifest(&self, manifest: &RunManifest) -> Result<PathBuf, TrainError> {
-        let path = self.root.join("manifest.json");
+        let path = self.root.join(MANIFEST);
         if path.exists() {
             return Ok(path);
         }
         let value = serde_json::to_value(manifest).map_err(TrainError::other)?;
-        self.write_json("manifest.json", &value)
+        self.write_json(MANIFEST, &value)
     }
 
     /// Writes `summary.json`.
