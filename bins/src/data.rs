@@ -48,6 +48,7 @@ pub struct Rows {
     source: Arc<dyn RowSource>,
     encoder: Arc<RowEncoder>,
     images: image_io::ImageOptions,
+    labels: LabelPolicy,
     cache: Option<Arc<PictureCache>>,
     /// How a picture's file becomes pixels, in words: part of the names in the cache.
     geometry: String,
@@ -181,6 +182,7 @@ impl Rows {
             source,
             encoder,
             images,
+            labels: LabelPolicy::Default,
             cache: None,
             geometry,
         }
@@ -192,6 +194,7 @@ impl Rows {
         let open = |dir: &String| PictureCache::open(Path::new(dir), bytes).map(Arc::new);
         Ok(Self {
             images: image_options(data),
+            labels: data.labels().unwrap_or_default(),
             cache: data.cache_dir.as_ref().map(open).transpose()?,
             ..self
         })
@@ -358,7 +361,7 @@ impl TrainRows for Rows {
     fn encode(&self, index: usize) -> Result<LmRow, TrainError> {
         let opened = self.read(index)?;
         self.encoder
-            .encode_training(&opened.messages, opened.media(), LabelPolicy::Default)
+            .encode_training(&opened.messages, opened.media(), self.labels)
             .map_err(Self::in_row(&opened.row))
     }
 

@@ -429,6 +429,7 @@ impl<'a> Session<'a> {
         let adapter = self.places.adapter.as_deref();
         let (mut model, mut encoder) = open_model(&self.model_dir, adapter, &self.machine)?;
         encoder.options.max_length = Some(self.run.model.max_length);
+        encoder.options.overflow = self.run.model.overflow().unwrap_or_default();
         let stop_ids = encoder.tokenizer.stop_ids();
         let encoder = Arc::new(encoder);
         let (train_rows, eval_rows) = self.prompts(&encoder)?;

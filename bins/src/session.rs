@@ -151,6 +151,18 @@ pub fn shared_faults(
             faults.push(format!("train.{key} needs a train.learning_rate above 0"));
         }
     }
+    if model.overflow().is_none() {
+        let found = &model.truncation_strategy;
+        faults.push(format!(
+            "model.truncation_strategy = `{found}`: use `raise`, `left` or `right`"
+        ));
+    }
+    if data.labels().is_none() {
+        let found = &data.loss_scale;
+        faults.push(format!(
+            "data.loss_scale = `{found}`: use `default`, `last_round` or `all`"
+        ));
+    }
     if data.ahead == 0 {
         faults.push("data.ahead must be at least 1".into());
     }

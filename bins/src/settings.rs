@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 use vtb_data::{Bucket, RowCheck};
 use vtb_lora::{LoraConfig, LoraInit, ModuleFilter};
+use vtb_models_vlm::encode::{LabelPolicy, Overflow};
 use vtb_models_vlm::model::FullTraining;
 use vtb_rewards::RewardSpec;
 use vtb_trainer::checkpoint::Retention;
@@ -86,8 +87,11 @@ pub struct ModelSection {
     pub device: String,
     /// `auto` (f32 on the CPU, bf16 on a GPU), `f32` or `bf16`.
     pub precision: String,
-    /// Rows with more tokens are refused (prompt and answer).
+    /// Most tokens of a row, prompt and answer.
     pub max_length: usize,
+    /// What becomes of longer rows: `raise` ends the run with the row's name, `left` and `right` take text away from the
+    /// beginning or the end, never a picture.
+    pub truncation_strategy: String,
 }
 
 /// Training and held-out rows.
@@ -109,6 +113,8 @@ pub struct DataSection {
     /// Pictures and videos must lie below this directory, links followed; without it anywhere.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image_root: Option<String>,
+    /// What is learned of a conversation: `default` every answer, `last_round` the last one, `all` the questions too.
+    pub loss_scale: String,
     /// Rows that share a batch: `none` leaves it to chance, `length` and `pixels` put like ones together.
     pub bucket: Bucket,
     /// Threads that prepare rows ahead; 0 prepares them within the step.
@@ -122,7 +128,38 @@ pub struct DataSection {
     pub cache_gib: f64,
 }
 
+impl ModelSection {
+    /// No model in particular, on this device in this precision.
+    pub fn on(device: &str, precision: &str) -> Self {
+        Self {
+            device: device.to_owned(),
+            precision: precision.to_owned(),
+            ..common_model()
+        }
+    }
+
+    /// What becomes of rows that are too long; `None` for a strategy there is none of.
+    pub fn overflow(&self) -> Option<Overflow> {
+        match self.truncation_strategy.as_str() {
+            "raise" => Some(Overflow::Drop),
+            "left" => Some(Overflow::Left),
+            "right" => Some(Overflow::Right),
+            _ => None,
+        }
+    }
+}
+
 impl DataSection {
+    /// What is learned; `None` for a policy there is none of.
+    pub fn labels(&self) -> Option<LabelPolicy> {
+        match self.loss_scale.as_str() {
+            "default" => Some(LabelPolicy::Default),
+            "last_round" => Some(LabelPolicy::LastRound),
+            "all" => Some(LabelPolicy::All),
+            _ => None,
+        }
+    }
+
     /// As objectives want it.
     pub fn load_options(&self) -> LoadOptions {
         LoadOptions {
@@ -425,6 +462,7 @@ fn common_model() -> ModelSection {
         device: "auto".into(),
         precision: "auto".into(),
         max_length: 4096,
+        truncation_strategy: "raise".into(),
     }
 }
 
@@ -436,6 +474,7 @@ fn common_data() -> DataSection {
         max_bad_rows: 0,
         check: RowCheck::Background,
         image_root: None,
+        loss_scale: "default".into(),
         bucket: Bucket::None,
         threads: 2,
         ahead: 32,

@@ -166,6 +166,7 @@ fn execute(
         None => open_model(&model_dir, adapter, &machine)?,
     };
     encoder.options.max_length = Some(run.model.max_length);
+    encoder.options.overflow = run.model.overflow().unwrap_or_default();
     take_over_signals();
     let interrupt = Interrupt::install()?;
     let mut reporter = reporter(options, run.log.seconds, &interrupt)?;

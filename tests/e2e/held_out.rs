@@ -342,6 +342,62 @@ fn completions_are_kept_with_their_pictures_and_the_longest_batch_goes_first() {
     assert!(charged > 0.0 && charged <= 1.0, "{charged}");
 }
 
+#[test]
+fn what_is_learned_and_how_long_rows_may_be_are_settings() {
+    let dir = tempfile::tempdir().unwrap();
+    let own = own_model_and_data(dir.path(), "color_grid");
+    let step = |name: &str, sets: &[&str]| {
+        let out = dir.path().join(name);
+        let mut args = vec!["--model", path(&own.model), "--data", path(&own.data)];
+        args.extend([
+            "--output-dir",
+            path(&out),
+            "--max-steps",
+            "1",
+            "--batch-size",
+            "24",
+        ]);
+        args.extend(sets.iter().flat_map(|set| ["--set", *set]));
+        succeed(SFT, &args);
+        let row = metrics(&out).remove(0);
+        ["scored_tokens", "num_tokens"].map(|key| row[key].as_u64().unwrap())
+    };
+    let [answers, tokens] = step("default", &[]);
+    let [all, same] = step("all", &["data.loss_scale=all"]);
+    assert!(
+        all > 2 * answers && all < tokens,
+        "{answers} {all} {tokens}"
+    );
+    assert_eq!(same, tokens);
+    assert_eq!(
+        step("last", &["data.loss_scale=last_round"]),
+        [answers, tokens]
+    );
+    // All rows are about as long; a few tokens less than the mean is too short for them.
+    let limit = tokens / 24 - 3;
+    let limit = format!("model.max_length={limit}");
+    let [still, fewer] = step("left", &[&limit, "model.truncation_strategy=left"]);
+    assert!(fewer < tokens, "{fewer} of {tokens}");
+    assert_eq!(still, answers, "text is taken from the beginning");
+    let args = [
+        "--model",
+        path(&own.model),
+        "--data",
+        path(&own.data),
+        "--set",
+        &limit,
+    ];
+    let out = dir.path().join("raise");
+    let args = [&args[..], &["--output-dir", path(&out)]].concat();
+    refuse(SFT, &args, 1, &["train.jsonl", "tokens"]);
+    for (set, part) in [
+        ("data.loss_scale=some", "data.loss_scale"),
+        ("model.truncation_strategy=cut", "model.truncation_strategy"),
+    ] {
+        refuse(SFT, &["--dry-run", "--set", set], 2, &[part]);
+    }
+}
+
 /// Small steps in bf16: each is lost in the stored weights, all of them together are not.
 #[test]
 fn full_training_in_bf16_keeps_small_updates() {

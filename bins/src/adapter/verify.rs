@@ -69,13 +69,7 @@ impl Verify {
         let adapter_dir = find_adapter(&self.adapter)?;
         let base_dir = ModelDir::open(find_model(&self.model)?)?;
         let merged_dir = self.merged.as_deref().map(find_model).transpose()?;
-        let machine = open_machine(&ModelSection {
-            path: None,
-            adapter: None,
-            device: self.device.clone(),
-            precision: self.precision.clone(),
-            max_length: usize::MAX,
-        })?;
+        let machine = open_machine(&ModelSection::on(&self.device, &self.precision))?;
         let base = Checkpoint::open(base_dir.root())?;
         let file = AdapterFile::open(&adapter_dir)?;
         let in_memory = fitted(&base, &file, self.dtype.dtype(), &base_dir)?;

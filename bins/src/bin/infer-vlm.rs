@@ -105,13 +105,7 @@ fn answer(cli: &Cli) -> anyhow::Result<ExitCode> {
         let why = "several greedy answers would all be equal; give --temperature";
         return Err(Usage(why.into()).into());
     }
-    let section = ModelSection {
-        path: None,
-        adapter: None,
-        device: cli.device.clone(),
-        precision: cli.precision.clone(),
-        max_length: usize::MAX,
-    };
+    let section = ModelSection::on(&cli.device, &cli.precision);
     let adapter = cli.adapter.as_deref();
     let adapter = adapter
         .map(|text| resolve(Wanted::Adapter, text))
