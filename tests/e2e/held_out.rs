@@ -398,6 +398,46 @@ fn what_is_learned_and_how_long_rows_may_be_are_settings() {
     }
 }
 
+#[test]
+fn a_dry_run_tells_the_memory() {
+    let dir = tempfile::tempdir().unwrap();
+    let own = own_model_and_data(dir.path(), "color_grid");
+    let plan = |program: &str, memory: &str, further: &[&str]| {
+        let mut args = vec!["--model", path(&own.model), "--data", path(&own.data)];
+        args.extend(["--dry-run", "--device-memory", memory]);
+        args.extend(further);
+        stdout(&succeed(program, &args))
+    };
+    let line = |text: &str, name: &str| {
+        let found = text
+            .lines()
+            .find(|line| line.trim_start().starts_with(name));
+        found.unwrap_or_else(|| panic!("{name}\n{text}")).to_owned()
+    };
+    let most = |text: &str| -> u64 {
+        let told = text.rsplit_once("batch.batch_size = ").unwrap().1;
+        told.lines().next().unwrap().parse().unwrap()
+    };
+    let small = plan(SFT, "0.25", &[]);
+    for name in ["trainable", "rows", "activations", "peak"] {
+        line(&small, name);
+    }
+    assert!(!small.contains("keys and values"), "{small}");
+    let large = plan(SFT, "1", &[]);
+    assert!(most(&large) > 3 * most(&small), "{small}{large}");
+    let kept = plan(SFT, "1", &["--set", "batch.recompute=false"]);
+    assert!(most(&kept) < most(&large), "{kept}{large}");
+    let none = plan(SFT, "0.05", &[]);
+    assert!(
+        none.contains("no batch fits") && none.contains("warning"),
+        "{none}"
+    );
+    let sampled = plan(GRPO, "1", &[]);
+    line(&sampled, "keys and values");
+    // Nothing was written beside the model and the data.
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 3);
+}
+
 /// Small steps in bf16: each is lost in the stored weights, all of them together are not.
 #[test]
 fn full_training_in_bf16_keeps_small_updates() {

@@ -113,23 +113,25 @@ impl<T: Tower> Lanes<'_, T> {
         let count = free.len().min(self.waiting.len());
         let rows: Vec<usize> = self.waiting.drain(..count).collect();
         self.prompts.run(self.model, rows.iter().copied())?;
-        for (lane, row) in free.into_iter().zip(rows) {
-            let Self {
-                prompts,
-                cache,
-                options,
-                ..
-            } = self;
+        let first = |row: &usize, logits: &[f32]| {
             let vision = &self.model.config().ids;
-            let mut sampler = Sampler::new(&self.rows[row].ids, options, self.seeds[row], vision);
-            let begun = prompts.begin(row, |prompt| {
-                let id = sampler.next(&prompt.logits, options);
+            let ids = &self.rows[*row].ids;
+            let mut sampler = Sampler::new(ids, self.options, self.seeds[*row], vision);
+            let id = sampler.next(logits, self.options);
+            (sampler, id)
+        };
+        let logits: Vec<&[f32]> = rows.iter().map(|row| self.prompts.logits(*row)).collect();
+        let firsts = rows.par_iter().zip(logits);
+        let firsts: Vec<_> = firsts.map(|(row, logits)| first(row, logits)).collect();
+        for ((lane, row), (sampler, id)) in free.into_iter().zip(rows).zip(firsts) {
+            let cache = &mut self.cache;
+            let begun = self.prompts.begin(row, |prompt| {
                 if !sampler.finished() {
                     cache.enter(lane, &prompt.layers);
                 }
-                (id, prompt.position)
+                prompt.position
             });
-            let Some((id, position)) = begun else {
+            let Some(position) = begun else {
                 continue;
             };
             if sampler.finished() {

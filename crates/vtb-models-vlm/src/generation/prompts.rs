@@ -100,6 +100,12 @@ impl Prompts {
         Ok(())
     }
 
+    /// Logits of the first new token of a row whose prompt was run; none of one that was not.
+    pub(super) fn logits(&self, row: usize) -> &[f32] {
+        let prompt = self.read[self.which[row]].as_ref();
+        prompt.map_or(&[], |prompt| &prompt.logits)
+    }
+
     /// Calls `begin` with the prompt of a row, which was run; it is dropped after its last row.
     pub(super) fn begin<R>(&mut self, row: usize, begin: impl FnOnce(&Prompt) -> R) -> Option<R> {
         let place = self.which[row];
