@@ -181,6 +181,7 @@ impl Case {
             &self.train(),
             &self.lora(&any),
             self.bytes(),
+            true,
             false,
         )
         .unwrap();
@@ -222,6 +223,7 @@ impl Case {
             scored: rows.iter().map(|row| row.scored_count() as u64).sum(),
             patches: (self.rows * self.side * self.side) as u64,
             bytes: self.bytes(),
+            on_cpu: true,
             recompute: self.recompute,
         };
         let parts = states.pass(&pass);

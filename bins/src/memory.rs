@@ -26,6 +26,8 @@ pub struct States {
     pub config: AnyVlmConfig,
     /// Bytes of a weight and of an activation.
     pub bytes: u64,
+    /// The CPU computes, which multiplies bf16 by way of copies in f32.
+    pub on_cpu: bool,
     /// What trains.
     pub trainable: Trainable,
     full: bool,
@@ -42,6 +44,7 @@ impl States {
         train: &TrainSection,
         lora: &LoraSection,
         bytes: u64,
+        on_cpu: bool,
         accumulates: bool,
     ) -> anyhow::Result<Self> {
         let full = train.mode == "full";
@@ -57,6 +60,7 @@ impl States {
         Ok(Self {
             config,
             bytes,
+            on_cpu,
             trainable,
             full,
             accumulates,
@@ -150,7 +154,7 @@ pub struct Batch {
 
 impl Batch {
     /// The pass in which every row is as long as the longest.
-    pub fn pass(&self, bytes: u64) -> Pass {
+    pub fn pass(&self, states: &States) -> Pass {
         let tokens = self.rows * (self.sizes.longest + self.completion);
         Pass {
             tokens,
@@ -160,7 +164,8 @@ impl Batch {
                 completion => self.rows * completion,
             },
             patches: self.sizes.patches * self.rows.div_ceil(self.generations.max(1)),
-            bytes,
+            bytes: states.bytes,
+            on_cpu: states.on_cpu,
             recompute: self.recompute,
         }
     }
@@ -203,7 +208,7 @@ pub fn tell(
             sizes.rows, sizes.mean, sizes.longest, sizes.patches
         ),
     );
-    let pass = batch.pass(states.bytes);
+    let pass = batch.pass(states);
     let other = Pass {
         recompute: !pass.recompute,
         ..pass
@@ -235,7 +240,7 @@ pub fn tell(
     let Some(capacity) = capacity else { return };
     let fits = |rows: u64| {
         let batch = Batch { rows, ..*batch };
-        states.peak(&batch.pass(states.bytes)) <= capacity
+        states.peak(&batch.pass(states)) <= capacity
     };
     let largest = largest(MOST_ROWS, fits);
     let told = match largest {
@@ -323,6 +328,12 @@ mod tests {
 
     #[test]
     fn a_group_shares_its_pictures() {
+        let config = AnyVlmConfig::Qwen3(vtb_models_vlm::config::Preset::B2.config());
+        let (train, lora) = (
+            crate::settings::SftRun::defaults(false).train,
+            LoraSection::default(),
+        );
+        let states = States::new(config, &train, &lora, 2, false, false).unwrap();
         let batch = Batch {
             rows: 16,
             sizes: RowSizes {
@@ -335,7 +346,11 @@ mod tests {
             generations: 8,
             recompute: true,
         };
-        let pass = batch.pass(2);
+        let pass = batch.pass(&states);
         assert_eq!((pass.tokens, pass.scored, pass.patches), (2400, 800, 128));
+        assert!(states.peak(&pass) > states.weights() + states.training());
+        // Completions that enter later need room to move in.
+        let lanes = |all| Lanes { lanes: 4, all }.bytes(&states, 60, 40);
+        assert_eq!(2 * lanes(5), 3 * lanes(4));
     }
 }

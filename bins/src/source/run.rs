@@ -106,14 +106,22 @@ impl Inputs {
         let Some(source) = &self.model else {
             return Ok(None);
         };
+        let gpu = model.device.starts_with("cuda");
         let half = match model.precision.as_str() {
             "bf16" => true,
-            "auto" => model.device.starts_with("cuda"),
+            "auto" => gpu,
             _ => false,
         };
         let bytes = if half { 2 } else { 4 };
         let config = source.model_config()?;
-        Ok(Some(States::new(config, train, lora, bytes, accumulates)?))
+        Ok(Some(States::new(
+            config,
+            train,
+            lora,
+            bytes,
+            !gpu,
+            accumulates,
+        )?))
     }
 
     /// Where rows lie that need not be fetched.

@@ -50,6 +50,8 @@ pub struct Pass {
     pub patches: u64,
     /// Bytes of an activation: 4, or 2 for bf16.
     pub bytes: u64,
+    /// The CPU multiplies bf16 by way of copies in f32.
+    pub on_cpu: bool,
     /// Blocks keep their input only.
     pub recompute: bool,
 }
@@ -191,11 +193,9 @@ fn memory<V: TowerConfig>(c: &VlmConfig<V>, pass: &Pass, trainable: &Trainable) 
         inputs: patches * patch * (F32 + bytes),
         vision: tower.peak + features,
         kept: kept + features + tower.kept,
-        block: if pass.recompute {
-            block + transient
-        } else {
-            transient
-        },
+        block: transient
+            + conversion(pass, hidden * text.intermediate_size as u64)
+            + if pass.recompute { block } else { 0 },
         head: head_bytes(c, pass, trainable.head),
     }
 }
@@ -240,6 +240,14 @@ fn backward_elements(c: &TextConfig) -> u64 {
     3 * c.hidden_size as u64 + 3 * inner_width(c)
 }
 
+/// Copies of a weight while the CPU multiplies it in bf16: turned round, and in f32.
+fn conversion(pass: &Pass, elements: u64) -> u64 {
+    match pass.on_cpu && pass.bytes != F32 {
+        true => elements * (pass.bytes + F32),
+        false => 0,
+    }
+}
+
 /// A chunk of logits and its gradient, and what the final norm keeps.
 fn head_bytes<V>(c: &VlmConfig<V>, pass: &Pass, trains: bool) -> u64 {
     let (vocab, hidden) = (c.text.vocab_size as u64, c.text.hidden_size as u64);
@@ -255,7 +263,8 @@ fn head_bytes<V>(c: &VlmConfig<V>, pass: &Pass, trains: bool) -> u64 {
         0
     };
     let gradient = pass.tokens * hidden * pass.bytes;
-    rows * vocab * logits + 4 * pass.scored * hidden * pass.bytes + gradient + weight
+    let copies = conversion(pass, vocab * hidden);
+    copies + rows * vocab * logits + 4 * pass.scored * hidden * pass.bytes + gradient + weight
 }
 
 /// Sizes of a vision tower that memory follows from.
@@ -316,6 +325,7 @@ mod tests {
             scored: tokens / 4,
             patches: 1024,
             bytes: 4,
+            on_cpu: true,
             recompute: true,
         }
     }

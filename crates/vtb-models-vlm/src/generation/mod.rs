@@ -113,11 +113,11 @@ impl<T: Tower> Lanes<'_, T> {
         let count = free.len().min(self.waiting.len());
         let rows: Vec<usize> = self.waiting.drain(..count).collect();
         self.prompts.run(self.model, rows.iter().copied())?;
+        let (all, seeds, options) = (self.rows, self.seeds, self.options);
+        let vision = self.model.config().ids;
         let first = |row: &usize, logits: &[f32]| {
-            let vision = &self.model.config().ids;
-            let ids = &self.rows[*row].ids;
-            let mut sampler = Sampler::new(ids, self.options, self.seeds[*row], vision);
-            let id = sampler.next(logits, self.options);
+            let mut sampler = Sampler::new(&all[*row].ids, options, seeds[*row], &vision);
+            let id = sampler.next(logits, options);
             (sampler, id)
         };
         let logits: Vec<&[f32]> = rows.iter().map(|row| self.prompts.logits(*row)).collect();
