@@ -11,13 +11,13 @@ mod support;
 
 use burn::tensor::{DType, TensorData};
 use support::{
-    Bounds, ROWS, Reference, adapter_is_theirs, close_relative, cosine, fixtures,
+    Bounds, ROWS, Reference, adapter_is_theirs, close, close_relative, cosine, fixtures,
     greedy_alone_and_in_a_batch, mean_loss, packed_is_theirs, packed_is_unpacked,
-    positions_are_theirs, states_and_logits, values,
+    positions_are_theirs, states_and_logits, values, videos_are_learned, videos_are_seen,
 };
-use vtb_lora::{LoraConfig, ModuleFilter, read_adapter, write_adapter};
+use vtb_lora::{AdapterFile, LoraConfig, MergedSource, ModuleFilter, read_adapter, write_adapter};
 use vtb_models_vlm::qwen3_vl::{FullTraining, Qwen3Vl};
-use vtb_nn::checkpoint::{Checkpoint, TensorSource};
+use vtb_nn::checkpoint::{Checkpoint, TensorSource, swap_last_axes};
 use vtb_nn::device::cpu_device;
 use vtb_nn::lm::{BackwardOptions, CausalLm, LmRow, NamedTensors, ScoreOptions};
 
@@ -112,7 +112,12 @@ fn gradients_of_every_parameter_and_of_the_routers_loss() {
 
 #[test]
 fn adapters_beside_and_on_experts() {
-    for (adapter, stacks) in [("lora_linear", 0), ("lora_experts", 2), ("lora_down", 1)] {
+    for (adapter, stacks) in [
+        ("lora_linear", 0),
+        ("lora_experts", 2),
+        ("lora_down", 1),
+        ("lora_vision", 1),
+    ] {
         let (mut model, reference) = load("published");
         let directory = dir().join(adapter);
         let theirs = Reference::open(dir().join(format!("{adapter}.safetensors")));
@@ -120,6 +125,84 @@ fn adapters_beside_and_on_experts() {
         let name = |path: &str| wrapped(path, stacks);
         adapter_is_theirs(adapter, &mut model, &directory, &theirs, &ROWS, &rows, name);
         written_again(&directory);
+    }
+}
+
+/// Adapters that peft made on matrices `[in, out]`, once told so, once taking them for `[out, in]`.
+#[test]
+fn adapters_made_on_the_other_layout_of_experts() {
+    for adapter in ["lora_published", "lora_exchanged"] {
+        let directory = dir().join(adapter);
+        let theirs = Reference::open(dir().join(format!("{adapter}.safetensors")));
+        for layout in LAYOUTS {
+            let (mut model, reference) = load(layout);
+            let row = [reference.row("image2", &model)];
+            let found = read_adapter(&directory).unwrap();
+            model.load_adapter(found, &directory).unwrap();
+            let what = format!("{adapter} on {layout}");
+            let check = |what: &str, model: &Qwen3Vl, key: &str| {
+                let logits = values(&model.logits(&row).unwrap());
+                close(what, &logits, &theirs.floats(key), 1e-4);
+            };
+            check(&what, &model, "logits.image2");
+            model.merge_adapter();
+            check(&format!("{what}, merged"), &model, "merged_logits.image2");
+        }
+    }
+}
+
+/// Merging file by file gives the weights and logits of peft's merge, whatever the layout of the file.
+#[test]
+fn adapters_merged_into_files_are_merged_by_peft() {
+    for adapter in [
+        "lora_linear",
+        "lora_experts",
+        "lora_down",
+        "lora_vision",
+        "lora_published",
+        "lora_exchanged",
+    ] {
+        let file = AdapterFile::open(dir().join(adapter)).unwrap();
+        let theirs = Reference::open(dir().join(format!("{adapter}.safetensors")));
+        for layout in LAYOUTS {
+            let what = format!("{adapter} into {layout}");
+            let (model, reference) = load(layout);
+            let base = Checkpoint::open(dir().join(layout)).unwrap();
+            let device = cpu_device();
+            let merged = MergedSource::new(&base, &file, None, &device).unwrap();
+            let mut compared = 0;
+            for name in merged.changed() {
+                let key = format!("merged.{name}");
+                if !theirs.has(&key) {
+                    continue;
+                }
+                // Theirs are `[in, out]`, as published.
+                let mut ours = merged.load(name).unwrap();
+                if layout == "transposed" {
+                    ours = swap_last_axes(ours).unwrap();
+                }
+                let ours: Vec<f32> = ours.iter::<f32>().collect();
+                close(&format!("{what} {name}"), &ours, &theirs.floats(&key), 1e-6);
+                compared += 1;
+            }
+            let stored = ["lora_published", "lora_exchanged"].contains(&adapter);
+            assert_eq!(compared, if stored { 2 } else { 0 }, "{what}");
+            let config = model.config().clone();
+            let again = Qwen3Vl::from_source(config, &merged, &device, DType::F32).unwrap();
+            let logits = again.logits(&[reference.row("image2", &model)]).unwrap();
+            let expected = theirs.floats("merged_logits.image2");
+            close(&what, &values(&logits), &expected, 1e-4);
+        }
+    }
+}
+
+#[test]
+fn videos_among_experts() {
+    let reference = Reference::open(dir().join("video.safetensors"));
+    for layout in LAYOUTS {
+        let (mut model, _) = load(layout);
+        videos_are_seen(layout, &model, &reference);
+        videos_are_learned(&mut model, &reference, 4);
     }
 }
 

@@ -10,12 +10,14 @@
 mod adapter;
 mod batch;
 mod decoder;
+mod video;
 
 pub(crate) use adapter::adapter_is_theirs;
 pub(crate) use batch::{packed_is_theirs, packed_is_unpacked};
 pub(crate) use decoder::{
     Bounds, greedy_alone_and_in_a_batch, positions_are_theirs, states_and_logits,
 };
+pub(crate) use video::{videos_are_learned, videos_are_seen};
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
