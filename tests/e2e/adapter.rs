@@ -19,7 +19,9 @@ use burn::tensor::{DType, TensorData};
 use common::{path, refuse, run, stderr, stdout, succeed};
 use serde_json::Value;
 use vtb_lora::{LoraConfig, read_adapter};
-use vtb_nn::checkpoint::{Checkpoint, MemorySource, TensorSource, save_safetensors};
+use vtb_nn::checkpoint::{
+    Checkpoint, MemorySource, TensorSource, save_safetensors, swap_last_axes,
+};
 
 const ADAPTER: &str = env!("CARGO_BIN_EXE_adapter");
 
@@ -124,6 +126,110 @@ fn a_merged_model_computes_what_base_and_adapter_do() {
             .iter()
             .all(|name| weights.info(name).unwrap().dtype == DType::BF16)
     );
+}
+
+/// A copy of `model` with its stacks of experts as transformers 5 saves them, `[expert, out, in]`.
+fn with_transposed_experts(model: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    for entry in fs::read_dir(model).unwrap() {
+        let path = entry.unwrap().path();
+        fs::copy(&path, to.join(path.file_name().unwrap())).unwrap();
+    }
+    let file = to.join("model.safetensors");
+    let source = Checkpoint::open(model).unwrap();
+    let mut tensors = BTreeMap::new();
+    for name in source.names() {
+        let mut data = source.load(&name).unwrap();
+        if name.contains(".experts.") {
+            data = swap_last_axes(data).unwrap();
+        }
+        tensors.insert(name, data);
+    }
+    save_safetensors(&file, &MemorySource::new("x", tensors), &BTreeMap::new()).unwrap();
+}
+
+#[test]
+fn stacks_of_experts_are_merged_in_either_layout() {
+    let dir = tempfile::tempdir().unwrap();
+    let published = common::tiny_moe(dir.path());
+    let transposed = dir.path().join("transposed");
+    with_transposed_experts(&published, &transposed);
+    let adapter = dir.path().join("adapter");
+    adapters::make_on_stacks(&published, &adapter, 0.3);
+    let adapter = path(&adapter);
+    let mut merges = Vec::new();
+    for model in [path(&published), path(&transposed)] {
+        let args = ["inspect", adapter, "--model", model, "--json"];
+        let report: Value = serde_json::from_str(&stdout(&succeed(ADAPTER, &args))).unwrap();
+        let groups = report["groups"].as_array().unwrap();
+        let of = |name: &str| groups.iter().find(|g| g["module"] == name).unwrap();
+        assert_eq!(
+            (&of("gate_up_proj")["rank"], &of("down_proj")["rank"]),
+            (&3.into(), &2.into())
+        );
+        let out = format!("{model}-merged");
+        let to = [
+            "merge",
+            "--model",
+            model,
+            "--adapter",
+            adapter,
+            "--output-dir",
+            &out,
+        ];
+        let told = stdout(&succeed(ADAPTER, &to));
+        assert!(told.contains("merged 7 layers"), "{told}");
+        // On disk, and in memory in a type that rounds.
+        for (extra, stored) in [(["--merged", &out], "f32"), (["--dtype", "bf16"], "bf16")] {
+            let (found, code) = verify(model, adapter, &extra);
+            println!("{model}: {found}");
+            assert_eq!(
+                (code, &found["verdict"], &found["stored"]),
+                (0, &"same".into(), &stored.into()),
+                "{found:#}"
+            );
+            for probe in found["probes"].as_array().unwrap() {
+                assert!(probe["effect"].as_f64().unwrap() > 0.05, "{probe}");
+            }
+        }
+        // The base is no merge.
+        let (found, code) = verify(model, adapter, &["--merged", model]);
+        assert_eq!(
+            (code, &found["verdict"]),
+            (1, &"different".into()),
+            "{found:#}"
+        );
+        merges.push(Checkpoint::open(&out).unwrap());
+    }
+    // Each keeps the layout of its base, and both are the same model.
+    let [a, b] = [&merges[0], &merges[1]];
+    assert_eq!(a.names(), b.names());
+    let mut stacks = 0;
+    for name in a.names() {
+        let mut theirs = b.load(&name).unwrap();
+        if name.contains(".experts.") {
+            assert_ne!(a.info(&name).unwrap().shape, b.info(&name).unwrap().shape);
+            theirs = swap_last_axes(theirs).unwrap();
+            stacks += 1;
+        }
+        let (ours, theirs) = (a.load(&name).unwrap(), theirs);
+        let distance = ours.iter::<f32>().zip(theirs.iter::<f32>());
+        let worst = distance.map(|(x, y)| (x - y).abs()).fold(0.0, f32::max);
+        assert!(worst < 1e-6, "{name}: {worst}");
+    }
+    assert_eq!(stacks, 4);
+    // Other names would lose the ranks of the stacks.
+    let out = dir.path().join("legacy");
+    let args = [
+        "convert",
+        adapter,
+        "--to",
+        "peft-legacy",
+        "--output-dir",
+        path(&out),
+    ];
+    refuse(ADAPTER, &args, 1, &["stack of experts", "adapter merge"]);
+    assert!(!out.exists());
 }
 
 #[test]

@@ -96,7 +96,7 @@ def choose(model, variant, name, rslora, cases, inputs, token_nll):
 
 
 def make(model, parent, variant, name, cases, together, inputs, token_nll):
-    rslora = variant == "lora_regex" and name == "hf4"
+    rslora = (variant, name) in {("lora_regex", "hf4"), ("lora_vision", "moe")}
     peft, errors = choose(model, variant, name, rslora, cases, inputs, token_nll)
     directory = parent / variant
     directory.mkdir()

@@ -15,6 +15,7 @@ from transformers import Qwen3VLMoeConfig, Qwen3VLMoeForConditionalGeneration
 
 import adapters
 import make_qwen3_vl as dense
+import make_qwen3_vl_video as video
 
 SPEC = dict(
     text=dense.text(32, 56, 3, 4, 2, 16, [4, 2, 2]) | dict(
@@ -24,6 +25,7 @@ SPEC = dict(
     vision=dense.vision(2, 24, 40, 2, 16, [0, 1], 32, patch=8),
     tie=False, seed=11, one=[[1, 4, 6]], two=[[1, 6, 4], [1, 2, 8]],
 )
+VIDEO_SEED = 80
 BALANCE = 0.5  # weight of the routers' loss where it takes part
 STACKS = ["mlp.experts.gate_up_proj", "mlp.experts.down_proj"]
 
@@ -35,6 +37,14 @@ adapters.VARIANTS |= {
                          rank_pattern={"mlp.experts.down_proj": 2}, alpha_pattern={"mlp.experts.down_proj": 3}),
     # one stack: a single wrapper
     "lora_down": dict(target_modules=["k_proj"], target_parameters=STACKS[1:]),
+    # one pattern over decoder and vision tower, the other stack, unequal ranks and scales, rsLoRA
+    "lora_vision": dict(
+        target_modules=r"model\.(language_model\.layers\.\d+\.(self_attn\.[qv]_proj|mlp\.up_proj)"
+                       r"|visual\.(blocks\.\d+\.(attn\.(qkv|proj)|mlp\.linear_fc1)|merger\.linear_fc2))",
+        target_parameters=STACKS[:1],
+        rank_pattern={r"visual\.blocks\.\d+\.attn\.qkv": 3, "mlp.experts.gate_up_proj": 2},
+        alpha_pattern={"up_proj": 6, "mlp.experts.gate_up_proj": 5, r"visual\.blocks\.1\.attn\.proj": 3},
+    ),
 }
 
 
@@ -79,20 +89,20 @@ def to_published(source, target):
 
 
 @torch.no_grad()
-def routers(model, case):
+def routers(model, made):
     """Logits of every router."""
-    return model(**dense.inputs(case), output_router_logits=True).router_logits
+    return model(**made, output_router_logits=True).router_logits
 
 
 def balance_loss(model, case):
     return model(**dense.inputs(case), output_router_logits=True).aux_loss
 
 
-def check_routing(model, cases):
+def check_routing(model, calls):
     """No token may hang between two experts: rounding would decide."""
     k, worst, used = SPEC["text"]["num_experts_per_tok"], 1.0, set()
-    for case in cases.values():
-        for layer, logits in enumerate(routers(model, case)):
+    for made in calls:
+        for layer, logits in enumerate(routers(model, made)):
             top = logits.topk(k + 1, dim=-1)
             worst = min(worst, float((top.values[:, k - 1] - top.values[:, k]).min()))
             used |= {(layer, int(e)) for e in top.indices[:, :k].flatten()}
@@ -130,6 +140,67 @@ def make_gradients(model, cases, together):
     return out, {"f32_gradient_error": max(errors.values()), "untouched": untouched, "balance": BALANCE}
 
 
+def make_videos(model, root):
+    """A prompt with a video, and one with a video between two pictures."""
+    kept = ("model.visual.merger.linear_fc2.bias", "model.visual.deepstack_merger_list.1.linear_fc1.bias",
+            "model.language_model.layers.0.mlp.gate.weight", "model.language_model.layers.2.self_attn.q_proj.weight")
+    rows = video.vision_rows(SPEC["vision"]["patch_size"], VIDEO_SEED)
+    check_routing(model, [video.called(row) for row in rows.values()])
+    out, margins = video.model_cases(copy.deepcopy(model), rows, kept)
+    write_tensors(root / "video.safetensors", out)
+    return margins
+
+
+class PublishedExperts(torch.nn.Module):
+    """Experts as transformers 4 held them: matrices `[expert, in, out]`, in memory as in published files."""
+
+    def __init__(self, experts, told):
+        super().__init__()
+        self.act_fn = experts.act_fn
+        if told:
+            self.is_transposed = True  # what peft asks of a module
+        self.gate_up_proj = torch.nn.Parameter(experts.gate_up_proj.detach().transpose(1, 2).contiguous())
+        self.down_proj = torch.nn.Parameter(experts.down_proj.detach().transpose(1, 2).contiguous())
+
+    def forward(self, x, chosen, weights):
+        y = torch.zeros_like(x)
+        for expert in chosen.unique():
+            token, choice = torch.where(chosen == expert)
+            gate, up = (x[token] @ self.gate_up_proj[expert]).chunk(2, dim=-1)
+            made = (self.act_fn(gate) * up) @ self.down_proj[expert]
+            y.index_add_(0, token, made * weights[token, choice, None])
+        return y
+
+
+def published(model, told):
+    """The model with its experts in the other layout; the same logits."""
+    twin = copy.deepcopy(model)
+    for layer in twin.model.language_model.layers:
+        if hasattr(layer.mlp, "experts"):
+            layer.mlp.experts = PublishedExperts(layer.mlp.experts, told)
+    return twin
+
+
+@torch.no_grad()
+def make_published_adapter(model, root, name, cases, told):
+    """peft on experts `[expert, in, out]`. Of a module that does not say so it takes the sides for exchanged."""
+    twin, case = published(model, told), cases["image2"]
+    before = model(**dense.inputs(case)).logits
+    if not torch.allclose(twin(**dense.inputs(case)).logits, before, atol=1e-5):
+        raise ValueError("the other layout is another model")
+    peft = adapters.attach(twin, "lora_experts", 91, False)
+    (root / name).mkdir()
+    adapters.save(peft, root / name)
+    out = {"logits.image2": peft(**dense.inputs(case)).logits[0]}
+    merged = copy.deepcopy(peft).merge_and_unload()
+    out["merged_logits.image2"] = merged(**dense.inputs(case)).logits[0]
+    for key, value in merged.state_dict().items():
+        if "layers.2.mlp.experts." in key:
+            out[f"merged.{key}"] = value
+    write_tensors(root / f"{name}.safetensors", out)
+    return {"adapter_changes_logits_by": float((out["logits.image2"] - before[0]).abs().max())}
+
+
 def make():
     root = fresh(FIXTURES / "qwen3_vl_moe")
     transposed, published = root / "transposed", root / "published"
@@ -151,12 +222,15 @@ def make():
     tensors = {k: v for k, v in tensors.items() if ".vision." not in k and not k.startswith("batch.")
                and not k.endswith("greedy.logits")}
     write_tensors(root / "cases.safetensors", tensors)
-    meta |= check_routing(model, cases)
+    meta |= check_routing(model, [dense.inputs(c) for c in cases.values()])
     meta["loss"] = dense.loss_facts(model, cases, together)
     grads, meta["gradients"] = make_gradients(model, cases, together)
     write_tensors(root / "gradients.safetensors", grads)
-    for variant in ("lora_linear", "lora_experts", "lora_down"):
+    for variant in ("lora_linear", "lora_experts", "lora_down", "lora_vision"):
         meta[variant] = adapters.make(model, root, variant, "moe", cases, together, dense.inputs, dense.token_nll)
+    for name, told in (("lora_published", True), ("lora_exchanged", False)):
+        meta[name] = make_published_adapter(model, root, name, cases, told)
+    meta["video_greedy_margin"] = make_videos(model, root)
     write_json(root / "cases.json", meta)
     print(sum(p.numel() for p in model.parameters()), json.dumps(meta, indent=1))
 

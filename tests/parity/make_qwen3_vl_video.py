@@ -114,10 +114,10 @@ def prompts():
     return cases
 
 
-def vision_rows(model):
-    """Rows of the tiny model: a video alone, and one between two pictures."""
-    rng = generator(77)
-    width = 3 * 2 * 16 ** 2
+def vision_rows(patch, seed):
+    """Rows of a tiny model: a video alone, and one between two pictures."""
+    rng = generator(seed)
+    width = 3 * 2 * patch ** 2
     rows = {}
     for name, layout in {
         "video": [3, ("video", 3, 4, 2), 5],
@@ -156,11 +156,10 @@ def called(row):
     return made
 
 
-def model_cases():
-    model = Qwen3VLForConditionalGeneration.from_pretrained(
-        FIXTURES / "qwen3_vl/tied", attn_implementation="eager").eval()
+def model_cases(model, rows, kept):
+    """What the model computes with the rows, the gradients named `kept` among it; and the greedy margins."""
     out, meta = {}, {}
-    for name, row in vision_rows(model).items():
+    for name, row in rows.items():
         made = called(row)
         ids, delta = model.model.get_rope_index(**{k: v for k, v in made.items() if "pixel" not in k})
         with torch.no_grad():
@@ -180,10 +179,18 @@ def model_cases():
         total, count = dense.token_nll(model(**made).logits, row["labels"])
         (total / count).backward()
         found["loss"] = (total / count).detach().reshape(1)
-        for parameter in ("model.visual.merger.linear_fc2.bias", "model.visual.deepstack_merger_list.1.linear_fc1.bias",
-                          "model.visual.blocks.0.attn.proj.weight", "model.visual.patch_embed.proj.bias"):
+        for parameter in kept:
             found[f"grad.{parameter}"] = model.get_parameter(parameter).grad.clone()
         out |= {f"{name}.{k}": v for k, v in found.items()}
+    return out, meta
+
+
+def tiny_cases():
+    model = Qwen3VLForConditionalGeneration.from_pretrained(
+        FIXTURES / "qwen3_vl/tied", attn_implementation="eager").eval()
+    kept = ("model.visual.merger.linear_fc2.bias", "model.visual.deepstack_merger_list.1.linear_fc1.bias",
+            "model.visual.blocks.0.attn.proj.weight", "model.visual.patch_embed.proj.bias")
+    out, meta = model_cases(model, vision_rows(16, 77), kept)
     write_tensors(DIRECTORY / "cases.safetensors", out)
     return meta
 
@@ -219,7 +226,7 @@ def main():
         tensors[name] = pixels.flatten()[::37].clone()
         print(name, clips[name])
     write_tensors(DIRECTORY / "patches.safetensors", tensors)
-    cases = dict(clips=clips, stride=37, prompts=prompts(), sizes=sizes(), greedy_margin=model_cases())
+    cases = dict(clips=clips, stride=37, prompts=prompts(), sizes=sizes(), greedy_margin=tiny_cases())
     write_json(DIRECTORY / "cases.json", cases, indent=None)
     print(json.dumps(cases["greedy_margin"]), [p["text"][:200] for p in cases["prompts"]])
 

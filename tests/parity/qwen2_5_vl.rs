@@ -9,7 +9,9 @@ use std::path::PathBuf;
 use burn::tensor::{DType, TensorData};
 use serde_json::Value;
 use support::{
-    ROWS, Reference, close, close_relative, cosine, packed_is_unpacked, pass, step, values,
+    Bounds, ROWS, Reference, adapter_is_theirs, close, close_relative, cosine,
+    greedy_alone_and_in_a_batch, packed_is_theirs, packed_is_unpacked, pass, positions_are_theirs,
+    states_and_logits, values,
 };
 use vtb_lora::{LoraConfig, ModuleFilter, read_adapter};
 use vtb_models_vlm::AnyVlm;
@@ -18,10 +20,15 @@ use vtb_models_vlm::processor::{ImageProcessor, ImageSettings};
 use vtb_models_vlm::qwen2_5_vl::{Qwen2_5Vl, TextEncoder, VisionContext, window_order};
 use vtb_nn::checkpoint::{Checkpoint, RenamedSource, TensorInfo, TensorSource, save_safetensors};
 use vtb_nn::device::cpu_device;
-use vtb_nn::lm::{AdapterState, CausalLm, SampleOptions, ScoreOptions};
+use vtb_nn::lm::{AdapterState, CausalLm, ScoreOptions};
 
 /// With the adapter each has: windows of two units and the names of newer files; windows of three and published ones.
 const MODELS: [(&str, &str); 2] = [("nested", "lora_regex"), ("flat", "lora_list")];
+const BOUNDS: Bounds = Bounds {
+    hidden: 2e-5,
+    last: 4e-5,
+    logits: 1e-4,
+};
 
 fn fixtures() -> PathBuf {
     support::fixtures().join("qwen2_5_vl")
@@ -147,37 +154,8 @@ fn positions_decoder_states_and_logits() {
         let (model, reference) = load(name);
         for row_name in ROWS {
             let row = reference.row(row_name, &model);
-            let plan = BatchPlan::new(std::slice::from_ref(&row), model.config()).unwrap();
-            let expected = reference.ints(&format!("{row_name}.position_ids"));
-            let length = row.ids.len();
-            for (i, position) in plan.positions.iter().enumerate() {
-                let theirs = [0, 1, 2].map(|axis| expected[axis * length + i] as i32);
-                assert_eq!(*position, theirs, "{name} {row_name} token {i}");
-            }
-            let delta = reference.ints(&format!("{row_name}.rope_delta"))[0];
-            assert_eq!(i64::from(plan.deltas[0]), delta);
-            let states = model.hidden_states(std::slice::from_ref(&row)).unwrap();
-            let (last, hidden) = states.split_last().unwrap();
-            for (i, state) in hidden.iter().enumerate() {
-                let theirs = reference.floats(&format!("{row_name}.text.hidden.{i}"));
-                let what = format!("{name} {row_name} hidden {i}");
-                close(&what, &values(state), &theirs, 2e-5);
-            }
-            let theirs = reference.floats(&format!("{row_name}.text.final"));
-            close(
-                &format!("{name} {row_name} final"),
-                &values(last),
-                &theirs,
-                4e-5,
-            );
-            let logits = model.logits(std::slice::from_ref(&row)).unwrap();
-            let theirs = reference.floats(&format!("{row_name}.logits"));
-            close(
-                &format!("{name} {row_name} logits"),
-                &values(&logits),
-                &theirs,
-                1e-4,
-            );
+            positions_are_theirs(name, &model, &reference, row_name, &row);
+            states_and_logits(name, &model, &reference, row_name, &row, BOUNDS);
         }
     }
 }
@@ -187,33 +165,7 @@ fn greedy_ids_alone_and_in_a_batch() {
     for (name, _) in MODELS {
         let (model, reference) = load(name);
         let rows = reference.rows(&model);
-        let options = SampleOptions {
-            max_new_tokens: 16,
-            temperature: 0.0,
-            ..Default::default()
-        };
-        let batch = model.generate(&rows, &options, &[1, 2, 3]).unwrap();
-        for ((row_name, row), together) in ROWS.iter().zip(&rows).zip(&batch) {
-            let theirs = reference.ids(&format!("{row_name}.greedy.ids"));
-            let alone = model
-                .generate(std::slice::from_ref(row), &options, &[9])
-                .unwrap();
-            assert_eq!(alone[0].ids, theirs, "{name} {row_name} alone");
-            assert_eq!(together.ids, theirs, "{name} {row_name} in a batch");
-            let mut full = row.clone();
-            full.scored = vec![false; full.ids.len()];
-            full.ids.extend(&together.ids);
-            full.scored.resize(full.ids.len(), true);
-            let scores = model
-                .token_scores(&[full], &ScoreOptions::default())
-                .unwrap();
-            close(
-                "cached log-probabilities",
-                &together.logprobs,
-                &scores[0].logp,
-                5e-5,
-            );
-        }
+        greedy_alone_and_in_a_batch(name, &model, &reference, &ROWS, &rows, Some(5e-5));
     }
 }
 
@@ -283,53 +235,29 @@ fn an_encoder_needs_no_output_head() {
 fn adapters_logits_gradients_one_step_and_merging() {
     for (name, adapter) in MODELS {
         let (mut model, reference) = load(name);
-        let dir = fixtures().join(name).join(adapter);
+        let dir = fixtures().join(name);
+        let theirs = Reference::open(dir.join(format!("{adapter}.safetensors")));
+        let (dir, rows) = (dir.join(adapter), reference.rows(&model));
+        adapter_is_theirs(name, &mut model, &dir, &theirs, &ROWS, &rows, str::to_owned);
+    }
+}
+
+#[test]
+fn an_adapter_off_is_the_base_model() {
+    for (name, adapter) in MODELS {
+        let (mut model, reference) = load(name);
         let rows = reference.rows(&model);
         let base = model.token_scores(&rows, &ScoreOptions::default()).unwrap();
-        let found = read_adapter(&dir).unwrap();
-        model.load_adapter(found, &dir).unwrap();
-        let theirs = Reference::open(fixtures().join(name).join(format!("{adapter}.safetensors")));
-        for (row_name, row) in ROWS.iter().zip(&rows) {
-            let logits = model.logits(std::slice::from_ref(row)).unwrap();
-            let expected = theirs.floats(&format!("logits.{row_name}"));
-            close(
-                &format!("{name} {row_name}"),
-                &values(&logits),
-                &expected,
-                1e-4,
-            );
-        }
+        let dir = fixtures().join(name).join(adapter);
+        model
+            .load_adapter(read_adapter(&dir).unwrap(), &dir)
+            .unwrap();
         let off = ScoreOptions {
             adapter: AdapterState::Off,
             ..Default::default()
         };
         assert_eq!(model.token_scores(&rows, &off).unwrap(), base);
-        let (loss, gradients) = pass(&model, &rows, true);
-        let expected = f64::from(theirs.floats("loss")[0]);
-        assert!(
-            (loss - expected).abs() < 1e-5 * expected,
-            "{loss}, theirs {expected}"
-        );
-        let (_, kept) = pass(&model, &rows, false);
-        assert_eq!(gradients.len(), model.trainable().len());
-        assert!(gradients.keys().any(|path| path.contains("visual")));
-        for (path, gradient) in &gradients {
-            let expected = theirs.floats(&format!("grad.base_model.model.{path}"));
-            close_relative(path, &values(gradient), &expected, 1e-4);
-            assert_eq!(
-                values(gradient),
-                values(&kept[path]),
-                "{path}: recompute changed it"
-            );
-        }
-        for (path, value) in &step(&model, gradients) {
-            let expected = theirs.floats(&format!("after.base_model.model.{path}"));
-            close(path, &values(value), &expected, 2e-5);
-        }
-        model.merge_adapter();
-        let logits = model.logits(&rows[2..]).unwrap();
-        let expected = theirs.floats("merged_logits.image2");
-        close("merged", &values(&logits), &expected, 1e-4);
+        assert!(model.trainable().iter().any(|p| p.name.contains("visual")));
     }
 }
 
@@ -342,6 +270,10 @@ fn packed_rows_are_those_alone() {
             .load_adapter(read_adapter(&dir).unwrap(), &dir)
             .unwrap();
         packed_is_unpacked(&model, &reference.rows(&model));
+        let names = ["image2", "text", "image1", "text"];
+        let (model, _) = load(name);
+        let rows: Vec<_> = names.iter().map(|n| reference.row(n, &model)).collect();
+        packed_is_theirs(name, &model, &reference, &names, &rows, BOUNDS);
     }
 }
 

@@ -12,13 +12,22 @@ mod support;
 use std::path::PathBuf;
 
 use burn::tensor::{DType, TensorData};
-use support::{ROWS, Reference, close, close_relative, mean_loss, step, values};
+use support::{
+    Bounds, ROWS, Reference, adapter_is_theirs, close, close_relative, cosine,
+    greedy_alone_and_in_a_batch, packed_is_theirs, packed_is_unpacked, pass, positions_are_theirs,
+    states_and_logits, values,
+};
 use vtb_lora::read_adapter;
 use vtb_models_vlm::qwen3_vl::{BatchPlan, FullTraining, Qwen3Vl};
 use vtb_nn::device::cpu_device;
-use vtb_nn::lm::{BackwardOptions, CausalLm, LmRow, NamedTensors, SampleOptions, ScoreOptions};
+use vtb_nn::lm::{AdapterState, CausalLm, LmRow, ScoreOptions};
 
 const MODELS: [&str; 3] = ["tied", "untied", "hf4"];
+const BOUNDS: Bounds = Bounds {
+    hidden: 1e-5,
+    last: 2e-5,
+    logits: 1e-4,
+};
 
 fn fixtures() -> PathBuf {
     support::fixtures().join("qwen3_vl")
@@ -78,41 +87,8 @@ fn decoder_states_logits_and_positions() {
         let (model, reference) = load(name);
         for row_name in ROWS {
             let row = reference.row(row_name, &model);
-            let plan = BatchPlan::new(std::slice::from_ref(&row), model.config()).unwrap();
-            let expected = reference.ints(&format!("{row_name}.position_ids"));
-            let length = row.ids.len();
-            for (i, position) in plan.positions.iter().enumerate() {
-                let theirs = [0, 1, 2].map(|axis| expected[axis * length + i] as i32);
-                assert_eq!(*position, theirs, "{name} {row_name} token {i}");
-            }
-            let delta = reference.ints(&format!("{row_name}.rope_delta"))[0];
-            assert_eq!(i64::from(plan.deltas[0]), delta);
-            let states = model.hidden_states(std::slice::from_ref(&row)).unwrap();
-            let (last, hidden) = states.split_last().unwrap();
-            for (i, state) in hidden.iter().enumerate() {
-                let theirs = reference.floats(&format!("{row_name}.text.hidden.{i}"));
-                close(
-                    &format!("{name} {row_name} hidden {i}"),
-                    &values(state),
-                    &theirs,
-                    1e-5,
-                );
-            }
-            let theirs = reference.floats(&format!("{row_name}.text.final"));
-            close(
-                &format!("{name} {row_name} final"),
-                &values(last),
-                &theirs,
-                2e-5,
-            );
-            let logits = model.logits(std::slice::from_ref(&row)).unwrap();
-            let theirs = reference.floats(&format!("{row_name}.logits"));
-            close(
-                &format!("{name} {row_name} logits"),
-                &values(&logits),
-                &theirs,
-                1e-4,
-            );
+            positions_are_theirs(name, &model, &reference, row_name, &row);
+            states_and_logits(name, &model, &reference, row_name, &row, BOUNDS);
         }
     }
 }
@@ -122,55 +98,8 @@ fn greedy_ids_alone_and_in_a_batch() {
     for name in MODELS {
         let (model, reference) = load(name);
         let rows = reference.rows(&model);
-        let options = SampleOptions {
-            max_new_tokens: 16,
-            temperature: 0.0,
-            ..Default::default()
-        };
-        let batch = model.generate(&rows, &options, &[1, 2, 3]).unwrap();
-        for ((row_name, row), together) in ROWS.iter().zip(&rows).zip(&batch) {
-            let theirs: Vec<u32> = reference
-                .ints(&format!("{row_name}.greedy.ids"))
-                .into_iter()
-                .map(|i| i as u32)
-                .collect();
-            let alone = model
-                .generate(std::slice::from_ref(row), &options, &[9])
-                .unwrap();
-            assert_eq!(alone[0].ids, theirs, "{name} {row_name} alone");
-            assert_eq!(together.ids, theirs, "{name} {row_name} in a batch");
-            check_against_full_forward(&model, row, together);
-        }
+        greedy_alone_and_in_a_batch(name, &model, &reference, &ROWS, &rows, Some(2e-5));
     }
-}
-
-/// The cached log-probabilities must be those of one forward pass over prompt and completion.
-fn check_against_full_forward(model: &Qwen3Vl, row: &LmRow, completion: &vtb_nn::lm::Completion) {
-    let mut full = row.clone();
-    full.scored = vec![false; full.ids.len()];
-    full.ids.extend(&completion.ids);
-    full.scored.resize(full.ids.len(), true);
-    let scores = model
-        .token_scores(&[full], &ScoreOptions::default())
-        .unwrap();
-    close(
-        "cached log-probabilities",
-        &completion.logprobs,
-        &scores[0].logp,
-        2e-5,
-    );
-}
-
-fn pass(model: &Qwen3Vl, rows: &[LmRow], recompute: bool) -> (f64, NamedTensors) {
-    let mut loss = 0.0;
-    let options = BackwardOptions {
-        recompute,
-        ..Default::default()
-    };
-    let gradients = model
-        .backward(rows, &options, &mut mean_loss(&mut loss))
-        .unwrap();
-    (loss, gradients)
 }
 
 #[test]
@@ -178,57 +107,57 @@ fn adapters_logits_gradients_and_one_step() {
     for name in MODELS {
         for adapter in ["lora_list", "lora_regex"] {
             let (mut model, reference) = load(name);
-            let dir = fixtures().join(name).join(adapter);
-            let base = model.parameters();
-            model
-                .load_adapter(read_adapter(&dir).unwrap(), &dir)
-                .unwrap();
-            assert!(model.parameters() > base);
-            let theirs =
-                Reference::open(fixtures().join(name).join(format!("{adapter}.safetensors")));
-            let rows = reference.rows(&model);
-            for (row_name, row) in ROWS.iter().zip(&rows) {
-                let logits = model.logits(std::slice::from_ref(row)).unwrap();
-                let expected = theirs.floats(&format!("logits.{row_name}"));
-                close(
-                    &format!("{name} {adapter} {row_name}"),
-                    &values(&logits),
-                    &expected,
-                    1e-4,
-                );
-            }
-            let (loss, gradients) = pass(&model, &rows, true);
-            let expected = f64::from(theirs.floats("loss")[0]);
-            assert!(
-                (loss - expected).abs() < 1e-5 * expected,
-                "loss {loss}, theirs {expected}"
-            );
-            let (_, kept) = pass(&model, &rows, false);
-            for (path, gradient) in &gradients {
-                let expected = theirs.floats(&format!("grad.base_model.model.{path}"));
-                close_relative(path, &values(gradient), &expected, 1e-4);
-                assert_eq!(
-                    values(gradient),
-                    values(&kept[path]),
-                    "{path}: recompute changed it"
-                );
-            }
-            assert_eq!(gradients.len(), model.trainable().len());
-            let after = step(&model, gradients);
-            for (path, value) in &after {
-                let expected = theirs.floats(&format!("after.base_model.model.{path}"));
-                close(path, &values(value), &expected, 2e-5);
-            }
-            model.merge_adapter();
-            let logits = model.logits(&rows[2..]).unwrap();
-            close(
-                "merged",
-                &values(&logits),
-                &theirs.floats("merged_logits.image2"),
-                1e-4,
+            let dir = fixtures().join(name);
+            let theirs = Reference::open(dir.join(format!("{adapter}.safetensors")));
+            let (rows, what) = (reference.rows(&model), format!("{name} {adapter}"));
+            let dir = dir.join(adapter);
+            adapter_is_theirs(
+                &what,
+                &mut model,
+                &dir,
+                &theirs,
+                &ROWS,
+                &rows,
+                str::to_owned,
             );
         }
     }
+}
+
+/// The rows of a model in several orders and repeated, by name.
+const PACKS: [&[&str]; 3] = [
+    &["image2", "text", "image1"],
+    &["image1", "image1", "text", "image2"],
+    &["text", "image2", "text"],
+];
+
+#[test]
+fn packed_rows_have_the_states_and_logits_of_each_alone() {
+    for name in MODELS {
+        let (model, reference) = load(name);
+        for names in PACKS {
+            let rows: Vec<LmRow> = names.iter().map(|n| reference.row(n, &model)).collect();
+            packed_is_theirs(name, &model, &reference, names, &rows, BOUNDS);
+        }
+    }
+}
+
+#[test]
+fn packed_rows_have_the_loss_and_gradients_of_each_alone() {
+    for name in MODELS {
+        let (mut model, reference) = load(name);
+        let dir = fixtures().join(name).join("lora_regex");
+        model
+            .load_adapter(read_adapter(&dir).unwrap(), &dir)
+            .unwrap();
+        for names in PACKS {
+            let rows: Vec<LmRow> = names.iter().map(|n| reference.row(n, &model)).collect();
+            packed_is_unpacked(&model, &rows);
+        }
+    }
+    let (mut model, reference) = load("tied");
+    model.train_full(FullTraining::EVERYTHING);
+    packed_is_unpacked(&model, &reference.rows(&model));
 }
 
 #[test]
@@ -257,14 +186,7 @@ fn bf16_agrees_with_the_reference_in_bf16() {
     let theirs = Reference::open(dir.join("bf16.safetensors"));
     for name in ROWS {
         let logits = model.logits(&[reference.row(name, &model)]).unwrap();
-        let (a, b) = (values(&logits), theirs.floats(&format!("{name}.logits")));
-        let dot = |a: &[f32], b: &[f32]| -> f64 {
-            a.iter()
-                .zip(b)
-                .map(|(x, y)| f64::from(*x) * f64::from(*y))
-                .sum()
-        };
-        let cosine = dot(&a, &b) / (dot(&a, &a) * dot(&b, &b)).sqrt();
+        let cosine = cosine(&values(&logits), &theirs.floats(&format!("{name}.logits")));
         assert!(cosine > 0.999, "{name}: cosine {cosine}");
     }
     let mut adapted = Qwen3Vl::load(&dir, &cpu_device(), DType::BF16).unwrap();
@@ -291,7 +213,7 @@ fn adapter_off_is_the_base_model() {
         .unwrap();
     let on = model.token_scores(&rows, &ScoreOptions::default()).unwrap();
     let off = ScoreOptions {
-        adapter: vtb_nn::lm::AdapterState::Off,
+        adapter: AdapterState::Off,
         ..Default::default()
     };
     let off = model.token_scores(&rows, &off).unwrap();

@@ -11,15 +11,22 @@ mod support;
 
 use burn::tensor::{DType, TensorData};
 use support::{
-    ROWS, Reference, close, close_relative, fixtures, mean_loss, packed_is_unpacked, step, values,
+    Bounds, ROWS, Reference, adapter_is_theirs, close, close_relative, cosine, fixtures,
+    greedy_alone_and_in_a_batch, mean_loss, packed_is_theirs, packed_is_unpacked,
+    positions_are_theirs, states_and_logits, values, videos_are_learned, videos_are_seen,
 };
-use vtb_lora::{LoraConfig, ModuleFilter, read_adapter, write_adapter};
+use vtb_lora::{AdapterFile, LoraConfig, MergedSource, ModuleFilter, read_adapter, write_adapter};
 use vtb_models_vlm::qwen3_vl::{FullTraining, Qwen3Vl};
-use vtb_nn::checkpoint::{Checkpoint, TensorSource};
+use vtb_nn::checkpoint::{Checkpoint, TensorSource, swap_last_axes};
 use vtb_nn::device::cpu_device;
-use vtb_nn::lm::{BackwardOptions, CausalLm, LmRow, NamedTensors, SampleOptions, ScoreOptions};
+use vtb_nn::lm::{BackwardOptions, CausalLm, LmRow, NamedTensors, ScoreOptions};
 
 const LAYOUTS: [&str; 2] = ["published", "transposed"];
+const BOUNDS: Bounds = Bounds {
+    hidden: 1e-5,
+    last: 2e-5,
+    logits: 1e-4,
+};
 
 fn dir() -> std::path::PathBuf {
     fixtures().join("qwen3_vl_moe")
@@ -55,32 +62,8 @@ fn both_layouts_give_the_states_and_logits_of_the_reference() {
         assert_eq!(model.parameters(), model.config().parameters());
         for name in ROWS {
             let row = reference.row(name, &model);
-            let states = model.hidden_states(std::slice::from_ref(&row)).unwrap();
-            let (last, hidden) = states.split_last().unwrap();
-            for (i, state) in hidden.iter().enumerate() {
-                let theirs = reference.floats(&format!("{name}.text.hidden.{i}"));
-                close(
-                    &format!("{layout} {name} {i}"),
-                    &values(state),
-                    &theirs,
-                    1e-5,
-                );
-            }
-            let theirs = reference.floats(&format!("{name}.text.final"));
-            close(
-                &format!("{layout} {name} final"),
-                &values(last),
-                &theirs,
-                2e-5,
-            );
-            let logits = model.logits(std::slice::from_ref(&row)).unwrap();
-            let theirs = reference.floats(&format!("{name}.logits"));
-            close(
-                &format!("{layout} {name} logits"),
-                &values(&logits),
-                &theirs,
-                1e-4,
-            );
+            positions_are_theirs(layout, &model, &reference, name, &row);
+            states_and_logits(layout, &model, &reference, name, &row, BOUNDS);
         }
     }
 }
@@ -89,20 +72,7 @@ fn both_layouts_give_the_states_and_logits_of_the_reference() {
 fn greedy_ids_alone_and_in_a_batch() {
     let (model, reference) = load("published");
     let rows = reference.rows(&model);
-    let options = SampleOptions {
-        max_new_tokens: 16,
-        temperature: 0.0,
-        ..Default::default()
-    };
-    let batch = model.generate(&rows, &options, &[1, 2, 3]).unwrap();
-    for ((name, row), together) in ROWS.iter().zip(&rows).zip(&batch) {
-        let theirs = reference.ids(&format!("{name}.greedy.ids"));
-        let alone = model
-            .generate(std::slice::from_ref(row), &options, &[9])
-            .unwrap();
-        assert_eq!(alone[0].ids, theirs, "{name} alone");
-        assert_eq!(together.ids, theirs, "{name} in a batch");
-    }
+    greedy_alone_and_in_a_batch("moe", &model, &reference, &ROWS, &rows, Some(2e-5));
 }
 
 #[test]
@@ -142,46 +112,97 @@ fn gradients_of_every_parameter_and_of_the_routers_loss() {
 
 #[test]
 fn adapters_beside_and_on_experts() {
-    for (adapter, stacks) in [("lora_linear", 0), ("lora_experts", 2), ("lora_down", 1)] {
+    for (adapter, stacks) in [
+        ("lora_linear", 0),
+        ("lora_experts", 2),
+        ("lora_down", 1),
+        ("lora_vision", 1),
+    ] {
         let (mut model, reference) = load("published");
         let directory = dir().join(adapter);
-        let found = read_adapter(&directory).unwrap();
-        model.load_adapter(found, &directory).unwrap();
         let theirs = Reference::open(dir().join(format!("{adapter}.safetensors")));
         let rows = reference.rows(&model);
-        for (name, row) in ROWS.iter().zip(&rows) {
-            let logits = model.logits(std::slice::from_ref(row)).unwrap();
-            let expected = theirs.floats(&format!("logits.{name}"));
-            close(
-                &format!("{adapter} {name}"),
-                &values(&logits),
-                &expected,
-                1e-4,
-            );
+        let name = |path: &str| wrapped(path, stacks);
+        adapter_is_theirs(adapter, &mut model, &directory, &theirs, &ROWS, &rows, name);
+        written_again(&directory);
+    }
+}
+
+/// Adapters that peft made on matrices `[in, out]`, once told so, once taking them for `[out, in]`.
+#[test]
+fn adapters_made_on_the_other_layout_of_experts() {
+    for adapter in ["lora_published", "lora_exchanged"] {
+        let directory = dir().join(adapter);
+        let theirs = Reference::open(dir().join(format!("{adapter}.safetensors")));
+        for layout in LAYOUTS {
+            let (mut model, reference) = load(layout);
+            let row = [reference.row("image2", &model)];
+            let found = read_adapter(&directory).unwrap();
+            model.load_adapter(found, &directory).unwrap();
+            let what = format!("{adapter} on {layout}");
+            let check = |what: &str, model: &Qwen3Vl, key: &str| {
+                let logits = values(&model.logits(&row).unwrap());
+                close(what, &logits, &theirs.floats(key), 1e-4);
+            };
+            check(&what, &model, "logits.image2");
+            model.merge_adapter();
+            check(&format!("{what}, merged"), &model, "merged_logits.image2");
         }
-        let (_, _, gradients) = pass(&model, &rows, true, 0.0);
-        let (_, _, kept) = pass(&model, &rows, false, 0.0);
-        for (path, gradient) in &gradients {
-            let expected =
-                theirs.floats(&format!("grad.base_model.model.{}", wrapped(path, stacks)));
-            close_relative(path, &values(gradient), &expected, 1e-4);
-            assert_eq!(
-                values(gradient),
-                values(&kept[path]),
-                "{path}: recompute changed it"
-            );
+    }
+}
+
+/// Merging file by file gives the weights and logits of peft's merge, whatever the layout of the file.
+#[test]
+fn adapters_merged_into_files_are_merged_by_peft() {
+    for adapter in [
+        "lora_linear",
+        "lora_experts",
+        "lora_down",
+        "lora_vision",
+        "lora_published",
+        "lora_exchanged",
+    ] {
+        let file = AdapterFile::open(dir().join(adapter)).unwrap();
+        let theirs = Reference::open(dir().join(format!("{adapter}.safetensors")));
+        for layout in LAYOUTS {
+            let what = format!("{adapter} into {layout}");
+            let (model, reference) = load(layout);
+            let base = Checkpoint::open(dir().join(layout)).unwrap();
+            let device = cpu_device();
+            let merged = MergedSource::new(&base, &file, None, &device).unwrap();
+            let mut compared = 0;
+            for name in merged.changed() {
+                let key = format!("merged.{name}");
+                if !theirs.has(&key) {
+                    continue;
+                }
+                // Theirs are `[in, out]`, as published.
+                let mut ours = merged.load(name).unwrap();
+                if layout == "transposed" {
+                    ours = swap_last_axes(ours).unwrap();
+                }
+                let ours: Vec<f32> = ours.iter::<f32>().collect();
+                close(&format!("{what} {name}"), &ours, &theirs.floats(&key), 1e-6);
+                compared += 1;
+            }
+            let stored = ["lora_published", "lora_exchanged"].contains(&adapter);
+            assert_eq!(compared, if stored { 2 } else { 0 }, "{what}");
+            let config = model.config().clone();
+            let again = Qwen3Vl::from_source(config, &merged, &device, DType::F32).unwrap();
+            let logits = again.logits(&[reference.row("image2", &model)]).unwrap();
+            let expected = theirs.floats("merged_logits.image2");
+            close(&what, &values(&logits), &expected, 1e-4);
         }
-        assert_eq!(gradients.len(), model.trainable().len());
-        for (path, value) in &step(&model, gradients) {
-            let expected =
-                theirs.floats(&format!("after.base_model.model.{}", wrapped(path, stacks)));
-            close(path, &values(value), &expected, 2e-5);
-        }
-        written_again(&model, &directory);
-        model.merge_adapter();
-        let logits = model.logits(&rows[2..]).unwrap();
-        let expected = theirs.floats("merged_logits.image2");
-        close("merged", &values(&logits), &expected, 1e-4);
+    }
+}
+
+#[test]
+fn videos_among_experts() {
+    let reference = Reference::open(dir().join("video.safetensors"));
+    for layout in LAYOUTS {
+        let (mut model, _) = load(layout);
+        videos_are_seen(layout, &model, &reference);
+        videos_are_learned(&mut model, &reference, 4);
     }
 }
 
@@ -193,7 +214,11 @@ fn wrapped(path: &str, stacks: usize) -> String {
 }
 
 /// What we write holds the tensors peft wrote, and loads again.
-fn written_again(model: &Qwen3Vl, theirs: &std::path::Path) {
+fn written_again(theirs: &std::path::Path) {
+    let (mut model, _) = load("transposed");
+    model
+        .load_adapter(read_adapter(theirs).unwrap(), theirs)
+        .unwrap();
     let ours = tempfile::tempdir().unwrap();
     let config = model.adapter_config().unwrap();
     write_adapter(ours.path(), config, "tiny", &model.adapter_factors()).unwrap();
@@ -215,6 +240,10 @@ fn packed_rows_are_those_alone() {
     let found = read_adapter(&directory).unwrap();
     model.load_adapter(found, &directory).unwrap();
     packed_is_unpacked(&model, &reference.rows(&model));
+    let (model, _) = load("transposed");
+    let names = ["image2", "text", "image1", "text"];
+    let rows: Vec<LmRow> = names.iter().map(|n| reference.row(n, &model)).collect();
+    packed_is_theirs("moe", &model, &reference, &names, &rows, BOUNDS);
 }
 
 #[test]
@@ -292,14 +321,8 @@ fn experts_in_bf16_stay_near_the_reference() {
     let reference = Reference::open(dir().join("cases.safetensors"));
     for name in ROWS {
         let logits = model.logits(&[reference.row(name, &model)]).unwrap();
-        let (a, b) = (values(&logits), reference.floats(&format!("{name}.logits")));
-        let dot = |a: &[f32], b: &[f32]| -> f64 {
-            a.iter()
-                .zip(b)
-                .map(|(x, y)| f64::from(*x) * f64::from(*y))
-                .sum()
-        };
-        let cosine = dot(&a, &b) / (dot(&a, &a) * dot(&b, &b)).sqrt();
+        let theirs = reference.floats(&format!("{name}.logits"));
+        let cosine = cosine(&values(&logits), &theirs);
         assert!(cosine > 0.999, "{name}: cosine {cosine}");
     }
 }

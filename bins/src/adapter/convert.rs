@@ -52,7 +52,7 @@ impl Convert {
         let before = adapter.config.clone();
         let mut adapter = adapter.renamed(layout, &dir)?;
         if self.fold_scale || self.to == To::Vllm {
-            adapter = adapter.folded()?;
+            adapter = adapter.folded(&dir)?;
         }
         let named = self.base_model.as_deref().or(adapter.base_model.as_deref());
         let out = NewDir::begin(&self.output_dir)?;

@@ -49,8 +49,8 @@ impl Adapter {
     /// its rank and alpha.
     ///
     /// # Errors
-    /// [`LoraError::Adapter`] for a module that is not of such a model, or two that become one. `origin` is the directory
-    /// the adapter was read from.
+    /// [`LoraError::Adapter`] for a module that is not of such a model, two that become one, or other names for stacks of
+    /// experts. `origin` is the directory the adapter was read from.
     pub fn renamed(mut self, layout: NameLayout, origin: &Path) -> Result<Self, LoraError> {
         let mut renamed: BTreeMap<String, (String, Factors)> = BTreeMap::new();
         for (old, factors) in std::mem::take(&mut self.factors) {
@@ -70,6 +70,7 @@ impl Adapter {
             renamed.insert(new, (old, factors));
         }
         if renamed.iter().any(|(new, (old, _))| new != old) {
+            self.refuse_stacks(renamed.values().map(|(old, _)| old), origin)?;
             let names = renamed.iter().map(|(new, (old, _))| (new, old));
             self.config = explicit(&self.config, names)?;
         }
@@ -87,14 +88,16 @@ impl Adapter {
     /// the rank.
     ///
     /// # Errors
-    /// [`LoraError::Config`] and [`LoraError::Pattern`] for settings that say no scale.
-    pub fn folded(mut self) -> Result<Self, LoraError> {
+    /// [`LoraError::Config`] and [`LoraError::Pattern`] for settings that say no scale, [`LoraError::Adapter`] for
+    /// factors of stacks of experts. `origin` is the directory the adapter was read from.
+    pub fn folded(mut self, origin: &Path) -> Result<Self, LoraError> {
         if !self.config.use_rslora
             && self.config.rank_pattern.is_empty()
             && self.config.alpha_pattern.is_empty()
         {
             return Ok(self);
         }
+        self.refuse_stacks(self.factors.keys(), origin)?;
         let rules = self.config.rules("adapter settings")?;
         let mut scales = Vec::with_capacity(self.factors.len());
         for path in self.factors.keys() {
@@ -120,6 +123,27 @@ impl Adapter {
             ..self.config
         };
         Ok(self)
+    }
+}
+
+impl Adapter {
+    /// peft names the factors of stacks by wrappers and their ranks by parameters: settings that list modules with their
+    /// ranks cannot say them.
+    fn refuse_stacks<'a>(
+        &self,
+        mut paths: impl Iterator<Item = &'a String>,
+        origin: &Path,
+    ) -> Result<(), LoraError> {
+        match paths.find(|path| crate::peft::is_wrapper(path, &self.config)) {
+            None => Ok(()),
+            Some(path) => Err(LoraError::adapter(
+                origin,
+                format!(
+                    "adapts a stack of experts (`{path}`), which has its names and ranks in peft's current form only; \
+                     merge it into its base instead (`adapter merge`)"
+                ),
+            )),
+        }
     }
 }
 
@@ -279,7 +303,7 @@ mod tests {
             patterns,
             &[("layers.0.q", 3), ("layers.1.q", 2), ("layers.1.k", 2)],
         );
-        let after = before.clone().folded().expect("valid");
+        let after = before.clone().folded(Path::new("dir")).expect("valid");
         assert_eq!((after.config.r, after.config.alpha), (3, 3.0));
         assert!(!after.config.use_rslora && after.config.rank_pattern.is_empty());
         for path in before.factors.keys() {
@@ -299,7 +323,7 @@ mod tests {
             ..LoraConfig::default()
         };
         let before = adapter(rs, &[("layers.0.q", 4)]);
-        let after = before.clone().folded().expect("valid");
+        let after = before.clone().folded(Path::new("dir")).expect("valid");
         assert_eq!(after.factors, before.factors);
         assert_eq!((after.config.alpha, after.config.use_rslora), (32.0, false));
         assert_eq!(delta(&before, "layers.0.q"), delta(&after, "layers.0.q"));
@@ -311,7 +335,7 @@ mod tests {
             ..LoraConfig::default()
         };
         let before = adapter(odd, &[("layers.0.q", 2)]);
-        let after = before.clone().folded().expect("valid");
+        let after = before.clone().folded(Path::new("dir")).expect("valid");
         assert_eq!(after.config.alpha, 2.0);
         assert_ne!(after.factors, before.factors);
     }

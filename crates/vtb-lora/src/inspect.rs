@@ -6,6 +6,7 @@ use std::fmt;
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use serde::Serialize;
 
+use crate::stack_files::parameter_of;
 use crate::targets::{short_name, thousands};
 use crate::{AdapterFile, Factors, LoraError, NameLayout};
 
@@ -112,18 +113,30 @@ impl AdapterReport {
             let before = report.faults.len();
             report.look_for_strange_numbers(path, &factors);
             let rules = file.rules();
+            // Those of a stack go by its own name, not by that of the wrapper around its module.
+            let own = file.is_stack(path).then(|| parameter_of(file, path));
+            let owner = own.flatten().unwrap_or_else(|| path.to_owned());
             let key = GroupKey {
-                part: part(path),
-                module: short_name(path).to_owned(),
-                rank: rules.rank(path)?,
-                alpha: rules.alpha(path)?.to_string(),
+                part: part(&owner),
+                module: short_name(&owner).to_owned(),
+                rank: rules.rank(&owner)?,
+                alpha: rules.alpha(&owner)?.to_string(),
             };
-            let finite = report.faults.len() == before;
+            let rows = factors.a.shape()[0];
+            if rows % key.rank > 0 {
+                report.faults.push(format!(
+                    "tensor `{path}.lora_A.weight` has {rows} rows, no multiple of the rank {} of `{owner}`",
+                    key.rank
+                ));
+            }
+            let sound = report.faults.len() == before;
+            let scale = rules.scaling(&owner)?;
+            let experts = rows / key.rank;
             groups.entry(key).or_default().push(Layer {
-                path: path.to_owned(),
+                path: owner,
                 parameters: (factors.a.num_elements() + factors.b.num_elements()) as u64,
                 dtype: dtype_of(file, path),
-                norm: finite.then(|| norm(&factors, rules.scaling(path).unwrap_or(1.0), device)),
+                norm: sound.then(|| norm(&factors, experts, scale, device)),
             });
         }
         for (key, layers) in groups {
@@ -166,7 +179,7 @@ struct Layer {
     path: String,
     parameters: u64,
     dtype: String,
-    /// `None` where a number is not finite.
+    /// `None` where a number is not finite, or sizes are wrong.
     norm: Option<f64>,
 }
 
@@ -224,13 +237,19 @@ fn dtype_of(file: &AdapterFile, path: &str) -> String {
     }
 }
 
-/// `‖scale·B·A‖` (Frobenius) from two `[r, r]` products: the square is the sum over `(BᵀB) ⊙ (A·Aᵀ)`.
-fn norm(factors: &Factors, scale: f64, device: &Device) -> f64 {
+/// `‖scale·B·A‖` (Frobenius) over all experts, one for a plain layer, from two `[r, r]` products each: the square is the
+/// sum over `(BᵀB) ⊙ (A·Aᵀ)`.
+fn norm(factors: &Factors, experts: usize, scale: f64, device: &Device) -> f64 {
     let tensor = |data: &TensorData| Tensor::<2>::from_data(data.clone(), (device, DType::F32));
     let (a, b) = (tensor(&factors.a), tensor(&factors.b));
+    let ([rows, inputs], [outputs, _]) = (a.dims(), b.dims());
+    let a = a.reshape([experts, rows / experts, inputs]);
+    let b = b
+        .reshape([outputs, rows / experts, experts])
+        .permute([2, 0, 1]);
     let (ga, gb) = (
-        a.clone().matmul(a.transpose()),
-        b.clone().transpose().matmul(b),
+        a.clone().matmul(a.swap_dims(1, 2)),
+        b.clone().swap_dims(1, 2).matmul(b),
     );
     let [ga, gb] = [ga, gb].map(|g| g.into_data().iter::<f64>().collect::<Vec<_>>());
     let square: f64 = ga.iter().zip(&gb).map(|(x, y)| x * y).sum();

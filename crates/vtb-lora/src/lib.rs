@@ -20,6 +20,7 @@ mod linear;
 mod merge;
 mod pattern;
 mod peft;
+mod stack_files;
 #[allow(
     non_snake_case,
     reason = "module fields carry the published tensor names lora_A and lora_B"

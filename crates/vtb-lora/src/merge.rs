@@ -8,13 +8,14 @@ use vtb_nn::NnError;
 use vtb_nn::checkpoint::{MemorySource, TensorInfo, TensorSource};
 
 use crate::fit::{check_sizes, layers_of};
-use crate::{AdapterFile, Factors, LinearInfo, LoraError};
+use crate::stack_files::{StackSides, stacks_of};
+use crate::{AdapterFile, LinearInfo, LoraError};
 
 /// Values of a weight that are merged at a time: 16 MiB in f32.
 const BLOCK: usize = 4 << 20;
 
-/// The tensors of `base` under their own names, those of adapted layers with `scaling·B·A` added: in f32, rounded once
-/// to the type that is stored.
+/// The tensors of `base` under their own names, those of adapted layers and stacks of experts with `scaling·B·A` added:
+/// in f32, rounded once to the type that is stored.
 ///
 /// Nothing is computed before a tensor is asked for. A tensor is then held twice, as stored before and after, with some
 /// blocks of 16 MiB in f32 and its two factors: what a merge needs in memory is set by the largest tensor, whatever the
@@ -22,10 +23,20 @@ const BLOCK: usize = 4 << 20;
 pub struct MergedSource<'a> {
     base: &'a dyn TensorSource,
     adapter: &'a AdapterFile,
-    /// Path in the adapter of every weight that changes.
-    layers: BTreeMap<String, String>,
+    /// What is added to every weight that changes.
+    changes: BTreeMap<String, Change>,
     dtype: Option<DType>,
     device: Device,
+}
+
+/// Factors of the adapter for one weight.
+struct Change {
+    /// Their path in the adapter.
+    path: String,
+    /// How they lie on a stack of experts; none for a matrix.
+    stack: Option<StackSides>,
+    /// What their product is multiplied by.
+    scaling: f32,
 }
 
 impl<'a> MergedSource<'a> {
@@ -33,9 +44,8 @@ impl<'a> MergedSource<'a> {
     /// tensors are stored as `dtype`, or as the base stores them. Products run on `device`.
     ///
     /// # Errors
-    /// The first of [`AdapterFile::faults`]; [`LoraError::Adapter`] for a layer that the base does not have or a stack of
-    /// experts,
-    /// [`LoraError::Nn`] for other sizes.
+    /// The first of [`AdapterFile::faults`]; [`LoraError::Adapter`] for a layer or stack of experts that the base does
+    /// not have, and for a stack of square matrices, [`LoraError::Nn`] for other sizes.
     pub fn new(
         base: &'a dyn TensorSource,
         adapter: &'a AdapterFile,
@@ -45,28 +55,33 @@ impl<'a> MergedSource<'a> {
         if let Some(fault) = adapter.faults().into_iter().next() {
             return Err(fault);
         }
-        if let Some(path) = adapter.paths().find(|path| adapter.is_stack(path)) {
-            return Err(LoraError::adapter(
-                adapter.dir(),
-                format!(
-                    "adapts the stack of experts `{path}`, which is not merged file by file; load the model with the \
-                     adapter and merge it there (`AnyVlm::merge_adapter`)"
-                ),
-            ));
+        let mut changes = BTreeMap::new();
+        for found in stacks_of(adapter, base)? {
+            let change = Change {
+                scaling: adapter.rules().scaling(&found.stack)? as f32,
+                path: found.wrapper,
+                stack: Some(found.sides),
+            };
+            changes.insert(found.stack, change);
         }
         let linears = linear_layers(base);
-        let mut layers = BTreeMap::new();
-        for (path, linear) in layers_of(adapter.paths(), &linears, adapter.dir())? {
+        let paths = adapter.paths().filter(|path| !adapter.is_stack(path));
+        for (path, linear) in layers_of(paths, &linears, adapter.dir())? {
             let shapes = adapter
                 .stored(&path)
                 .map(|factor| factor.map(|(_, shape)| shape).unwrap_or_default());
             check_sizes(&path, &shapes, linear, adapter.dir())?;
-            layers.insert(format!("{}.weight", linear.path), path);
+            let change = Change {
+                scaling: adapter.rules().scaling(&path)? as f32,
+                path,
+                stack: None,
+            };
+            changes.insert(format!("{}.weight", linear.path), change);
         }
         Ok(Self {
             base,
             adapter,
-            layers,
+            changes,
             dtype,
             device: device.clone(),
         })
@@ -74,7 +89,7 @@ impl<'a> MergedSource<'a> {
 
     /// Names of the tensors that differ from the base.
     pub fn changed(&self) -> impl Iterator<Item = &str> {
-        self.layers.keys().map(String::as_str)
+        self.changes.keys().map(String::as_str)
     }
 
     /// Stored bytes of all tensors.
@@ -87,11 +102,16 @@ impl<'a> MergedSource<'a> {
             .sum()
     }
 
-    fn add(&self, name: &str, path: &str, to: DType) -> Result<TensorData, NnError> {
+    fn add(&self, name: &str, change: &Change, to: DType) -> Result<TensorData, NnError> {
         let stored = self.base.load(name)?;
-        let factors = self.adapter.factors(path)?;
-        let scaling = self.adapter.rules().scaling(path)? as f32;
-        let merged = add_delta(&stored, &factors, scaling, to, &self.device)?;
+        let factors = self.adapter.factors(&change.path)?;
+        let read = |data| Tensor::<2>::from_data(data, (&self.device, DType::F32));
+        let (a, b) = (read(factors.a), read(factors.b));
+        let products = match &change.stack {
+            None => vec![(b, a)],
+            Some(sides) => sides.products(a, b),
+        };
+        let merged = add_products(&stored, &products, change.scaling, to)?;
         merged.ok_or_else(|| {
             NnError::input(format!(
                 "tensor `{name}` is no longer finite as {to:?} with the adapter added; `adapter inspect` tells whether \
@@ -121,8 +141,8 @@ impl TensorSource for MergedSource<'_> {
             name: name.to_owned(),
             origin: self.origin(),
         })?;
-        match self.layers.get(name) {
-            Some(path) => self.add(name, path, info.dtype),
+        match self.changes.get(name) {
+            Some(change) => self.add(name, change, info.dtype),
             None => self.base.load_as(name, info.dtype),
         }
     }
@@ -151,49 +171,60 @@ fn linear_layers(base: &dyn TensorSource) -> Vec<LinearInfo> {
     base.names().into_iter().filter_map(layer).collect()
 }
 
-/// `stored + scaling·B·A` as `to`; `None` if a value is not finite.
-fn add_delta(
+/// `stored + scaling·left·right` as `to`, matrix by matrix along the axes before the last two; `None` if a value is not
+/// finite.
+fn add_products(
     stored: &TensorData,
-    factors: &Factors,
+    products: &[(Tensor<2>, Tensor<2>)],
     scaling: f32,
     to: DType,
-    device: &Device,
 ) -> Result<Option<TensorData>, NnError> {
-    let (from, shape) = (stored.dtype(), stored.shape());
-    let ([outputs, inputs], rank) = ([shape[0], shape[1]], factors.a.shape()[0]);
-    let a = Tensor::<2>::from_data(factors.a.clone(), (device, DType::F32));
-    let b = Tensor::<2>::from_data(factors.b.clone(), (device, DType::F32));
-    let rows = (BLOCK / inputs.max(1)).max(1);
-    let mut merged = Vec::with_capacity(outputs * inputs * to.size());
-    for start in (0..outputs).step_by(rows) {
-        let end = outputs.min(start + rows);
-        let size = [end - start, inputs];
-        let delta = b
-            .clone()
-            .slice([start..end, 0..rank])
-            .matmul(a.clone())
-            .into_data();
-        let bytes = &stored.as_bytes()[start * inputs * from.size()..end * inputs * from.size()];
-        let base = TensorData::from_bytes_vec(bytes.to_vec(), size, from);
-        let mut block = cast(base, DType::F32)?;
-        let (Ok(values), Ok(delta)) = (block.as_mut_slice::<f32>(), delta.as_slice::<f32>()) else {
-            return Err(NnError::input("a product is not in f32"));
-        };
-        let (mut largest, mut finite) = (0.0f32, true);
-        for (value, delta) in values.iter_mut().zip(delta) {
-            *value += scaling * delta;
-            largest = largest.max(value.abs());
-            finite &= value.is_finite();
+    let mut merged = Vec::with_capacity(stored.num_elements() * to.size());
+    let mut rest = stored.as_bytes();
+    for (left, right) in products {
+        let ([rows, rank], columns) = (left.dims(), right.dims()[1]);
+        let step = (BLOCK / columns.max(1)).max(1);
+        for start in (0..rows).step_by(step) {
+            let end = rows.min(start + step);
+            let part = left.clone().slice([start..end, 0..rank]);
+            let delta = part.matmul(right.clone()).into_data();
+            let (bytes, tail) = rest.split_at((end - start) * columns * stored.dtype().size());
+            rest = tail;
+            let size = [end - start, columns];
+            let base = TensorData::from_bytes_vec(bytes.to_vec(), size, stored.dtype());
+            let Some(block) = add_block(base, &delta, scaling, to)? else {
+                return Ok(None);
+            };
+            merged.extend_from_slice(block.as_bytes());
         }
-        // What the largest becomes tells whether any overflows.
-        let rounded = cast(TensorData::new(vec![largest], [1]), to)?;
-        if !(finite && rounded.iter::<f32>().all(f32::is_finite)) {
-            return Ok(None);
-        }
-        let block = cast(block, to)?;
-        merged.extend_from_slice(block.as_bytes());
     }
-    Ok(Some(TensorData::from_bytes_vec(merged, shape.to_vec(), to)))
+    let shape = stored.shape().to_vec();
+    Ok(Some(TensorData::from_bytes_vec(merged, shape, to)))
+}
+
+/// `base + scaling·delta` as `to`; `None` if a value is not finite.
+fn add_block(
+    base: TensorData,
+    delta: &TensorData,
+    scaling: f32,
+    to: DType,
+) -> Result<Option<TensorData>, NnError> {
+    let mut block = cast(base, DType::F32)?;
+    let (Ok(values), Ok(delta)) = (block.as_mut_slice::<f32>(), delta.as_slice::<f32>()) else {
+        return Err(NnError::input("a product is not in f32"));
+    };
+    let (mut largest, mut finite) = (0.0f32, true);
+    for (value, delta) in values.iter_mut().zip(delta) {
+        *value += scaling * delta;
+        largest = largest.max(value.abs());
+        finite &= value.is_finite();
+    }
+    // What the largest becomes tells whether any overflows.
+    let rounded = cast(TensorData::new(vec![largest], [1]), to)?;
+    match finite && rounded.iter::<f32>().all(f32::is_finite) {
+        true => Ok(Some(cast(block, to)?)),
+        false => Ok(None),
+    }
 }
 
 /// Converted as checkpoints are: in parallel, rounding to nearest.

@@ -61,16 +61,22 @@ pub fn read_adapter(dir: impl AsRef<Path>) -> Result<Adapter, LoraError> {
 /// Whether `path` is a wrapper peft puts around a module one of whose parameters is a target. Wrappers nest, one per
 /// parameter.
 pub(crate) fn is_wrapper(path: &str, config: &LoraConfig) -> bool {
-    let mut module = path;
-    while let Some(inner) = module.strip_suffix(".base_layer") {
-        module = inner;
-    }
+    let module = unwrapped(path);
     config.target_parameters.iter().any(|name| {
         let parent = name
             .rsplit_once('.')
             .map_or("experts", |(parent, _)| parent);
         crate::targets::is_path_or_end(module, parent)
     })
+}
+
+/// The module inside the wrappers at `path`.
+pub(crate) fn unwrapped(path: &str) -> &str {
+    let mut module = path;
+    while let Some(inner) = module.strip_suffix(".base_layer") {
+        module = inner;
+    }
+    module
 }
 
 /// Loads A `[r, in]` and B `[out, r]`; with no rank given, only that both have the same is checked.

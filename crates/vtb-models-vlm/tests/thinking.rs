@@ -22,23 +22,33 @@ fn encoder(dir: &Path) -> RowEncoder {
     RowEncoder::from_dir(&ModelDir::open(dir).unwrap(), &config).unwrap()
 }
 
+/// Our template, and that of a published checkpoint where `VTB_THINKING_TEMPLATE` names its file: every case is the same
+/// under both.
 #[test]
 fn texts_equal_those_of_transformers() {
     let dir = tempfile::tempdir().unwrap();
     encoder(dir.path());
-    let template = ChatTemplate::from_dir(&ModelDir::open(dir.path()).unwrap()).unwrap();
+    let mut templates = vec![ChatTemplate::from_dir(&ModelDir::open(dir.path()).unwrap()).unwrap()];
+    if let Some(path) = std::env::var_os("VTB_THINKING_TEMPLATE") {
+        let source = std::fs::read_to_string(&path).unwrap();
+        templates.push(ChatTemplate::from_source("published", source).unwrap());
+    }
     let path =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/thinking/cases.json");
     let cases: Vec<Value> = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
-    assert!(cases.len() > 10);
-    for case in cases {
+    assert!(cases.len() > 60);
+    for (case, template) in cases
+        .iter()
+        .flat_map(|case| templates.iter().map(move |template| (case, template)))
+    {
         let messages = Message::list_from_json(&case["messages"]).unwrap();
         let options = RenderOptions {
             add_generation_prompt: case["add_generation_prompt"].as_bool().unwrap(),
             add_vision_id: case["add_vision_id"].as_bool().unwrap(),
         };
         let text = template.render(&messages, options).unwrap();
-        assert_eq!(text, case["text"].as_str().unwrap(), "{}", case["name"]);
+        let what = (&case["name"], template.origin());
+        assert_eq!(text, case["text"].as_str().unwrap(), "{what:?}");
     }
 }
 

@@ -2,9 +2,22 @@
 
 #![allow(
     dead_code,
+    unused_imports,
     clippy::unwrap_used,
     reason = "a test; not every file uses everything"
 )]
+
+mod adapter;
+mod batch;
+mod decoder;
+mod video;
+
+pub(crate) use adapter::adapter_is_theirs;
+pub(crate) use batch::{packed_is_theirs, packed_is_unpacked};
+pub(crate) use decoder::{
+    Bounds, greedy_alone_and_in_a_batch, positions_are_theirs, states_and_logits,
+};
+pub(crate) use video::{videos_are_learned, videos_are_seen};
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,13 +26,13 @@ use burn::tensor::Tensor;
 use vtb_models_vlm::config::TowerConfig;
 use vtb_models_vlm::model::{Tower, Vlm};
 use vtb_nn::checkpoint::{Checkpoint, TensorSource};
-use vtb_nn::lm::{
-    BackwardOptions, CausalLm, ImagePatches, LmRow, NamedTensors, ScoreOptions, TokenScores,
-};
-use vtb_trainer::optim::{AdamW, AdamWConfig, accumulate};
+use vtb_nn::lm::{BackwardOptions, CausalLm, ImagePatches, LmRow, NamedTensors, TokenScores};
+use vtb_trainer::optim::{AdamW, AdamWConfig};
 
 /// Rows of the fixtures.
 pub(crate) const ROWS: [&str; 3] = ["text", "image1", "image2"];
+/// A video alone, and one between two pictures.
+pub(crate) const VIDEO_ROWS: [&str; 2] = ["video", "mixed"];
 
 pub(crate) fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures")
@@ -79,6 +92,35 @@ impl Reference {
             ids: self.ids(&format!("{name}.input_ids")),
             images,
             scored: scored.map(|(i, l)| i > 0 && *l >= 0).collect(),
+        }
+    }
+
+    /// A row of [`VIDEO_ROWS`], with pictures and videos in the order of the text; the reference keeps the pixels of both
+    /// kinds apart.
+    pub(crate) fn video_row<T: Tower>(&self, name: &str, model: &Vlm<T>) -> LmRow {
+        let width = model.config().vision.patch_dim();
+        let pixels = |key: &str| {
+            let key = format!("{name}.{key}");
+            let found = self.has(&key).then(|| self.floats(&key));
+            found.unwrap_or_default()
+        };
+        let mut rest = [pixels("pixel_values"), pixels("pixel_values_videos")];
+        let mut images = Vec::new();
+        for (i, item) in self.sizes(&format!("{name}.order")).chunks(4).enumerate() {
+            let (kind, grid) = (item[0], [item[1], item[2], item[3]]);
+            let tail = rest[kind].split_off(grid.iter().product::<usize>() * width);
+            images.push(Arc::new(ImagePatches {
+                values: std::mem::replace(&mut rest[kind], tail),
+                grid,
+                key: (VIDEO_ROWS.iter().position(|r| *r == name).unwrap() * 10 + i) as u64,
+            }));
+        }
+        assert!(rest.iter().all(Vec::is_empty), "pixels are left over");
+        let labels = self.ints(&format!("{name}.labels"));
+        LmRow {
+            ids: self.ids(&format!("{name}.input_ids")),
+            images,
+            scored: labels.iter().map(|l| *l >= 0).collect(),
         }
     }
 
@@ -160,36 +202,6 @@ pub(crate) fn pass(model: &dyn CausalLm, rows: &[LmRow], recompute: bool) -> (f6
         .backward(rows, &options, &mut mean_loss(&mut loss))
         .unwrap();
     (loss, gradients)
-}
-
-/// Rows packed into one sequence have the scores that each has alone, and the sum of the gradients.
-#[track_caller]
-pub(crate) fn packed_is_unpacked(model: &dyn CausalLm, rows: &[LmRow]) {
-    let options = ScoreOptions::default();
-    let together = model.token_scores(rows, &options).unwrap();
-    for (row, packed) in rows.iter().zip(&together) {
-        let alone = model
-            .token_scores(std::slice::from_ref(row), &options)
-            .unwrap();
-        close("packed scores", &packed.logp, &alone[0].logp, 1e-5);
-    }
-    let sum = |rows: &[LmRow]| -> NamedTensors {
-        let mut ones = |scores: &[TokenScores]| -> Result<Vec<Vec<f32>>, vtb_nn::NnError> {
-            Ok(scores.iter().map(|s| vec![1.0; s.logp.len()]).collect())
-        };
-        model
-            .backward(rows, &BackwardOptions::default(), &mut ones)
-            .unwrap()
-    };
-    let packed = sum(rows);
-    let mut alone = NamedTensors::new();
-    for row in rows {
-        accumulate(&mut alone, sum(std::slice::from_ref(row)));
-    }
-    assert_eq!(packed.len(), model.trainable().len());
-    for (path, gradient) in &packed {
-        close_relative(path, &values(gradient), &values(&alone[path]), 1e-4);
-    }
 }
 
 /// One AdamW step with the settings of the fixtures.
