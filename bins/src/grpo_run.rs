@@ -15,7 +15,6 @@ use vtb_nn::lm::CausalLm;
 use vtb_rewards::{Registry, WeightedRewards};
 use vtb_trainer::objectives::Accuracy;
 use vtb_trainer::rng;
-use vtb_trainer::rollout::InProcess;
 use vtb_trainer::run_dir::RunDir;
 use vtb_trainer::signal::Interrupt;
 use vtb_trainer::train::{
@@ -30,15 +29,13 @@ use crate::evaluate;
 use crate::model::{Machine, attach, open_machine, open_model};
 use crate::options::TrainOptions;
 use crate::plan::Plan;
+use crate::rollout;
 use crate::session::{
     export, interrupted, names_model, open_run, refuse, reporter, save_model, settings,
     shared_faults, shown,
 };
 use crate::settings::{DataSection, GrpoRun, SftRun};
 use crate::source::{GRPO_ROWS, Inputs, Places, take_over_signals};
-
-/// Completions decoded together.
-const ROLLOUT_BATCH: usize = 128;
 
 /// Runs the program.
 #[allow(clippy::print_stdout, reason = "results go to standard output")]
@@ -107,6 +104,7 @@ fn check(run: &GrpoRun) -> anyhow::Result<()> {
                 .into(),
         );
     }
+    faults.extend(rollout::faults(run));
     if run.rewards.is_empty() {
         faults.push("rewards is empty; name at least one reward".into());
     }
@@ -171,6 +169,7 @@ fn plan(run: &GrpoRun, inputs: &Inputs) -> anyhow::Result<Plan> {
             run.grpo.temperature
         ),
     );
+    plan.line("rollouts", rollout::in_plan(run));
     let rewards: Vec<String> = run
         .rewards
         .iter()
@@ -389,6 +388,8 @@ impl<'a> Session<'a> {
         let stop_ids = encoder.tokenizer.stop_ids();
         let encoder = Arc::new(encoder);
         let (train_rows, eval_rows) = self.prompts(&encoder)?;
+        let train_rows = train_rows.with_chat(self.run.rollout.over_http());
+        let completions = rollout::open(self.run, self.dir.root(), &self.base_name(), &model)?;
         let seed = self.run.seed;
         let lora = self.run.lora.config();
         if self.run.train.mode == "full" {
@@ -405,9 +406,7 @@ impl<'a> Session<'a> {
         let mut objective = GrpoObjective::new(
             train_rows,
             self.run.data.load_options(),
-            InProcess {
-                batch: ROLLOUT_BATCH,
-            },
+            completions,
             rewards,
             self.run.grpo.clone(),
             self.run.batch.clone(),
@@ -510,6 +509,12 @@ impl<'a> Session<'a> {
         });
         self.dir.write_summary(&summary)?;
         Ok(())
+    }
+
+    /// What adapters call their base model.
+    fn base_name(&self) -> String {
+        let name = self.places.model_name.clone();
+        name.unwrap_or_else(|| self.model_dir.display().to_string())
     }
 
     /// The model as `--model` takes it.

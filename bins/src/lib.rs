@@ -18,6 +18,7 @@ pub mod options;
 pub mod plan;
 pub mod prepare;
 pub mod reward_check;
+pub mod rollout;
 pub mod session;
 pub mod settings;
 pub mod sft_run;

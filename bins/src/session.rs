@@ -23,7 +23,7 @@ use crate::options::TrainOptions;
 use crate::settings::{DataSection, ModelSection, TrainSection};
 
 /// Keys that are absent by default.
-const OPTIONAL: [&str; 13] = [
+const OPTIONAL: [&str; 16] = [
     "model.path",
     "model.adapter",
     "data.train",
@@ -36,6 +36,9 @@ const OPTIONAL: [&str; 13] = [
     "grpo.delta",
     "grpo.entropy_floor",
     "grpo.repetition_ceiling",
+    "grpo.sampling_correction_floor",
+    "rollout.adapter_dir",
+    "rollout.server_adapter_dir",
     "lora.targets",
 ];
 
