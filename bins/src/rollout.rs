@@ -71,7 +71,8 @@ pub fn faults(run: &GrpoRun) -> Vec<String> {
     }
     if rollout.over_http() && run.lora.dropout > 0.0 {
         faults.push(
-            "rollout.backend = `http` needs lora.dropout = 0: the server samples without dropout".into(),
+            "rollout.backend = `http` needs lora.dropout = 0: the server samples without dropout"
+                .into(),
         );
     }
     faults
@@ -103,7 +104,10 @@ pub fn in_plan(run: &GrpoRun) -> String {
         SamplingCorrection::None => {
             "no correction for the server's other kernels (grpo.sampling_correction)".to_owned()
         }
-        mode => format!("correction {mode:?}, cap {}", run.grpo.sampling_correction_cap),
+        mode => format!(
+            "correction {mode:?}, cap {}",
+            run.grpo.sampling_correction_cap
+        ),
     };
     format!(
         "{}, {} requests at a time, {correction}",
@@ -139,7 +143,8 @@ fn over_http(
         None => root.join(ADAPTERS),
     };
     // The server runs in another directory.
-    let dir = std::path::absolute(&dir).with_context(|| format!("cannot find {}", dir.display()))?;
+    let dir =
+        std::path::absolute(&dir).with_context(|| format!("cannot find {}", dir.display()))?;
     let settings = HttpSettings {
         url: rollout.url.clone(),
         key,

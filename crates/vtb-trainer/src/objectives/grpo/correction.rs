@@ -138,9 +138,18 @@ impl CorrectionStats {
         }
         let share = |value: f64| value / self.tokens as f64;
         Metrics::from([
-            ("sampling/correction/weight_mean".to_owned(), share(self.weight)),
-            ("sampling/correction/capped".to_owned(), share(self.capped as f64)),
-            ("sampling/correction/dropped".to_owned(), share(self.dropped as f64)),
+            (
+                "sampling/correction/weight_mean".to_owned(),
+                share(self.weight),
+            ),
+            (
+                "sampling/correction/capped".to_owned(),
+                share(self.capped as f64),
+            ),
+            (
+                "sampling/correction/dropped".to_owned(),
+                share(self.dropped as f64),
+            ),
         ])
     }
 }
@@ -174,15 +183,24 @@ mod tests {
         use SamplingCorrection as C;
         let ratios = [0.5, 3.0, 9.0, 1.25];
         assert!(weights(C::None, None, ratios).is_empty());
-        near(&weights(C::TokenTruncate, None, ratios), &[0.5, 2.0, 0.0, 1.25]);
+        near(
+            &weights(C::TokenTruncate, None, ratios),
+            &[0.5, 2.0, 0.0, 1.25],
+        );
         near(&weights(C::TokenMask, None, ratios), &[0.5, 0.0, 0.0, 1.25]);
-        near(&weights(C::TokenMask, Some(0.6), ratios), &[0.0, 0.0, 0.0, 1.25]);
+        near(
+            &weights(C::TokenMask, Some(0.6), ratios),
+            &[0.0, 0.0, 0.0, 1.25],
+        );
         // 0.5 · 3 · 1.25 = 1.875, the masked token left out.
         let whole = [1.875, 1.875, 0.0, 1.875];
         near(&weights(C::SequenceTruncate, None, ratios), &whole);
         near(&weights(C::SequenceMask, None, ratios), &whole);
         let large = [0.9, 3.0, 0.1, 1.25];
-        near(&weights(C::SequenceTruncate, None, large), &[2.0, 2.0, 0.0, 2.0]);
+        near(
+            &weights(C::SequenceTruncate, None, large),
+            &[2.0, 2.0, 0.0, 2.0],
+        );
         near(&weights(C::SequenceMask, None, large), &[0.0; 4]);
         let small = [0.5, 0.5, 9.0, 0.5];
         near(&weights(C::SequenceTruncate, Some(0.2), small), &[0.0; 4]);
@@ -191,7 +209,12 @@ mod tests {
     #[test]
     fn not_a_number_is_not_hidden() {
         use SamplingCorrection as C;
-        for mode in [C::TokenTruncate, C::TokenMask, C::SequenceTruncate, C::SequenceMask] {
+        for mode in [
+            C::TokenTruncate,
+            C::TokenMask,
+            C::SequenceTruncate,
+            C::SequenceMask,
+        ] {
             let found = weights(mode, Some(0.1), [f64::NAN, 1.0, 1.0, 1.0]);
             assert!(found[0].is_nan(), "{mode:?}");
         }

@@ -112,7 +112,10 @@ mod tests {
     fn the_base_model_is_found_far_below_the_tolerance() {
         for (effect, noise) in [(1.0, 0.02), (0.05, 0.01), (0.002, 1e-4)] {
             let found = canary(effect, 0.0, noise).verdict(0.1);
-            assert!(matches!(found, Verdict::Base { share } if share.abs() < 0.3), "{found:?}");
+            assert!(
+                matches!(found, Verdict::Base { share } if share.abs() < 0.3),
+                "{found:?}"
+            );
         }
         // An effect that drowns in rounding gives no verdict.
         assert_eq!(canary(1e-4, 0.0, 0.02).verdict(0.1), Verdict::Ours);

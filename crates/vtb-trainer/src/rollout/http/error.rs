@@ -82,7 +82,7 @@ pub enum HttpFault {
         "the server answers with the base model: {url} was told to use adapter `{adapter}`, but over {tokens} tokens \
          its log-probabilities hold {:.0} % of what the adapter changes; start it with --enable-lora and a version \
          that applies LoRA to this model, and see that no proxy replaces `model`",
-        100.0 * share
+        100.0 * share.abs()
     )]
     BaseModel {
         /// What was asked.

@@ -408,5 +408,10 @@ fn weights_act_on_the_policy_term_alone() {
         &settings(LossType::Grpo, LEVELS[0], 0.0),
         &counts,
     );
-    assert!(fault.unwrap_err().to_string().contains("row 0 has 1 weights"));
+    assert!(
+        fault
+            .unwrap_err()
+            .to_string()
+            .contains("row 0 has 1 weights")
+    );
 }

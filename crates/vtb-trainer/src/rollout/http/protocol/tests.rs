@@ -52,10 +52,7 @@ fn every_parameter_is_written_out() {
     };
     let body = request("vtb-a", &chat, &options(), u64::MAX - 1, &[151]);
     let content = &body["messages"][0]["content"];
-    assert_eq!(
-        content[0]["image_url"]["url"],
-        "data:image/png;base64,AQID"
-    );
+    assert_eq!(content[0]["image_url"]["url"], "data:image/png;base64,AQID");
     assert_eq!(content[1], json!({"type": "text", "text": "Which?"}));
     for (key, value) in [
         ("model", json!("vtb-a")),
@@ -115,7 +112,10 @@ fn answers_that_do_not_fit() {
     bad["choices"] = json!([]);
     refused(&bad, "one completion");
     refused(&json!({"error": 1}), "chat completion");
-    refused(&json!({"choices": [{"token_ids": [-1]}]}), "chat completion");
+    refused(
+        &json!({"choices": [{"token_ids": [-1]}]}),
+        "chat completion",
+    );
     refused(&answer(&[], "abort"), "no token");
     refused(&answer(&[5, 6], "stop"), "`stop` at token 6");
     refused(&answer(&[5, 6], "length"), "--max-model-len");
