@@ -13,11 +13,12 @@ use vtb_data::{
     TrainRow, image_io,
 };
 use vtb_models_vlm::VlmError;
-use vtb_models_vlm::chat::Message;
+use vtb_models_vlm::chat::{Message, Part, place_media};
 use vtb_models_vlm::encode::{LabelPolicy, Media, RowEncoder};
 use vtb_models_vlm::processor::{Rgb, VideoPatches};
 use vtb_nn::lm::{ImagePatches, LmRow};
 use vtb_rewards::Reference;
+use vtb_trainer::rollout::{Chat, ChatPart, ChatTurn};
 use vtb_trainer::train::{Prompt, PromptSource, RowEncoder as TrainRows};
 use vtb_trainer::{TrainError, rng};
 
@@ -31,6 +32,14 @@ struct Opened {
     messages: Vec<Message>,
     images: Vec<Arc<ImagePatches>>,
     videos: Vec<VideoPatches>,
+    /// The pictures as files, where a server is to see them.
+    files: Vec<Arc<[u8]>>,
+}
+
+/// A picture as the model takes it.
+struct Picture {
+    patches: Arc<ImagePatches>,
+    file: Option<Arc<[u8]>>,
 }
 
 impl Opened {
@@ -52,6 +61,8 @@ pub struct Rows {
     cache: Option<Arc<PictureCache>>,
     /// How a picture's file becomes pixels, in words: part of the names in the cache.
     geometry: String,
+    /// Whether prompts come with their conversation, for a server.
+    chat: bool,
 }
 
 /// Opens a JSONL file. No row that is not checked is ever handed out; how many are checked before training starts is
@@ -185,7 +196,14 @@ impl Rows {
             labels: LabelPolicy::Default,
             cache: None,
             geometry,
+            chat: false,
         }
+    }
+
+    /// Prompts come with their conversation and pictures as well, for a server that makes tokens of its own. Costs a PNG
+    /// per picture.
+    pub fn with_chat(self, chat: bool) -> Self {
+        Self { chat, ..self }
     }
 
     /// With the limits and the picture cache of a configuration.
@@ -212,8 +230,8 @@ impl Rows {
 
     fn read(&self, index: usize) -> Result<Opened, TrainError> {
         let row = self.source.row(index).map_err(TrainError::other)?;
-        let patches = (0..row.images.len())
-            .map(|i| self.patches(&row, i))
+        let pictures = (0..row.images.len())
+            .map(|i| self.picture(&row, i))
             .collect::<Result<Vec<_>, TrainError>>()?;
         let messages = row
             .messages
@@ -227,7 +245,8 @@ impl Rows {
         Ok(Opened {
             row,
             messages,
-            images: patches,
+            files: pictures.iter().filter_map(|p| p.file.clone()).collect(),
+            images: pictures.into_iter().map(|p| p.patches).collect(),
             videos,
         })
     }
@@ -250,7 +269,7 @@ impl Rows {
     }
 
     /// Picture `i` of a row: from the cache, or decoded and resized.
-    fn patches(&self, row: &TrainRow, i: usize) -> Result<Arc<ImagePatches>, TrainError> {
+    fn picture(&self, row: &TrainRow, i: usize) -> Result<Picture, TrainError> {
         let fault = |fault: ImageFault| TrainError::other(row.image_error(i, fault));
         let name = format!("{}, picture {}", row.origin, i + 1);
         let image = &row.images[i];
@@ -274,10 +293,43 @@ impl Rows {
                 resized.unwrap_or_else(|| drawn.as_ref().clone())
             }
         };
+        let encoded = self.chat.then(|| image_io::encode_png(&pixels));
+        let file = encoded.transpose().map_err(fault)?.map(Arc::from);
         let (width, height) = (pixels.width() as usize, pixels.height() as usize);
         let rgb = Rgb::new(&name, width, height, pixels.into_raw());
         let patches = rgb.and_then(|rgb| self.encoder.images.patches(&name, &rgb));
-        patches.map(Arc::new).map_err(TrainError::other)
+        let patches = patches.map(Arc::new).map_err(TrainError::other)?;
+        Ok(Picture { patches, file })
+    }
+
+    /// The conversation of a prompt, if one is wanted.
+    fn chat(&self, opened: &Opened) -> Result<Option<Arc<Chat>>, TrainError> {
+        if !self.chat {
+            return Ok(None);
+        }
+        if !opened.videos.is_empty() {
+            return Err(TrainError::Input(format!(
+                "{}: rows with videos cannot be completed over HTTP; use rollout.backend = `in-process`",
+                opened.row.origin
+            )));
+        }
+        let placed = place_media(&opened.messages, opened.files.len(), 0)
+            .map_err(Self::in_row(&opened.row))?;
+        let mut files = opened.files.iter().cloned();
+        let turns = placed.into_iter().map(|message| ChatTurn {
+            role: message.role,
+            parts: message
+                .parts
+                .into_iter()
+                .filter_map(|part| match part {
+                    Part::Text(text) => Some(ChatPart::Text(text)),
+                    Part::Image => files.next().map(ChatPart::Picture),
+                    Part::Video => None,
+                })
+                .collect(),
+        });
+        let turns = turns.collect();
+        Ok(Some(Arc::new(Chat { turns })))
     }
 
     /// `None` if the picture has its size already.
@@ -402,6 +454,7 @@ impl PromptSource for Rows {
             reference,
             id,
             text,
+            chat: self.chat(&opened)?,
         })
     }
 

@@ -14,7 +14,6 @@ use vtb_models_vlm::model::FullTraining;
 use vtb_nn::lm::CausalLm;
 use vtb_rewards::{Registry, WeightedRewards};
 use vtb_trainer::rng;
-use vtb_trainer::rollout::InProcess;
 use vtb_trainer::run_dir::RunDir;
 use vtb_trainer::signal::Interrupt;
 use vtb_trainer::train::{
@@ -32,15 +31,13 @@ use crate::model::{Machine, attach, open_machine, open_model};
 use crate::options::TrainOptions;
 use crate::plan::Plan;
 use crate::probe::Probe;
+use crate::rollout;
 use crate::session::{
     export, interrupted, names_model, open_run, refuse, reporter, save_model, settings,
     shared_faults, shown,
 };
 use crate::settings::{DataSection, EvalSection, GrpoRun, SftRun};
 use crate::source::{GRPO_ROWS, Inputs, Places, take_over_signals};
-
-/// Completions decoded together.
-const ROLLOUT_BATCH: usize = 128;
 
 /// Runs the program. A configuration may name the rewards of `registry`.
 #[allow(clippy::print_stdout, reason = "results go to standard output")]
@@ -125,6 +122,7 @@ fn check(run: &GrpoRun, registry: &Registry) -> anyhow::Result<()> {
                 .into(),
         );
     }
+    faults.extend(rollout::faults(run));
     if run.rewards.is_empty() {
         faults.push("rewards is empty; name at least one reward".into());
     }
@@ -157,7 +155,7 @@ fn weigh(run: &mut GrpoRun) -> anyhow::Result<()> {
 fn lanes(run: &GrpoRun) -> Lanes {
     let batch = &run.batch;
     let all = batch.batch_size * batch.gradient_accumulation * batch.steps_per_generation;
-    let all = all.min(ROLLOUT_BATCH) as u64;
+    let all = all.min(rollout::BATCH) as u64;
     let lanes = match batch.max_num_seqs as u64 {
         0 => all,
         most => most.min(all),
@@ -206,6 +204,7 @@ fn plan(run: &GrpoRun, inputs: &Inputs, states: Option<&States>) -> Plan {
             run.grpo.temperature
         ),
     );
+    plan.line("rollouts", rollout::in_plan(run));
     let rewards: Vec<String> = run
         .rewards
         .iter()
@@ -433,6 +432,8 @@ impl<'a> Session<'a> {
         let stop_ids = encoder.tokenizer.stop_ids();
         let encoder = Arc::new(encoder);
         let (train_rows, eval_rows) = self.prompts(&encoder)?;
+        let train_rows = train_rows.with_chat(self.run.rollout.over_http());
+        let completions = rollout::open(self.run, self.dir.root(), &self.base_name(), &model)?;
         let seed = self.run.seed;
         let lora = self.run.lora.config();
         if self.run.train.mode == "full" {
@@ -469,9 +470,7 @@ impl<'a> Session<'a> {
         let mut objective = GrpoObjective::new(
             train_rows,
             self.run.data.load_options(),
-            InProcess {
-                batch: ROLLOUT_BATCH,
-            },
+            completions,
             rewards,
             self.run.grpo.clone(),
             self.run.batch.clone(),
@@ -578,6 +577,12 @@ impl<'a> Session<'a> {
         });
         self.dir.write_summary(&summary)?;
         Ok(())
+    }
+
+    /// What adapters call their base model.
+    fn base_name(&self) -> String {
+        let name = self.places.model_name.clone();
+        name.unwrap_or_else(|| self.model_dir.display().to_string())
     }
 
     /// The model as `--model` takes it.

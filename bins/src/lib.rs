@@ -23,6 +23,7 @@ pub mod plan;
 pub mod prepare;
 pub mod probe;
 pub mod reward_check;
+pub mod rollout;
 pub mod session;
 pub mod settings;
 pub mod sft_run;

@@ -23,7 +23,7 @@ use crate::options::TrainOptions;
 use crate::settings::{DataSection, EvalSection, ModelSection, TrainSection};
 
 /// Keys that are absent by default.
-const OPTIONAL: [&str; 15] = [
+const OPTIONAL: [&str; 18] = [
     "model.path",
     "model.adapter",
     "data.train",
@@ -38,6 +38,9 @@ const OPTIONAL: [&str; 15] = [
     "grpo.delta",
     "grpo.entropy_floor",
     "grpo.repetition_ceiling",
+    "grpo.sampling_correction_floor",
+    "rollout.adapter_dir",
+    "rollout.server_adapter_dir",
     "lora.targets",
 ];
 

@@ -33,6 +33,8 @@ pub struct GrpoRun {
     pub batch: GrpoSettings,
     /// The objective.
     pub grpo: GrpoConfig,
+    /// Where completions come from.
+    pub rollout: RolloutSection,
     /// Reward functions.
     pub rewards: Vec<RewardSpec>,
     /// The run without a model of one's own.
@@ -339,6 +341,49 @@ impl TrainSection {
     }
 }
 
+/// Where completions come from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RolloutSection {
+    /// `in-process`: the model that trains samples too. `http`: a server that holds a copy of it and loads adapters while
+    /// it runs, such as vLLM.
+    pub backend: String,
+    /// The server.
+    pub url: String,
+    /// Adapters are written here for the server; without it below the run directory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub adapter_dir: Option<String>,
+    /// That directory as the server sees it, where its path is another one there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server_adapter_dir: Option<String>,
+    /// Environment variable that holds the server's key; none is sent where it is not set.
+    pub api_key_env: String,
+    /// Requests at a time.
+    pub concurrency: usize,
+    /// Longest time of one request.
+    pub timeout_seconds: f64,
+    /// Attempts where a connection breaks or the server is overloaded.
+    pub attempts: u32,
+    /// Largest mean difference, in nats, between the server's log-probabilities and ours when an adapter is tried.
+    pub canary_tolerance: f64,
+}
+
+impl Default for RolloutSection {
+    fn default() -> Self {
+        Self {
+            backend: "in-process".into(),
+            url: "http://127.0.0.1:8000".into(),
+            adapter_dir: None,
+            server_adapter_dir: None,
+            api_key_env: "VTB_ROLLOUT_API_KEY".into(),
+            concurrency: 64,
+            timeout_seconds: 600.0,
+            attempts: 5,
+            canary_tolerance: 0.1,
+        }
+    }
+}
+
 /// The run a stranger starts: a tiny model and generated puzzles. Read only where no model or no data is named.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -495,6 +540,7 @@ impl GrpoRun {
             train: common_train(500, 1e-5),
             batch: GrpoSettings::default(),
             grpo: GrpoConfig::default(),
+            rollout: RolloutSection::default(),
             rewards: vec![
                 reward("auto", 1.0, serde_json::json!({})),
                 reward("format", 1.0, serde_json::json!({})),

@@ -199,4 +199,8 @@ impl CausalLm for AnyVlm {
     fn set_trainable(&mut self, values: NamedTensors) -> Result<(), NnError> {
         each!(self, m => m.set_trainable(values))
     }
+
+    fn write_adapter(&self, dir: &Path, base_model: &str) -> Result<(), NnError> {
+        each!(self, m => m.write_adapter(dir, base_model))
+    }
 }

@@ -6,6 +6,7 @@
 //! fine-tuning, every GRPO variant, and whatever a user writes.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use burn::tensor::Tensor;
@@ -240,4 +241,15 @@ pub trait CausalLm {
 
     /// Replaces trainable parameters by flat f32 values. Unknown names or wrong sizes are errors.
     fn set_trainable(&mut self, values: NamedTensors) -> Result<(), NnError>;
+
+    /// Writes the adapter in effect as a PEFT directory, for a program that holds a copy of the base model.
+    /// `base_model` is what the directory calls that base.
+    ///
+    /// # Errors
+    /// The model has no adapter, or the disk refuses.
+    fn write_adapter(&self, _dir: &Path, _base_model: &str) -> Result<(), NnError> {
+        Err(NnError::input(
+            "the model has no adapter that could be written; attach one first",
+        ))
+    }
 }

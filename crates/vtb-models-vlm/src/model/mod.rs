@@ -20,7 +20,9 @@ use burn::tensor::{DType, Device, Tensor};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
-use vtb_lora::{Adapter, Factors, LoraConfig, LoraLinear, MatchReport, match_targets};
+use vtb_lora::{
+    Adapter, Factors, LoraConfig, LoraLinear, MatchReport, match_targets, write_adapter,
+};
 use vtb_nn::NnError;
 use vtb_nn::checkpoint::{Checkpoint, RenamedSource, TensorSource, save_sharded};
 use vtb_nn::device::cpu_device;
@@ -515,6 +517,16 @@ impl<T: Tower> CausalLm for Vlm<T> {
         }
         self.net = replace_params(self.net.clone(), "", |path| values.remove(path));
         Ok(())
+    }
+
+    fn write_adapter(&self, dir: &Path, base_model: &str) -> Result<(), NnError> {
+        let Some(lora) = self.adapter_config() else {
+            return Err(NnError::input(
+                "the model has no adapter that could be written; attach one first",
+            ));
+        };
+        write_adapter(dir, lora, base_model, &self.adapter_factors())
+            .map_err(|fault| NnError::Other(Box::new(fault)))
     }
 }
 

@@ -18,9 +18,9 @@ use super::objective::{Objective, Position, Prompt, PromptSource, StepOutput};
 use super::router_loss::RouterLoss;
 use crate::TrainError;
 use crate::objectives::grpo::{
-    DynamicSampling, GrpoConfig, LossRow, LossStats, Next, SamplingStats, StepCounts, advantages,
-    collapse, completion_mask, completion_metrics, group_stats, grpo_loss, repetition_rate,
-    reward_metrics,
+    CorrectionStats, DynamicSampling, GrpoConfig, LossRow, LossStats, Next, SamplingStats,
+    StepCounts, advantages, collapse, completion_mask, completion_metrics, group_stats,
+    grpo_loss_weighted, repetition_rate, reward_metrics,
 };
 use crate::optim::accumulate;
 use crate::rng;
@@ -187,17 +187,17 @@ impl<P: PromptSource, R: Rollout> GrpoObjective<P, R> {
         for _ in 0..count {
             prompts.extend(self.loader.next_batch()?);
         }
-        let rows: Vec<LmRow> = prompts
+        let asked: Vec<&Prompt> = prompts
             .iter()
-            .flat_map(|(_, p)| std::iter::repeat_n(p.row.clone(), g))
+            .flat_map(|(_, p)| std::iter::repeat_n(p, g))
             .collect();
         let stream = rng::seed(self.seed, "rollout", step, round);
-        let seeds: Vec<u64> = (0..rows.len() as u64)
+        let seeds: Vec<u64> = (0..asked.len() as u64)
             .map(|i| rng::seed(stream, "completion", i, 0))
             .collect();
         let completions = self
             .rollout
-            .complete(model, &rows, &self.sample_options(), &seeds)?;
+            .complete(model, &asked, &self.sample_options(), &seeds)?;
         let mut completions = completions.into_iter();
         let mut groups = Vec::with_capacity(count);
         for (prompt_index, prompt) in prompts {
@@ -389,6 +389,7 @@ impl<P: PromptSource, R: Rollout> GrpoObjective<P, R> {
         let settings = self.config.loss_settings();
         let mut gradients = NamedTensors::new();
         let (mut stats, mut sampling) = (LossStats::default(), SamplingStats::default());
+        let (correction, mut corrected) = (self.config.correction(), CorrectionStats::default());
         let length = |i: &usize| self.batch[*i].row.ids.len();
         let coefficient = self.settings.router_aux_loss_coef;
         let mut routers = RouterLoss::new(coefficient, picked.iter().map(length).sum());
@@ -409,11 +410,17 @@ impl<P: PromptSource, R: Rollout> GrpoObjective<P, R> {
                     .zip(scores)
                     .map(|(s, scores)| s.loss.with(scores))
                     .collect();
-                let loss = grpo_loss(&joined, &settings, &counts)?;
-                stats.merge(&loss.stats);
+                let mut weights = Vec::with_capacity(samples.len());
                 for (row, (s, scores)) in samples.iter().zip(scores).enumerate() {
-                    sampling.add(row, &scores.logp, &s.sampled, &s.loss.mask)?;
+                    let mask = &s.loss.mask;
+                    sampling.add(row, &scores.logp, &s.sampled, mask)?;
+                    let old = s.loss.old_logp.as_ref().unwrap_or(&scores.logp);
+                    let found = correction.weights(row, old, &s.sampled, mask)?;
+                    corrected.add(&correction, &found, mask);
+                    weights.push(found);
                 }
+                let loss = grpo_loss_weighted(&joined, &weights, &settings, &counts)?;
+                stats.merge(&loss.stats);
                 Ok(loss.gradients)
             })?;
             routers.add(&rows, &report);
@@ -421,6 +428,7 @@ impl<P: PromptSource, R: Rollout> GrpoObjective<P, R> {
         }
         let mut metrics = stats.metrics();
         metrics.extend(sampling.metrics());
+        metrics.extend(corrected.metrics());
         metrics.extend(routers.metric());
         Ok(Updated { gradients, metrics })
     }

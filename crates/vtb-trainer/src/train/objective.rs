@@ -1,6 +1,7 @@
 //! What the loop asks of an objective, and what objectives ask of data.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -9,6 +10,7 @@ use vtb_nn::lm::{CausalLm, LmRow, NamedTensors};
 use vtb_rewards::Reference;
 
 use crate::TrainError;
+use crate::rollout::Chat;
 
 /// The result of one optimizer step's worth of passes.
 #[derive(Debug, Default)]
@@ -89,6 +91,8 @@ pub struct Prompt {
     pub id: String,
     /// The question as text, for logs.
     pub text: String,
+    /// The same as a conversation, where a server completes it; absent where the tokens are enough.
+    pub chat: Option<Arc<Chat>>,
 }
 
 /// Prompts, encoded when asked for, by several threads at a time.

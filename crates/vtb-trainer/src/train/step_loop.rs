@@ -25,7 +25,7 @@ use crate::tensorboard::EventWriter;
 const TRAINABLE: &str = "trainable.safetensors";
 const OPTIMIZER: &str = "optimizer.safetensors";
 /// Settings a resumed run may change: they do not touch what was computed.
-const FREE_KEYS: [&str; 10] = [
+const FREE_KEYS: [&str; 18] = [
     "output_dir",
     "log",
     "save",
@@ -36,6 +36,14 @@ const FREE_KEYS: [&str; 10] = [
     "data.ahead",
     "data.cache_dir",
     "data.cache_gib",
+    "rollout.url",
+    "rollout.adapter_dir",
+    "rollout.server_adapter_dir",
+    "rollout.api_key_env",
+    "rollout.concurrency",
+    "rollout.timeout_seconds",
+    "rollout.attempts",
+    "rollout.canary_tolerance",
 ];
 
 /// Settings of the loop.

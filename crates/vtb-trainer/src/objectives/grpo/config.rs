@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::correction::{CorrectionSettings, SamplingCorrection};
 use super::loss::LossSettings;
 use super::overlong::overlong_charge;
 use crate::objectives::{ConfigFault, ObjectiveError};
@@ -102,6 +103,13 @@ pub struct GrpoConfig {
     /// A group whose reward standard deviation is at most this teaches nothing: advantages 0. Above float noise,
     /// below any true difference. Default 1e-6.
     pub zero_std_threshold: f64,
+    /// `none`, `token_truncate`, `token_mask`, `sequence_truncate` or `sequence_mask`: weigh the policy term by how much
+    /// likelier a completion is here than where it was sampled, for completions from a server. Default `none`.
+    pub sampling_correction: SamplingCorrection,
+    /// Largest weight of the correction. Default 3, as in TRL (ms-swift: 2).
+    pub sampling_correction_cap: f64,
+    /// Tokens, or completions, of a smaller weight are left out. Default: none are.
+    pub sampling_correction_floor: Option<f64>,
     /// Stop the run when the mean token entropy (nats) falls below. Default: never.
     pub entropy_floor: Option<f64>,
     /// Stop the run when this share of completion tokens repeats the token before. Default: never.
@@ -132,6 +140,9 @@ impl Default for GrpoConfig {
             max_resample: 3,
             reward_weights: Vec::new(),
             zero_std_threshold: 1e-6,
+            sampling_correction: SamplingCorrection::default(),
+            sampling_correction_cap: 3.0,
+            sampling_correction_floor: None,
             entropy_floor: None,
             repetition_ceiling: None,
         }
@@ -231,6 +242,25 @@ impl GrpoConfig {
             self.num_iterations.to_string(),
             "at least 1",
         );
+        self.check_correction(need);
+    }
+
+    fn check_correction(&self, need: &mut impl FnMut(bool, &'static str, String, &str)) {
+        let (cap, floor) = (self.sampling_correction_cap, self.sampling_correction_floor);
+        need(
+            cap.is_finite() && cap >= 1.0,
+            "sampling_correction_cap",
+            cap.to_string(),
+            "1 or above",
+        );
+        if let Some(floor) = floor {
+            need(
+                positive(floor) && floor < 1.0,
+                "sampling_correction_floor",
+                floor.to_string(),
+                "above 0 and below 1",
+            );
+        }
     }
 
     fn check_rewards(&self, need: &mut impl FnMut(bool, &'static str, String, &str)) {
@@ -299,6 +329,15 @@ impl GrpoConfig {
             delta: self.delta,
             beta: self.beta,
             max_completion_length: self.max_completion_length,
+        }
+    }
+
+    /// The part of the settings that the correction for another sampler reads.
+    pub fn correction(&self) -> CorrectionSettings {
+        CorrectionSettings {
+            mode: self.sampling_correction,
+            cap: self.sampling_correction_cap,
+            floor: self.sampling_correction_floor,
         }
     }
 
@@ -381,6 +420,8 @@ mod tests {
             max_resample: 0,
             reward_weights: vec![0.0, 0.0],
             zero_std_threshold: f64::INFINITY,
+            sampling_correction_cap: 0.5,
+            sampling_correction_floor: Some(1.0),
             entropy_floor: Some(-1.0),
             repetition_ceiling: Some(0.0),
             ..GrpoConfig::default()
@@ -400,6 +441,8 @@ mod tests {
             "repetition_ceiling",
             "repetition_penalty",
             "reward_weights",
+            "sampling_correction_cap",
+            "sampling_correction_floor",
             "temperature",
             "top_p",
             "zero_std_threshold",

@@ -103,7 +103,22 @@ pub fn grpo_loss<T: Copy + Into<f64>>(
     settings: &LossSettings,
     counts: &StepCounts,
 ) -> Result<GrpoLoss, ObjectiveError> {
-    let (gradients, stats) = evaluate(rows, settings, counts)?;
+    grpo_loss_weighted(rows, &[], settings, counts)
+}
+
+/// As [`grpo_loss`], the policy term of token `t` of completion `i` weighed by `weights[i][t]`, constants: see
+/// [`super::CorrectionSettings::weights`]. An empty list, or none at all, stands for weights of 1. The KL term is not
+/// weighed.
+///
+/// # Errors
+/// As [`grpo_loss`]; also if there are weights and not as many as tokens.
+pub fn grpo_loss_weighted<T: Copy + Into<f64>>(
+    rows: &[LossRow<'_, T>],
+    weights: &[Vec<f64>],
+    settings: &LossSettings,
+    counts: &StepCounts,
+) -> Result<GrpoLoss, ObjectiveError> {
+    let (gradients, stats) = evaluate(rows, weights, settings, counts)?;
     Ok(GrpoLoss {
         loss: stats.loss,
         gradients: gradients
@@ -117,6 +132,7 @@ pub fn grpo_loss<T: Copy + Into<f64>>(
 /// [`grpo_loss`] before derivatives are rounded to f32.
 fn evaluate<T: Copy + Into<f64>>(
     rows: &[LossRow<'_, T>],
+    weights: &[Vec<f64>],
     settings: &LossSettings,
     counts: &StepCounts,
 ) -> Result<(Vec<Vec<f64>>, LossStats), ObjectiveError> {
@@ -124,6 +140,15 @@ fn evaluate<T: Copy + Into<f64>>(
     let mut gradients = Vec::with_capacity(rows.len());
     for (index, row) in rows.iter().enumerate() {
         check(index, row, settings)?;
+        let correction = weights.get(index).map_or(&[][..], Vec::as_slice);
+        if !correction.is_empty() && correction.len() != row.logp.len() {
+            return Err(ObjectiveError::Length {
+                row: index,
+                what: "weights of the correction",
+                found: correction.len(),
+                expected: row.logp.len(),
+            });
+        }
         let mut gradient = vec![0.0; row.logp.len()];
         let length = active(row.mask);
         if length > 0 {
@@ -131,7 +156,8 @@ fn evaluate<T: Copy + Into<f64>>(
             if !weight.is_finite() {
                 return Err(ObjectiveError::Empty(empty_count(settings.loss_type)));
             }
-            stats.merge(&add_row(row, settings, weight, length, &mut gradient));
+            let added = add_row(row, correction, settings, weight, length, &mut gradient);
+            stats.merge(&added);
         } else if settings.level == ImportanceLevel::Sequence {
             // As in TRL, a completion that is masked out counts as one that was not clipped.
             stats.units += 1;
@@ -141,9 +167,11 @@ fn evaluate<T: Copy + Into<f64>>(
     Ok((gradients, stats))
 }
 
-/// Adds a row's derivatives to `gradient` and returns its sums. `length > 0` tokens are unmasked.
+/// Adds a row's derivatives to `gradient` and returns its sums. `length > 0` tokens are unmasked; `correction` weighs the
+/// policy term of each, or is empty.
 fn add_row<T: Copy + Into<f64>>(
     row: &LossRow<'_, T>,
+    correction: &[f64],
     settings: &LossSettings,
     weight: f64,
     length: usize,
@@ -161,9 +189,11 @@ fn add_row<T: Copy + Into<f64>>(
         row.old_logp
             .map_or(0.0, |old| row.logp[t].into() - old[t].into())
     };
-    let mut add = |t: usize, term: Term, scale: f64| {
+    let corrected = |t: usize| correction.get(t).copied().unwrap_or(1.0);
+    // The value and its derivative may be scaled apart.
+    let mut add = |t: usize, term: Term, scale: f64, slope: f64| {
         loss += scale * term.value;
-        gradient[t] += scale * term.derivative;
+        gradient[t] += slope * term.derivative;
     };
     let term_of = |log_ratio: f64, t: usize| match settings.loss_type {
         LossType::Cispo => weighted(log_ratio, row.logp[t].into(), row.advantage, settings),
@@ -173,7 +203,8 @@ fn add_row<T: Copy + Into<f64>>(
         ImportanceLevel::Token => {
             for t in tokens() {
                 let (term, clip) = term_of(log_ratio(t), t);
-                add(t, term, weight);
+                let scale = weight * corrected(t);
+                add(t, term, scale, scale);
                 count(clip);
             }
             length
@@ -182,10 +213,20 @@ fn add_row<T: Copy + Into<f64>>(
             let mean = tokens().map(log_ratio).sum::<f64>() / length as f64;
             let mut met = Clip::None;
             // The value counts once per token. Each token moves the shared ratio by 1/length of its own change,
-            // and is felt by all `length` tokens: so the derivative by one token is that of one term.
+            // and is felt by all `length` tokens: so the derivative by one token is that of one term, weighed by the
+            // mean of the corrections. With CISPO the ratio is held constant and a token feels its own.
+            let shared = match correction.is_empty() {
+                true => 1.0,
+                false => tokens().map(corrected).sum::<f64>() / length as f64,
+            };
             for t in tokens() {
                 let (term, clip) = term_of(mean, t);
-                add(t, term, weight);
+                let own = weight * corrected(t);
+                let slope = match settings.loss_type {
+                    LossType::Cispo => own,
+                    _ => weight * shared,
+                };
+                add(t, term, own, slope);
                 met = clip;
             }
             count(met);
@@ -196,7 +237,8 @@ fn add_row<T: Copy + Into<f64>>(
     if let Some(reference) = row.ref_logp.filter(|_| settings.beta > 0.0) {
         for t in tokens() {
             let term = k3(row.logp[t].into(), reference[t].into());
-            add(t, term, weight * settings.beta);
+            let scale = weight * settings.beta;
+            add(t, term, scale, scale);
             kl += term.value;
         }
     }

@@ -8,6 +8,7 @@
 mod advantage;
 mod completion;
 mod config;
+mod correction;
 mod filter;
 mod guard;
 mod loss;
@@ -20,8 +21,9 @@ pub use advantage::{
 };
 pub use completion::{CompletionMask, completion_mask, repetition_rate};
 pub use config::{GrpoConfig, ImportanceLevel, LossType, ScaleRewards};
+pub use correction::{CorrectionSettings, CorrectionStats, SamplingCorrection};
 pub use filter::{DynamicSampling, Filtered, Next};
 pub use guard::collapse;
-pub use loss::{GrpoLoss, LossRow, LossSettings, StepCounts, grpo_loss};
+pub use loss::{GrpoLoss, LossRow, LossSettings, StepCounts, grpo_loss, grpo_loss_weighted};
 pub use metrics::{LossStats, SamplingStats, completion_metrics, reward_metrics};
 pub use overlong::overlong_charge;

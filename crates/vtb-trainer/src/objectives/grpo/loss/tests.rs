@@ -95,7 +95,7 @@ fn counts(rows: &[Row]) -> StepCounts {
 
 fn total(rows: &[Row], settings: &LossSettings, counts: &StepCounts) -> (Vec<Vec<f64>>, LossStats) {
     let views: Vec<_> = rows.iter().map(Row::view).collect();
-    evaluate(&views, settings, counts).unwrap()
+    evaluate(&views, &[], settings, counts).unwrap()
 }
 
 fn every_setting(mut visit: impl FnMut(&LossSettings)) {
@@ -337,4 +337,81 @@ fn a_fully_masked_batch_is_no_loss_and_no_fault() {
         assert_eq!((gradients, stats.loss), (vec![vec![0.0, 0.0]], 0.0));
         assert!(stats.metrics().values().all(|v| v.is_finite()));
     });
+}
+
+/// Weights unlike each other, a 0 among them.
+fn weights(rows: &[Row]) -> Vec<Vec<f64>> {
+    let of = |i: usize, t: usize| [0.7, 0.0, 1.9, 1.0][(i + 2 * t) % 4];
+    let row = |i: usize| (0..rows[i].logp.len()).map(|t| of(i, t)).collect();
+    (0..rows.len()).map(row).collect()
+}
+
+#[test]
+fn weighed_derivatives_match_finite_differences() {
+    let rows = rows();
+    let (counts, weights) = (counts(&rows), weights(&rows));
+    let total = |rows: &[Row], settings: &LossSettings| {
+        let views: Vec<_> = rows.iter().map(Row::view).collect();
+        evaluate(&views, &weights, settings, &counts).unwrap()
+    };
+    every_setting(|settings| {
+        let (gradients, _) = total(&rows, settings);
+        for (i, gradient) in gradients.iter().enumerate() {
+            for (t, found) in gradient.iter().enumerate() {
+                let h = 1e-5;
+                let moved = |by: f64| {
+                    let mut rows = rows.clone();
+                    rows[i].logp[t] += by;
+                    total(&rows, settings).1.loss
+                };
+                let slope = (moved(h) - moved(-h)) / (2.0 * h);
+                let close = (found - slope).abs() < 1e-8;
+                assert!(close, "{settings:?} {i} {t}: {found} {slope}");
+            }
+        }
+    });
+}
+
+#[test]
+fn weights_act_on_the_policy_term_alone() {
+    let rows = rows();
+    let counts = counts(&rows);
+    let views: Vec<_> = rows.iter().map(Row::view).collect();
+    let with = |value: f64, settings: &LossSettings| {
+        let weights: Vec<Vec<f64>> = rows.iter().map(|r| vec![value; r.logp.len()]).collect();
+        grpo_loss_weighted(&views, &weights, settings, &counts).unwrap()
+    };
+    let mut types = TYPES.to_vec();
+    types.push(LossType::Cispo);
+    for loss_type in types {
+        for level in LEVELS {
+            let plain = settings(loss_type, level, 0.0);
+            let kl = settings(loss_type, level, 0.3);
+            let unweighed = grpo_loss(&views, &kl, &counts).unwrap();
+            assert_eq!(with(1.0, &kl), unweighed, "{loss_type:?} {level:?}");
+            let policy = grpo_loss(&views, &plain, &counts).unwrap();
+            let (silent, double) = (with(0.0, &kl), with(2.0, &plain));
+            let divergence = unweighed.loss - policy.loss;
+            assert!((silent.loss - divergence).abs() < 1e-12);
+            assert!((double.loss - 2.0 * policy.loss).abs() < 1e-12);
+            for (a, b) in double.gradients.iter().zip(&policy.gradients) {
+                for (a, b) in a.iter().zip(b) {
+                    assert!((a - 2.0 * b).abs() < 1e-6, "{a} {b}");
+                }
+            }
+        }
+    }
+    let short = vec![vec![1.0]];
+    let fault = grpo_loss_weighted(
+        &views,
+        &short,
+        &settings(LossType::Grpo, LEVELS[0], 0.0),
+        &counts,
+    );
+    assert!(
+        fault
+            .unwrap_err()
+            .to_string()
+            .contains("row 0 has 1 weights")
+    );
 }
