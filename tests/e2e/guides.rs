@@ -46,11 +46,12 @@ impl Guide {
         guide
     }
 
-    /// Its commands, in order.
+    /// Its commands, in order; not those for a GPU, which need one and may need a server beside it.
     fn commands(&self) -> Vec<String> {
         let joined = self.text.replace("\\\n", " ");
         let lines = joined.lines().map(str::trim);
-        let commands = lines.filter(|line| line.starts_with("cargo run "));
+        let commands = lines
+            .filter(|line| line.starts_with("cargo run ") && !line.contains("--features cuda"));
         commands.map(str::to_owned).collect()
     }
 
