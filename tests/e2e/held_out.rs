@@ -360,7 +360,7 @@ fn what_is_learned_and_how_long_rows_may_be_are_settings() {
         args.extend(sets.iter().flat_map(|set| ["--set", *set]));
         succeed(SFT, &args);
         let row = metrics(&out).remove(0);
-        ["scored_tokens", "num_tokens"].map(|key| row[key].as_u64().unwrap())
+        ["scored_tokens", "num_tokens"].map(|key| row[key].as_f64().unwrap() as u64)
     };
     let [answers, tokens] = step("default", &[]);
     let [all, same] = step("all", &["data.loss_scale=all"]);
