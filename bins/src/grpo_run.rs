@@ -1,5 +1,7 @@
 //! `train-grpo`: from settings to a summary.
 
+mod plan;
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -20,16 +22,17 @@ use vtb_trainer::train::{
     Evaluate, GrpoObjective, Hooks, Outcome, RunContext, SftObjective, ShowCompletions, train,
 };
 
+use plan::{lanes, plan as whole_plan};
+
 use crate::completions;
 use crate::config;
 use crate::data::{Rows, check_files, fingerprint, hold_out, open_jsonl};
 use crate::demo::{self, Puzzles};
 use crate::ending::{INTERRUPTED, Usage};
 use crate::evaluate::{HeldOut, Measured};
-use crate::memory::{self, Batch, Lanes, States, capacity, row_sizes};
+use crate::memory::{self, Batch, capacity, row_sizes};
 use crate::model::{Machine, attach, open_machine, open_model};
 use crate::options::TrainOptions;
-use crate::plan::Plan;
 use crate::probe::Probe;
 use crate::rollout;
 use crate::session::{
@@ -58,7 +61,7 @@ pub fn run(options: &TrainOptions, registry: &Registry) -> anyhow::Result<ExitCo
     weigh(&mut run)?;
     let accumulates = run.batch.gradient_accumulation > 1;
     let states = inputs.states(&run.model, &run.train, &run.lora, accumulates)?;
-    let mut plan = plan(&run, &inputs, states.as_ref());
+    let mut plan = whole_plan(&run, &inputs, states.as_ref());
     if options.dry_run {
         let (rows, rules) = (inputs.local_rows(&GRPO_ROWS)?, RowRules::grpo());
         for line in check_files(&run.data, &rows, rules, rules)? {
@@ -149,75 +152,6 @@ fn weigh(run: &mut GrpoRun) -> anyhow::Result<()> {
         spec.weight = weight;
     }
     Ok(())
-}
-
-/// Completions that decode at a time.
-fn lanes(run: &GrpoRun) -> Lanes {
-    let batch = &run.batch;
-    let all = batch.batch_size * batch.gradient_accumulation * batch.steps_per_generation;
-    let all = all.min(rollout::BATCH) as u64;
-    let lanes = match batch.max_num_seqs as u64 {
-        0 => all,
-        most => most.min(all),
-    };
-    Lanes { lanes, all }
-}
-
-fn plan(run: &GrpoRun, inputs: &Inputs, states: Option<&States>) -> Plan {
-    let mut plan = Plan::default();
-    plan.model(inputs.model.as_ref(), states, &run.lora, &run.train);
-    match &inputs.train {
-        Some(source) => plan.line("data", source.in_plan()),
-        None => plan.line(
-            "data",
-            format!(
-                "{} generated {} puzzles, {} held out (no scene in both)",
-                run.demo.train_puzzles, run.demo.task, run.demo.eval_puzzles
-            ),
-        ),
-    }
-    plan.inputs(inputs);
-    if run.model.path.is_none() {
-        plan.line(
-            "warm start",
-            format!("{} supervised steps", run.demo.warm_steps),
-        );
-    }
-    let rows = run.batch.batch_size * run.batch.gradient_accumulation;
-    plan.line(
-        "steps",
-        format!(
-            "{} × {rows} completions ({} per prompt, at most {} tokens)",
-            run.train.max_steps, run.grpo.num_generations, run.grpo.max_completion_length
-        ),
-    );
-    plan.line(
-        "objective",
-        format!(
-            "{:?}, scale {:?}, level {:?}, beta {}, epsilon {}..{}, temperature {}",
-            run.grpo.loss_type,
-            run.grpo.scale_rewards,
-            run.grpo.importance_sampling_level,
-            run.grpo.beta,
-            run.grpo.epsilon,
-            run.grpo.epsilon_high(),
-            run.grpo.temperature
-        ),
-    );
-    plan.line("rollouts", rollout::in_plan(run));
-    let rewards: Vec<String> = run
-        .rewards
-        .iter()
-        .map(|r| format!("{} × {}", r.weight, r.name))
-        .collect();
-    plan.line("rewards", rewards.join(", "));
-    plan.line(
-        "learning rate",
-        format!("{} ({:?})", run.train.learning_rate, run.train.schedule),
-    );
-    plan.line("seed", run.seed);
-    plan.line("output", &run.output_dir);
-    plan
 }
 
 /// What the reinforcement phase found.
