@@ -13,8 +13,8 @@ use vtb_data::{JsonlDataset, OpenOptions, RowRules};
 use vtb_models_vlm::AnyVlm;
 use vtb_models_vlm::encode::RowEncoder;
 use vtb_nn::lm::{CausalLm, Completion, SampleOptions, StopReason};
-use vtb_trainer::rng;
 use vtb_trainer::train::{Prompt, PromptSource};
+use vtb_trainer::{TrainError, rng};
 
 use crate::data::Rows;
 
@@ -29,6 +29,42 @@ pub struct Ask {
     pub seed: u64,
 }
 
+impl Ask {
+    /// Asks for answers to the rows `indices`, a few waves of them at a time, and hands those to each row to `each`, in
+    /// order.
+    ///
+    /// # Errors
+    /// A row or its pictures cannot be read; the model fails; what `each` says.
+    pub fn each<E: From<TrainError>>(
+        &self,
+        model: &dyn CausalLm,
+        rows: &Rows,
+        indices: &[usize],
+        mut each: impl FnMut(&Prompt, &[Completion]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let samples = self.num_samples.max(1);
+        let wave = (self.options.max_num_seqs.max(1) * WAVES / samples).max(1);
+        for indices in indices.chunks(wave) {
+            let prompt = |index: &usize| rows.prompt(*index);
+            let prompts = indices.par_iter().map(prompt);
+            let prompts: Vec<Prompt> = prompts.collect::<Result<_, TrainError>>()?;
+            let (mut asked, mut seeds) = (Vec::new(), Vec::new());
+            for (index, prompt) in indices.iter().zip(&prompts) {
+                for sample in 0..samples as u64 {
+                    asked.push(prompt.row.clone());
+                    seeds.push(rng::seed(self.seed, "answer", *index as u64, sample));
+                }
+            }
+            let completions = model.generate(&asked, &self.options, &seeds);
+            let completions = completions.map_err(TrainError::from)?;
+            for (prompt, completions) in prompts.iter().zip(completions.chunks(samples)) {
+                each(prompt, completions)?;
+            }
+        }
+        Ok(())
+    }
+}
+
 /// One answer, a line of the file.
 #[derive(Debug, Serialize, Deserialize)]
 struct Line {
@@ -41,7 +77,7 @@ struct Line {
     stopped: bool,
 }
 
-/// Rows prepared and answered between two writes, in multiples of the answers that decode at a time.
+/// Answers asked for at a time, in multiples of those that decode together.
 const WAVES: usize = 4;
 
 /// Answers every row of `data` into `output`, a line for each answer. Where `output` has the first answers already, it goes on
@@ -73,31 +109,17 @@ pub fn answer_file(
         "{pos}/{len} rows {wide_bar} {eta} left",
     )?);
     bar.set_position(done as u64);
-    let wave = (ask.options.max_num_seqs.max(1) * WAVES / ask.num_samples).max(1);
     let todo: Vec<usize> = (done..count).collect();
-    for indices in todo.chunks(wave) {
-        let prompt = |index: &usize| rows.prompt(*index);
-        let prompts: Vec<Prompt> = indices.par_iter().map(prompt).collect::<Result<_, _>>()?;
-        let (mut asked, mut seeds) = (Vec::new(), Vec::new());
-        for (index, prompt) in indices.iter().zip(&prompts) {
-            for sample in 0..ask.num_samples as u64 {
-                asked.push(prompt.row.clone());
-                seeds.push(rng::seed(ask.seed, "answer", *index as u64, sample));
-            }
-        }
-        let completions = model.generate(&asked, &ask.options, &seeds)?;
+    ask.each(model, &rows, &todo, |prompt, completions| {
         let mut text = Vec::new();
-        for (prompt, completions) in prompts.iter().zip(completions.chunks(ask.num_samples)) {
-            for (sample, completion) in completions.iter().enumerate() {
-                let line = line(&rows, prompt, completion, sample)?;
-                writeln!(text, "{}", serde_json::to_string(&line)?)?;
-            }
+        for (sample, completion) in completions.iter().enumerate() {
+            let line = line(&rows, prompt, completion, sample)?;
+            writeln!(text, "{}", serde_json::to_string(&line)?)?;
         }
+        bar.inc(1);
         file.write_all(&text)
-            .and_then(|()| file.flush())
-            .with_context(|| format!("cannot write {}", output.display()))?;
-        bar.inc(indices.len() as u64);
-    }
+            .with_context(|| format!("cannot write {}", output.display()))
+    })?;
     bar.finish_and_clear();
     Ok(count * ask.num_samples)
 }

@@ -83,6 +83,12 @@ pub fn open_jsonl(
     Ok(data)
 }
 
+/// Up to `most` of `count` rows, evenly spread: files are often sorted by task.
+pub fn spread(count: usize, most: usize) -> impl Iterator<Item = usize> {
+    let many = count.min(most);
+    (0..many).map(move |i| i * count / many)
+}
+
 /// The first row of a file of JSON lines, if it is one.
 pub fn first_row(path: &Path) -> Option<Value> {
     const LONGEST: u64 = 32 << 20;
@@ -354,6 +360,16 @@ impl Rows {
     /// The row or the head of one of its files cannot be read.
     pub fn extent(&self, index: usize) -> Result<Extent, TrainError> {
         let row = self.source.row(index).map_err(TrainError::other)?;
+        let mut extent = self.media_extent(&row)?;
+        for message in &row.messages {
+            let ids = self.encoder.tokenizer.encode(&message.content);
+            extent.tokens += ids.map_err(Self::in_row(&row))?.len();
+        }
+        Ok(extent)
+    }
+
+    /// What pictures and videos add to the size of a row.
+    fn media_extent(&self, row: &TrainRow) -> Result<Extent, TrainError> {
         let settings = &self.encoder.images.settings;
         let patch = settings.patch;
         let mut extent = Extent::default();
@@ -372,31 +388,28 @@ impl Rows {
             extent.octaves += (w as f64 / h as f64).log2();
         }
         for i in 0..row.videos.len() {
-            let settings = self.encoder.video_settings().map_err(Self::in_row(&row))?;
+            let settings = self.encoder.video_settings().map_err(Self::in_row(row))?;
             let path = row.video(i, &self.images).map_err(TrainError::other)?;
             let [groups, h, w] =
-                video::resized(path, settings).map_err(Self::video_in_row(&row, i))?;
+                video::resized(path, settings).map_err(Self::video_in_row(row, i))?;
             extent.tokens += groups * h * w / (settings.frames.factor() * settings.frames.factor());
             extent.patches += groups * h * w / (patch * patch);
             extent.pixels += groups * settings.frames.temporal * h * w;
             extent.octaves += (w as f64 / h as f64).log2();
-        }
-        for message in &row.messages {
-            let ids = self.encoder.tokenizer.encode(&message.content);
-            extent.tokens += ids.map_err(Self::in_row(&row))?.len();
         }
         Ok(extent)
     }
 
     /// Tokens of a row; or what its pictures and videos are like: shape first, to a quarter of an octave, then pixels.
     fn measure(&self, index: usize, bucket: Bucket) -> Result<u64, TrainError> {
-        let extent = self.extent(index)?;
         if bucket == Bucket::Pixels {
+            let row = self.source.row(index).map_err(TrainError::other)?;
+            let extent = self.media_extent(&row)?;
             // Shapes lie between -8 and 8 octaves a picture; 48 bits are left for pixels.
             let shape = ((extent.octaves * 4.0).round() as i64 + (1 << 14)).clamp(0, (1 << 15) - 1);
             return Ok((shape as u64) << 48 | (extent.pixels as u64).min((1 << 48) - 1));
         }
-        Ok(extent.tokens as u64)
+        Ok(self.extent(index)?.tokens as u64)
     }
 
     fn in_row(row: &TrainRow) -> impl Fn(VlmError) -> TrainError {

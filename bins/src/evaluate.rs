@@ -4,24 +4,27 @@ use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+use vtb_data::Role;
 use vtb_data::stats::pass_at_k;
 use vtb_nn::lm::{CausalLm, LmRow, SampleOptions, ScoreOptions};
 use vtb_rewards::{Completion, Registry, Reward};
+use vtb_trainer::TrainError;
 use vtb_trainer::objectives::Accuracy;
 use vtb_trainer::objectives::scores::sft_rows;
 use vtb_trainer::objectives::sft::{SftStats, sft_loss};
-use vtb_trainer::train::{Evaluation, Prompt, PromptSource, RowEncoder};
-use vtb_trainer::{TrainError, rng};
+use vtb_trainer::train::{Evaluation, PromptSource, RowEncoder};
 
-use crate::data::Rows;
+use crate::answers::Ask;
+use crate::data::{Rows, spread};
 use crate::settings::EvalSection;
-
-/// Rows prepared and answered at a time, in multiples of those that decode together.
-const WAVES: usize = 4;
 
 /// Held-out rows and how they are measured.
 pub struct HeldOut {
     rows: Rows,
+    /// Rows with a solution.
+    solved: Vec<usize>,
+    /// Rows that end with an answer.
+    answered: Vec<usize>,
     settings: EvalSection,
     stop_ids: Vec<u32>,
     seed: u64,
@@ -46,10 +49,10 @@ pub struct Measured {
 }
 
 impl HeldOut {
-    /// Measures `rows`, or the first `max_rows` of them.
+    /// Measures `rows`, or `max_rows` of them, evenly spread. Reads each of these once.
     ///
     /// # Errors
-    /// If no row has anything to compare with: neither `solution` nor an answer of the assistant.
+    /// A row cannot be read, or none has anything to compare with: neither `solution` nor an answer of the assistant.
     pub fn new(
         rows: Rows,
         settings: &EvalSection,
@@ -59,47 +62,40 @@ impl HeldOut {
         let judge = Registry::builtin()
             .build("auto", &serde_json::Value::Null)
             .map_err(TrainError::other)?;
-        let held_out = Self {
-            rows,
-            settings: settings.clone(),
-            stop_ids: stop_ids.to_vec(),
-            seed,
-            judge,
+        let count = rows.source().len();
+        let most = match settings.max_rows {
+            0 => count,
+            most => most,
         };
-        let mut usable = false;
-        for index in held_out.indices() {
-            usable = held_out.answered(index)? || held_out.solved(index)?;
-            if usable {
-                break;
+        let (mut solved, mut answered) = (Vec::new(), Vec::new());
+        for index in spread(count, most) {
+            let row = rows.source().row(index).map_err(TrainError::other)?;
+            if row.solution.is_some() {
+                solved.push(index);
+            }
+            if row
+                .messages
+                .last()
+                .is_some_and(|m| m.role == Role::Assistant)
+            {
+                answered.push(index);
             }
         }
-        if !usable {
+        if solved.is_empty() && answered.is_empty() {
             return Err(TrainError::Input(
                 "no held-out row has a `solution` or an answer of the assistant to compare with"
                     .into(),
             ));
         }
-        Ok(held_out)
-    }
-
-    fn indices(&self) -> std::ops::Range<usize> {
-        let rows = self.rows.source().len();
-        match self.settings.max_rows {
-            0 => 0..rows,
-            most => 0..most.min(rows),
-        }
-    }
-
-    /// Whether a row ends with an answer.
-    fn answered(&self, index: usize) -> Result<bool, TrainError> {
-        let row = self.rows.source().row(index).map_err(TrainError::other)?;
-        let last = row.messages.last();
-        Ok(last.is_some_and(|message| message.role == vtb_data::Role::Assistant))
-    }
-
-    fn solved(&self, index: usize) -> Result<bool, TrainError> {
-        let row = self.rows.source().row(index).map_err(TrainError::other)?;
-        Ok(row.solution.is_some())
+        Ok(Self {
+            rows,
+            solved,
+            answered,
+            settings: settings.clone(),
+            stop_ids: stop_ids.to_vec(),
+            seed,
+            judge,
+        })
     }
 
     /// Everything there is to measure.
@@ -107,24 +103,15 @@ impl HeldOut {
     /// # Errors
     /// A row or its pictures cannot be read; the model fails.
     pub fn measure(&self, model: &dyn CausalLm) -> Result<Measured, TrainError> {
-        let (mut solved, mut answered) = (Vec::new(), Vec::new());
-        for index in self.indices() {
-            if self.solved(index)? {
-                solved.push(index);
-            }
-            if self.answered(index)? {
-                answered.push(index);
-            }
-        }
         let mut measured = Measured::default();
-        if !solved.is_empty() {
-            let right = self.right(model, &solved, 1, 0.0)?;
+        if !self.solved.is_empty() {
+            let right = self.right(model, 1, 0.0)?;
             let count = right.iter().filter(|right| **right > 0).count();
-            measured.accuracy = Some(Accuracy::from_counts(count, solved.len()));
+            measured.accuracy = Some(Accuracy::from_counts(count, right.len()));
         }
         let samples = self.settings.num_samples;
-        if samples > 0 && !solved.is_empty() {
-            let right = self.right(model, &solved, samples, self.settings.temperature as f32)?;
+        if samples > 0 && !self.solved.is_empty() {
+            let right = self.right(model, samples, self.settings.temperature as f32)?;
             let doubled = std::iter::successors(Some(1), |k| Some(2 * k));
             let ks = doubled.take_while(|k| *k < samples).chain([samples]);
             for k in ks {
@@ -135,69 +122,53 @@ impl HeldOut {
                 measured.pass_at.insert(k, mean);
             }
         }
-        if !answered.is_empty() {
-            let stats = self.teacher_forced(model, &answered)?;
+        if !self.answered.is_empty() {
+            let stats = self.teacher_forced(model)?;
             measured.loss = (stats.tokens > 0).then(|| stats.loss / stats.tokens as f64);
             measured.token_accuracy = stats.token_accuracy();
         }
         Ok(measured)
     }
 
-    /// Of `samples` answers to each row, how many are right: those the `auto` reward gives its full score.
+    /// Of `samples` answers to each row with a solution, how many are right: those the `auto` reward gives its full
+    /// score.
     fn right(
         &self,
         model: &dyn CausalLm,
-        indices: &[usize],
         samples: usize,
         temperature: f32,
     ) -> Result<Vec<usize>, TrainError> {
-        let options = SampleOptions {
-            max_new_tokens: self.settings.max_new_tokens,
-            temperature,
-            stop_ids: self.stop_ids.clone(),
-            max_num_seqs: self.settings.batch_size,
-            ..SampleOptions::default()
+        let ask = Ask {
+            options: SampleOptions {
+                max_new_tokens: self.settings.max_new_tokens,
+                temperature,
+                stop_ids: self.stop_ids.clone(),
+                max_num_seqs: self.settings.batch_size,
+                ..SampleOptions::default()
+            },
+            num_samples: samples,
+            seed: self.seed,
         };
-        let mut right = Vec::with_capacity(indices.len());
-        let wave = (self.settings.batch_size * WAVES / samples).max(1);
-        for indices in indices.chunks(wave) {
-            let prompts = self.prompts(indices)?;
-            let mut rows: Vec<LmRow> = Vec::with_capacity(prompts.len() * samples);
-            let mut seeds = Vec::with_capacity(prompts.len() * samples);
-            for (index, prompt) in indices.iter().zip(&prompts) {
-                for sample in 0..samples as u64 {
-                    rows.push(prompt.row.clone());
-                    seeds.push(rng::seed(self.seed, "evaluation", *index as u64, sample));
-                }
+        let mut right = Vec::with_capacity(self.solved.len());
+        ask.each(model, &self.rows, &self.solved, |prompt, completions| {
+            let mut count = 0;
+            for completion in completions {
+                let text = self.rows.decode(&completion.ids)?;
+                let score = self.judge.score(&Completion::new(text), &prompt.reference);
+                count += usize::from(score.value >= 1.0);
             }
-            let completions = model.generate(&rows, &options, &seeds)?;
-            for (prompt, completions) in prompts.iter().zip(completions.chunks(samples)) {
-                let mut count = 0;
-                for completion in completions {
-                    let text = self.rows.decode(&completion.ids)?;
-                    let score = self.judge.score(&Completion::new(text), &prompt.reference);
-                    count += usize::from(score.value >= 1.0);
-                }
-                right.push(count);
-            }
-        }
+            right.push(count);
+            Ok::<(), TrainError>(())
+        })?;
         Ok(right)
     }
 
-    fn prompts(&self, indices: &[usize]) -> Result<Vec<Prompt>, TrainError> {
-        let prompt = |index: &usize| self.rows.prompt(*index);
-        indices.par_iter().map(prompt).collect()
-    }
-
     /// Sums over the tokens of the answers that stand in the rows.
-    fn teacher_forced(
-        &self,
-        model: &dyn CausalLm,
-        indices: &[usize],
-    ) -> Result<SftStats, TrainError> {
+    fn teacher_forced(&self, model: &dyn CausalLm) -> Result<SftStats, TrainError> {
         let mut stats = SftStats::default();
         // Whole rows with their activations, not one token of each: fewer at a time than decode together.
-        for indices in indices.chunks((self.settings.batch_size / 8).max(1)) {
+        let count = (self.settings.batch_size / 8).max(1);
+        for indices in self.answered.chunks(count) {
             let encode = |index: &usize| self.rows.encode(*index);
             let rows: Vec<LmRow> = indices.par_iter().map(encode).collect::<Result<_, _>>()?;
             let scores = model.token_scores(&rows, &ScoreOptions::default())?;

@@ -78,7 +78,9 @@ pub fn run(options: &TrainOptions, registry: &Registry) -> anyhow::Result<ExitCo
                 recompute: run.batch.recompute,
             };
             let capacity = capacity(options.device_memory, &run.model);
-            memory::tell(&mut plan, states, &batch, Some(lanes(&run)), capacity);
+            // A server keeps the keys and values of what it samples.
+            let lanes = (!run.rollout.over_http()).then(|| lanes(&run));
+            memory::tell(&mut plan, states, &batch, lanes, capacity);
         }
         print!("plan (no device was opened, nothing was written)\n{plan}");
         return Ok(ExitCode::SUCCESS);

@@ -8,14 +8,14 @@ use vtb_models_vlm::config::AnyVlmConfig;
 use vtb_models_vlm::files::ModelDir;
 use vtb_models_vlm::memory::{Pass, PassMemory, Trainable};
 
-use crate::data::{Rows, open_jsonl};
+use crate::data::{Rows, open_jsonl, spread};
 use crate::plan::{Plan, gib};
 use crate::settings::{DataSection, LoraSection, ModelSection, TrainSection};
 
 /// What program, allocator and the rows prepared ahead take at the least.
 pub const PROGRAM: u64 = 48 << 20;
 /// Rows of a file whose size is looked at.
-const LOOKED_AT: usize = 2048;
+pub const LOOKED_AT: usize = 2048;
 /// Batches looked at in the search for the largest that fits.
 const MOST_ROWS: u64 = 4096;
 
@@ -91,12 +91,6 @@ impl States {
     }
 }
 
-/// Up to 2,048 of `count` rows, evenly spread.
-pub fn looked_at(count: usize) -> impl Iterator<Item = usize> {
-    let many = count.min(LOOKED_AT);
-    (0..many).map(move |i| i * count / many)
-}
-
 /// Sizes of the rows of a file.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct RowSizes {
@@ -126,7 +120,7 @@ pub fn row_sizes(
     let count = source.len();
     let rows = Rows::new(Arc::new(source), Arc::new(encoder)).configured(data)?;
     let mut sizes = RowSizes::default();
-    for index in looked_at(count) {
+    for index in spread(count, LOOKED_AT) {
         let extent = rows.extent(index)?;
         sizes.rows += 1;
         sizes.longest = sizes.longest.max(extent.tokens as u64);
@@ -267,13 +261,25 @@ fn largest(most: u64, fits: impl Fn(u64) -> bool) -> u64 {
     low
 }
 
+/// Whether a run with this `model.device` computes on a GPU. No device is opened: `auto` goes by what the driver counts.
+pub fn on_gpu(device: &str) -> bool {
+    let there = || {
+        let nvml = nvml_wrapper::Nvml::init();
+        nvml.is_ok_and(|nvml| nvml.device_count().is_ok_and(|count| count > 0))
+    };
+    match device {
+        "auto" => cfg!(feature = "cuda") && there(),
+        device => device.starts_with("cuda"),
+    }
+}
+
 /// Memory to plan for: what was asked for, that of the first GPU, or what is free on this machine. `None` where nobody can
 /// tell.
 pub fn capacity(given: Option<f64>, model: &ModelSection) -> Option<u64> {
     if let Some(gib) = given {
         return Some((gib * f64::from(1 << 30)) as u64);
     }
-    if model.device.starts_with("cuda") {
+    if on_gpu(&model.device) {
         let nvml = nvml_wrapper::Nvml::init().ok()?;
         let number = model.device.strip_prefix("cuda:").unwrap_or("0");
         let device = nvml.device_by_index(number.parse().ok()?).ok()?;
@@ -324,6 +330,14 @@ mod tests {
             assert_eq!(largest(32, |rows| rows <= most), most);
         }
         assert_eq!(largest(4, |_| true), 4);
+    }
+
+    #[test]
+    fn rows_are_looked_at_from_end_to_end() {
+        let looked = |count, most| spread(count, most).collect::<Vec<_>>();
+        assert_eq!(looked(10, 4), [0, 2, 5, 7]);
+        assert_eq!(looked(3, 4), [0, 1, 2]);
+        assert!(looked(0, 4).is_empty() && looked(4, 0).is_empty());
     }
 
     #[test]

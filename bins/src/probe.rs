@@ -5,11 +5,11 @@ use std::time::Instant;
 use anyhow::anyhow;
 use vtb_models_vlm::AnyVlm;
 use vtb_nn::lm::{BackwardOptions, CausalLm, LmRow};
-use vtb_trainer::train::{PromptSource, RowEncoder};
+use vtb_trainer::train::{PromptSource, RowEncoder, with_completion};
 
-use crate::data::Rows;
+use crate::data::{Rows, spread};
 use crate::guard::guard;
-use crate::memory::looked_at;
+use crate::memory::LOOKED_AT;
 
 /// How the rows of a pass are made.
 #[derive(Debug, Clone, Copy)]
@@ -68,7 +68,7 @@ impl Probe {
 
     /// A pass of the longest rows.
     fn longest(&self, rows: &Rows) -> anyhow::Result<Vec<LmRow>> {
-        let mut sizes = looked_at(rows.source().len())
+        let mut sizes = spread(rows.source().len(), LOOKED_AT)
             .map(|index| Ok((rows.extent(index)?.tokens, index)))
             .collect::<anyhow::Result<Vec<_>>>()?;
         sizes.sort_unstable_by_key(|(tokens, index)| (std::cmp::Reverse(*tokens), *index));
@@ -81,11 +81,9 @@ impl Probe {
                 batch.push(rows.encode(*index)?);
                 continue;
             }
-            let mut row = rows.prompt(*index)?.row;
-            let filler = row.ids.last().copied().unwrap_or(0);
-            let prompt = row.ids.len();
-            row.ids.extend(std::iter::repeat_n(filler, self.completion));
-            row.scored = (0..row.ids.len()).map(|i| i >= prompt).collect();
+            let prompt = rows.prompt(*index)?.row;
+            let filler = prompt.ids.last().copied().unwrap_or(0);
+            let row = with_completion(&prompt, &vec![filler; self.completion]);
             batch.extend(std::iter::repeat_n(row, self.generations));
         }
         batch.truncate(self.rows);

@@ -410,7 +410,7 @@ pub struct DemoSection {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EvalSection {
-    /// Most rows measured, the first ones; 0: all.
+    /// Most rows measured, evenly spread; 0: all.
     pub max_rows: usize,
     /// Most tokens of an answer; 0: `grpo.max_completion_length`, in `train-sft` 64.
     pub max_new_tokens: usize,

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{EVAL_ROWS, Source, Wanted, as_recorded, rows_file};
-use crate::memory::States;
+use crate::memory::{States, on_gpu};
 use crate::settings::{DataSection, LoraSection, ModelSection, TrainSection};
 
 /// What a run reads, found and not fetched yet.
@@ -106,7 +106,7 @@ impl Inputs {
         let Some(source) = &self.model else {
             return Ok(None);
         };
-        let gpu = model.device.starts_with("cuda");
+        let gpu = on_gpu(&model.device);
         let half = match model.precision.as_str() {
             "bf16" => true,
             "auto" => gpu,

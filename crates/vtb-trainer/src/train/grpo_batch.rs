@@ -54,7 +54,7 @@ impl Judged {
 }
 
 /// The prompt's row continued by a completion whose every token is scored.
-pub(crate) fn with_completion(prompt: &LmRow, ids: &[u32]) -> LmRow {
+pub fn with_completion(prompt: &LmRow, ids: &[u32]) -> LmRow {
     let mut row = LmRow {
         ids: prompt.ids.clone(),
         images: prompt.images.clone(),

@@ -10,7 +10,7 @@ mod step_loop;
 
 pub use grpo::{GrpoObjective, GrpoSettings};
 #[cfg(feature = "http")]
-pub(crate) use grpo_batch::with_completion;
+pub use grpo_batch::with_completion;
 pub use loader::LoadOptions;
 pub use objective::{Objective, Position, Prompt, PromptSource, RowEncoder, StepOutput};
 pub use sft::{SftObjective, SftSettings};
