@@ -101,6 +101,25 @@ pub(crate) fn own_model_and_data(dir: &Path, task: &str) -> Own {
     Own { model, data }
 }
 
+/// Arguments of a training run of one's own model and data, with settings.
+pub(crate) fn training(own: &Own, out: &Path, sets: &[&str]) -> Vec<String> {
+    let places = [
+        ("--model", &own.model),
+        ("--data", &own.data),
+        ("--output-dir", &out.to_path_buf()),
+    ];
+    let places = places.map(|(flag, place)| [flag.to_owned(), path(place).to_owned()]);
+    let sets = sets
+        .iter()
+        .map(|set| ["--set".to_owned(), (*set).to_owned()]);
+    places.into_iter().chain(sets).flatten().collect()
+}
+
+/// These arguments as programs are given them.
+pub(crate) fn words(args: &[String]) -> Vec<&str> {
+    args.iter().map(String::as_str).collect()
+}
+
 /// A tiny Qwen3-VL with experts and fresh weights: one dense layer, two with four experts of which a token uses two.
 pub(crate) fn tiny_moe(dir: &Path) -> PathBuf {
     use vtb_models_vlm::config::MoeConfig;

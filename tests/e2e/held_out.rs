@@ -7,7 +7,9 @@ mod common;
 use std::fs;
 use std::path::Path;
 
-use common::{GRPO, INFER, SFT, own_model_and_data, path, refuse, stdout, succeed};
+use common::{
+    GRPO, INFER, SFT, own_model_and_data, path, refuse, stdout, succeed, training, words,
+};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::{ListAccessor, RowAccessor};
 use serde_json::Value;
@@ -23,30 +25,21 @@ fn a_split_is_measured_by_answers_samples_and_tokens() {
     let dir = tempfile::tempdir().unwrap();
     let own = own_model_and_data(dir.path(), "color_grid");
     let out = dir.path().join("run");
-    let args = [
-        "--model",
-        path(&own.model),
-        "--data",
-        path(&own.data),
-        "--output-dir",
-        path(&out),
-        "--max-steps",
-        "4",
-        "--batch-size",
-        "2",
-        "--set",
-        "train.eval_steps=2",
-        "--set",
-        "train.learning_rate=0.01",
-        "--set",
-        "data.eval_split=0.25",
-        "--set",
-        "eval.num_samples=3",
-        "--set",
-        "eval.max_new_tokens=4",
-        "--set",
-        "eval.batch_size=5",
-    ];
+    let args = training(
+        &own,
+        &out,
+        &[
+            "train.max_steps=4",
+            "batch.batch_size=2",
+            "train.eval_steps=2",
+            "train.learning_rate=0.01",
+            "data.eval_split=0.25",
+            "eval.num_samples=3",
+            "eval.max_new_tokens=4",
+            "eval.batch_size=5",
+        ],
+    );
+    let args = words(&args);
     let printed = stdout(&succeed(SFT, &args));
     assert!(printed.contains("6 puzzles"), "a quarter of 24: {printed}");
     let rows = metrics(&out);
@@ -83,26 +76,19 @@ fn held_out_loss_is_that_of_a_training_step() {
     let dir = tempfile::tempdir().unwrap();
     let own = own_model_and_data(dir.path(), "color_grid");
     let out = dir.path().join("run");
-    let args = [
-        "--model",
-        path(&own.model),
-        "--data",
-        path(&own.data),
-        "--eval-data",
-        path(&own.data),
-        "--output-dir",
-        path(&out),
-        "--max-steps",
-        "1",
-        "--batch-size",
-        "24",
-        "--set",
-        "train.eval_steps=1",
-        "--set",
-        "train.learning_rate=0.0",
-        "--set",
-        "eval.batch_size=40",
-    ];
+    let mut args = training(
+        &own,
+        &out,
+        &[
+            "train.max_steps=1",
+            "batch.batch_size=24",
+            "train.eval_steps=1",
+            "train.learning_rate=0.0",
+            "eval.batch_size=40",
+        ],
+    );
+    args.extend(["--eval-data", path(&own.data)].map(str::to_owned));
+    let args = words(&args);
     succeed(SFT, &args);
     let row = &metrics(&out)[0];
     for (held_out, trained) in [
@@ -128,35 +114,24 @@ fn rows_without_solutions_rank_checkpoints_by_their_loss() {
     });
     fs::write(&own.data, bare.collect::<String>()).unwrap();
     let out = dir.path().join("run");
-    let args = [
-        "--model",
-        path(&own.model),
-        "--data",
-        path(&own.data),
-        "--eval-data",
-        path(&own.data),
-        "--output-dir",
-        path(&out),
-        "--max-steps",
-        "4",
-        "--batch-size",
-        "2",
-        "--set",
-        "train.eval_steps=1",
-        "--set",
-        "train.schedule=constant",
-        "--set",
-        "train.warmup_ratio=0",
-        // So far that the first step is the best and the others ruin the model.
-        "--set",
-        "train.learning_rate=0.5",
-        "--set",
-        "save.steps=1",
-        "--set",
-        "save.keep_last=1",
-        "--set",
-        "eval.max_rows=8",
-    ];
+    let mut args = training(
+        &own,
+        &out,
+        &[
+            "train.max_steps=4",
+            "batch.batch_size=2",
+            "train.eval_steps=1",
+            "train.schedule=constant",
+            "train.warmup_ratio=0",
+            // So far that the first step is the best and the others ruin the model.
+            "train.learning_rate=0.5",
+            "save.steps=1",
+            "save.keep_last=1",
+            "eval.max_rows=8",
+        ],
+    );
+    args.extend(["--eval-data", path(&own.data)].map(str::to_owned));
+    let args = words(&args);
     succeed(SFT, &args);
     let losses: Vec<f64> = metrics(&out)
         .iter()
@@ -192,16 +167,9 @@ fn rows_without_solutions_rank_checkpoints_by_their_loss() {
     let empty = dir.path().join("questions.jsonl");
     fs::write(&empty, none.unwrap()).unwrap();
     let other = dir.path().join("other");
-    let args = [
-        "--model",
-        path(&own.model),
-        "--data",
-        path(&own.data),
-        "--eval-data",
-        path(&empty),
-        "--output-dir",
-        path(&other),
-    ];
+    let mut args = training(&own, &other, &[]);
+    args.extend(["--eval-data", path(&empty)].map(str::to_owned));
+    let args = words(&args);
     refuse(SFT, &args, 1, &["no held-out row has a `solution`"]);
 }
 
@@ -287,26 +255,19 @@ fn completions_are_kept_with_their_pictures_and_the_longest_batch_goes_first() {
     let dir = tempfile::tempdir().unwrap();
     let own = own_model_and_data(dir.path(), "color_grid");
     let out = dir.path().join("run");
-    let args = [
-        "--model",
-        path(&own.model),
-        "--data",
-        path(&own.data),
-        "--output-dir",
-        path(&out),
-        "--max-steps",
-        "2",
-        "--batch-size",
-        "16",
-        "--set",
-        "grpo.max_completion_length=6",
-        "--set",
-        "grpo.overlong_buffer=6",
-        "--set",
-        "log.completion_steps=1",
-        "--set",
-        "log.completion_pictures=true",
-    ];
+    let args = training(
+        &own,
+        &out,
+        &[
+            "train.max_steps=2",
+            "batch.batch_size=16",
+            "grpo.max_completion_length=6",
+            "grpo.overlong_buffer=6",
+            "log.completion_steps=1",
+            "log.completion_pictures=true",
+        ],
+    );
+    let args = words(&args);
     let output = succeed(GRPO, &args);
     let told = common::stderr(&output);
     assert!(told.contains("probe: the longest batch (16 rows"), "{told}");
@@ -444,38 +405,25 @@ fn full_training_in_bf16_keeps_small_updates() {
     let dir = tempfile::tempdir().unwrap();
     let own = own_model_and_data(dir.path(), "color_grid");
     let out = dir.path().join("run");
-    let args = [
-        "--model",
-        path(&own.model),
-        "--data",
-        path(&own.data),
-        "--output-dir",
-        path(&out),
-        "--precision",
-        "bf16",
-        "--batch-size",
-        "2",
-        "--max-steps",
-        "12",
-        "--set",
-        "train.mode=full",
-        "--set",
-        "train.schedule=constant",
-        "--set",
-        "train.warmup_ratio=0",
-        "--set",
-        "train.learning_rate=2e-6",
-        "--set",
-        "train.freeze_vit=false",
-        "--set",
-        "train.vit_lr=0.0",
-        "--set",
-        "train.freeze_aligner=false",
-        "--set",
-        "save.steps=6",
-        "--set",
-        "save.keep_last=0",
-    ];
+    let args = training(
+        &own,
+        &out,
+        &[
+            "model.precision=bf16",
+            "batch.batch_size=2",
+            "train.max_steps=12",
+            "train.mode=full",
+            "train.schedule=constant",
+            "train.warmup_ratio=0",
+            "train.learning_rate=2e-6",
+            "train.freeze_vit=false",
+            "train.vit_lr=0.0",
+            "train.freeze_aligner=false",
+            "save.steps=6",
+            "save.keep_last=0",
+        ],
+    );
+    let args = words(&args);
     succeed(SFT, &args);
     let read = |step: usize| {
         let place = format!("checkpoints/step-{step}/trainable.safetensors");

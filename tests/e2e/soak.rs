@@ -16,38 +16,24 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{GRPO, own_model_and_data, path, succeed};
+use common::{GRPO, own_model_and_data, succeed, training, words};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-fn arguments(own: &common::Own, out: &Path, steps: &str, save: &str) -> Vec<String> {
-    let args = [
-        "--model",
-        path(&own.model),
-        "--data",
-        path(&own.data),
-        "--output-dir",
-        path(out),
-        "--max-steps",
-        steps,
-        "--batch-size",
-        "16",
-        "--set",
-        "grpo.max_completion_length=8",
-        "--set",
-        "grpo.dynamic_sample=true",
-        "--set",
-        "grpo.entropy_floor=0.0",
-        "--set",
-        "batch.steps_per_generation=2",
-        "--set",
-        "batch.max_num_seqs=12",
-        "--set",
-        "log.seconds=60",
-        "--set",
+fn arguments(own: &common::Own, out: &Path, steps: usize, save: &str) -> Vec<String> {
+    let steps = format!("train.max_steps={steps}");
+    let sets = [
+        steps.as_str(),
         save,
+        "batch.batch_size=16",
+        "batch.steps_per_generation=2",
+        "batch.max_num_seqs=12",
+        "grpo.max_completion_length=8",
+        "grpo.dynamic_sample=true",
+        "grpo.entropy_floor=0.0",
+        "log.seconds=60",
     ];
-    args.map(str::to_owned).to_vec()
+    training(own, out, &sets)
 }
 
 fn spawn(args: &[String]) -> Child {
@@ -96,7 +82,7 @@ fn memory_does_not_grow_with_steps() {
     let dir = tempfile::tempdir().unwrap();
     let own = own_model_and_data(dir.path(), "color_grid");
     let out = dir.path().join("run");
-    let args = arguments(&own, &out, &STEPS.to_string(), "save.steps=250");
+    let args = arguments(&own, &out, STEPS, "save.steps=250");
     let mut child = spawn(&args);
     let mut points = Vec::new();
     while child.try_wait().unwrap().is_none() {
@@ -131,13 +117,13 @@ fn memory_does_not_grow_with_steps() {
 #[ignore = "a hundred kills take minutes"]
 fn a_hundred_kills_change_nothing() {
     const KILLS: usize = 100;
-    const STEPS: &str = "30";
+    const STEPS: usize = 30;
     let dir = tempfile::tempdir().unwrap();
     let own = own_model_and_data(dir.path(), "color_grid");
     let straight = dir.path().join("straight");
     let args = arguments(&own, &straight, STEPS, "save.steps=2");
     let began = Instant::now();
-    succeed(GRPO, &args.iter().map(String::as_str).collect::<Vec<_>>());
+    succeed(GRPO, &words(&args));
     let whole = began.elapsed();
     let read = |out: &Path| {
         let at = out.join(format!("checkpoints/step-{STEPS}"));
@@ -179,7 +165,7 @@ fn a_hundred_kills_change_nothing() {
             read(&out) == wanted,
             "run {runs} differs after {kills} kills"
         );
-        assert_eq!(steps(&out), STEPS.parse::<usize>().unwrap());
+        assert_eq!(steps(&out), STEPS);
         fs::remove_dir_all(&out).unwrap();
         runs += 1;
     }

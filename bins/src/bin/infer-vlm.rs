@@ -20,7 +20,8 @@ use vtb_nn::lm::{CausalLm, SampleOptions, StopReason};
 /// Answers questions about pictures and videos with a Qwen3-VL or Qwen2.5-VL, optionally with a trained adapter.
 ///
 /// One question (--prompt), whose answer is printed, or all rows of a file (--data), whose answers are written to --output
-/// for `evaluate text`. Where that file has the first answers already, it goes on after them.
+/// for `evaluate text`. Where that file has the first answers already, it goes on after them: give the same flags again,
+/// and another file for another model or adapter.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100)]
 struct Cli {

@@ -96,6 +96,22 @@ fn common_data() -> DataSection {
     }
 }
 
+fn common_save() -> SaveSection {
+    SaveSection {
+        steps: 100,
+        keep_last: 2,
+        keep_best: true,
+    }
+}
+
+fn common_log(completion_steps: u64) -> LogSection {
+    LogSection {
+        completion_steps,
+        completion_pictures: false,
+        seconds: 5.0,
+    }
+}
+
 impl GrpoRun {
     /// Defaults; those of the default run where `demo` is set, those for real models otherwise.
     pub fn defaults(demo: bool) -> Self {
@@ -115,16 +131,8 @@ impl GrpoRun {
             ],
             demo: common_demo(),
             eval: common_eval(),
-            save: SaveSection {
-                steps: 100,
-                keep_last: 2,
-                keep_best: true,
-            },
-            log: LogSection {
-                completion_steps: 10,
-                completion_pictures: false,
-                seconds: 5.0,
-            },
+            save: common_save(),
+            log: common_log(10),
         };
         if demo {
             run.train = TrainSection {
@@ -169,16 +177,8 @@ impl SftRun {
             batch: SftSettings::default(),
             demo: common_demo(),
             eval: common_eval(),
-            save: SaveSection {
-                steps: 100,
-                keep_last: 2,
-                keep_best: true,
-            },
-            log: LogSection {
-                completion_steps: 0,
-                completion_pictures: false,
-                seconds: 5.0,
-            },
+            save: common_save(),
+            log: common_log(0),
         };
         if demo {
             run.train = TrainSection {
