@@ -27,6 +27,7 @@ use vtb_models_vlm::memory::Pass;
 use vtb_models_vlm::qwen3_vl::Qwen3Vl;
 use vtb_nn::device::cpu_device;
 use vtb_nn::lm::{BackwardOptions, CausalLm, ImagePatches, LmRow};
+use vtb_nn::trainable::Trainable;
 use vtb_trainer::optim::{AdamW, AdamWConfig, clip, global_norm};
 
 /// What is trained, and on what.

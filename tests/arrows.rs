@@ -24,7 +24,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("vtb-nn", &[]),
     ("vtb-lora", &["vtb-nn"]),
     ("vtb-models-vlm", &["vtb-nn", "vtb-lora"]),
-    ("vtb-models-diffusion", &["vtb-nn", "vtb-lora"]),
+    (
+        "vtb-models-diffusion",
+        &["vtb-nn", "vtb-lora", "vtb-models-vlm"],
+    ),
     (
         "vtb-trainer",
         &["vtb-nn", "vtb-lora", "vtb-data", "vtb-rewards"],

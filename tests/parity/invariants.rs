@@ -19,6 +19,7 @@ use vtb_lora::LoraConfig;
 use vtb_models_vlm::AnyVlm;
 use vtb_nn::device::cpu_device;
 use vtb_nn::lm::{CausalLm, NamedTensors, SampleOptions};
+use vtb_nn::trainable::Trainable;
 use vtb_rewards::{Registry, RewardSpec, WeightedRewards};
 use vtb_trainer::objectives::grpo::{GrpoConfig, LossType};
 use vtb_trainer::rollout::InProcess;

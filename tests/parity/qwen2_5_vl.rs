@@ -21,6 +21,7 @@ use vtb_models_vlm::qwen2_5_vl::{Qwen2_5Vl, TextEncoder, VisionContext, window_o
 use vtb_nn::checkpoint::{Checkpoint, RenamedSource, TensorInfo, TensorSource, save_safetensors};
 use vtb_nn::device::cpu_device;
 use vtb_nn::lm::{AdapterState, CausalLm, ScoreOptions};
+use vtb_nn::trainable::Trainable;
 
 /// With the adapter each has: windows of two units and the names of newer files; windows of three and published ones.
 const MODELS: [(&str, &str); 2] = [("nested", "lora_regex"), ("flat", "lora_list")];

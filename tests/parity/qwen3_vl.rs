@@ -21,6 +21,7 @@ use vtb_lora::read_adapter;
 use vtb_models_vlm::qwen3_vl::{BatchPlan, FullTraining, Qwen3Vl};
 use vtb_nn::device::cpu_device;
 use vtb_nn::lm::{AdapterState, CausalLm, LmRow, ScoreOptions};
+use vtb_nn::trainable::Trainable;
 
 const MODELS: [&str; 3] = ["tied", "untied", "hf4"];
 const BOUNDS: Bounds = Bounds {

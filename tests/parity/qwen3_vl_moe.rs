@@ -20,6 +20,7 @@ use vtb_models_vlm::qwen3_vl::{FullTraining, Qwen3Vl};
 use vtb_nn::checkpoint::{Checkpoint, TensorSource, swap_last_axes};
 use vtb_nn::device::cpu_device;
 use vtb_nn::lm::{BackwardOptions, CausalLm, LmRow, NamedTensors, ScoreOptions};
+use vtb_nn::trainable::Trainable;
 
 const LAYOUTS: [&str; 2] = ["published", "transposed"];
 const BOUNDS: Bounds = Bounds {

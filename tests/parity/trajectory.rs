@@ -21,6 +21,7 @@ use vtb_nn::device::cpu_device;
 use vtb_nn::lm::{
     AdapterState, BackwardOptions, CausalLm, LmRow, NamedTensors, ScoreOptions, TokenScores,
 };
+use vtb_nn::trainable::Trainable;
 use vtb_trainer::TrainError;
 use vtb_trainer::checkpoint::{Contents, Retention};
 use vtb_trainer::objectives::grpo::{GrpoConfig, LossRow, LossType, StepCounts, grpo_loss};

@@ -8,6 +8,7 @@ use vtb_models_vlm::config::Qwen3VlConfig;
 use vtb_models_vlm::qwen3_vl::Qwen3Vl;
 use vtb_models_vlm::tiny::TinySpec;
 use vtb_nn::lm::{BackwardOptions, CausalLm, ImagePatches, LmRow, NamedTensors};
+use vtb_nn::trainable::Trainable;
 
 use super::compare::{Kind, Output};
 use super::lane::{Lane, read, values};

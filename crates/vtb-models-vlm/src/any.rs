@@ -11,6 +11,7 @@ use vtb_nn::lm::{
     BackwardOptions, CausalLm, Completion, LmRow, LogpGradient, NamedTensors, ParamInfo,
     PassReport, SampleOptions, ScoreOptions, TokenScores,
 };
+use vtb_nn::trainable::Trainable;
 
 use crate::VlmError;
 use crate::config::AnyVlmConfig;
@@ -188,6 +189,12 @@ impl CausalLm for AnyVlm {
         each!(self, m => m.generate(rows, options, seeds))
     }
 
+    fn write_adapter(&self, dir: &Path, base_model: &str) -> Result<(), NnError> {
+        each!(self, m => m.write_adapter(dir, base_model))
+    }
+}
+
+impl Trainable for AnyVlm {
     fn trainable(&self) -> Vec<ParamInfo> {
         each!(self, m => m.trainable())
     }
@@ -198,9 +205,5 @@ impl CausalLm for AnyVlm {
 
     fn set_trainable(&mut self, values: NamedTensors) -> Result<(), NnError> {
         each!(self, m => m.set_trainable(values))
-    }
-
-    fn write_adapter(&self, dir: &Path, base_model: &str) -> Result<(), NnError> {
-        each!(self, m => m.write_adapter(dir, base_model))
     }
 }

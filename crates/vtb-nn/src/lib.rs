@@ -14,5 +14,7 @@ pub mod loader;
 pub mod ops;
 pub mod params;
 pub mod recompute;
+pub mod trainable;
+pub mod velocity;
 
 pub use error::NnError;

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use burn::tensor::Tensor;
 
 use crate::NnError;
+use crate::trainable::Trainable;
 
 /// Flat (rank 1) tensors by parameter path, for gradients, updates and optimizer state.
 pub type NamedTensors = BTreeMap<String, Tensor<1>>;
@@ -193,7 +194,7 @@ pub struct ParamInfo {
 pub type LogpGradient<'a> = dyn FnMut(&[TokenScores]) -> Result<Vec<Vec<f32>>, NnError> + 'a;
 
 /// A language model with pictures that can be scored, trained and sampled from.
-pub trait CausalLm {
+pub trait CausalLm: Trainable {
     /// Scores of each row's scored tokens, outside autodiff.
     fn token_scores(
         &self,
@@ -232,15 +233,6 @@ pub trait CausalLm {
         options: &SampleOptions,
         seeds: &[u64],
     ) -> Result<Vec<Completion>, NnError>;
-
-    /// The parameters that train, sorted by name.
-    fn trainable(&self) -> Vec<ParamInfo>;
-
-    /// Current values of the trainable parameters, flat, in f32.
-    fn trainable_values(&self) -> NamedTensors;
-
-    /// Replaces trainable parameters by flat f32 values. Unknown names or wrong sizes are errors.
-    fn set_trainable(&mut self, values: NamedTensors) -> Result<(), NnError>;
 
     /// Writes the adapter in effect as a PEFT directory, for a program that holds a copy of the base model.
     /// `base_model` is what the directory calls that base.

@@ -5,6 +5,7 @@ use std::path::Path;
 use vtb_lora::read_adapter;
 use vtb_models_vlm::model::{Tower, Vlm};
 use vtb_nn::lm::{CausalLm, LmRow};
+use vtb_nn::trainable::Trainable;
 
 use super::{Reference, close, close_relative, pass, step, values};
 

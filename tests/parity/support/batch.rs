@@ -2,6 +2,7 @@
 
 use vtb_models_vlm::model::{Tower, Vlm};
 use vtb_nn::lm::{BackwardOptions, CausalLm, LmRow, NamedTensors, ScoreOptions, TokenScores};
+use vtb_nn::trainable::Trainable;
 use vtb_trainer::optim::accumulate;
 
 use super::{Bounds, Reference, close, close_relative, values};

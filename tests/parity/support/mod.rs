@@ -27,6 +27,7 @@ use vtb_models_vlm::config::TowerConfig;
 use vtb_models_vlm::model::{Tower, Vlm};
 use vtb_nn::checkpoint::{Checkpoint, TensorSource};
 use vtb_nn::lm::{BackwardOptions, CausalLm, ImagePatches, LmRow, NamedTensors, TokenScores};
+use vtb_nn::trainable::Trainable;
 use vtb_trainer::optim::{AdamW, AdamWConfig};
 
 /// Rows of the fixtures.

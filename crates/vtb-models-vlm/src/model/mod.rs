@@ -31,7 +31,8 @@ use vtb_nn::lm::{
     PassReport, SampleOptions, ScoreOptions, TokenScores,
 };
 use vtb_nn::loader::Loader;
-use vtb_nn::params::{replace_params, visit_params};
+use vtb_nn::params::visit_params;
+use vtb_nn::trainable::{Trainable, TrainableSet};
 
 pub use experts::{Experts, Router, SparseMlp};
 pub use layers::{LayerNorm, RmsNorm, Table};
@@ -112,7 +113,7 @@ impl FullTraining {
 pub struct Vlm<T: Tower> {
     config: VlmConfig<T::Config>,
     net: Network<T>,
-    trainable: BTreeSet<String>,
+    trainable: TrainableSet,
     /// Settings of the attached adapter.
     lora: Option<LoraConfig>,
     device: Device,
@@ -169,7 +170,7 @@ impl<T: Tower> Vlm<T> {
         Ok(Self {
             config: config.clone(),
             net: Network::load(&loader, config, Head::Wanted),
-            trainable: BTreeSet::new(),
+            trainable: TrainableSet::default(),
             lora: None,
             device: cpu_device(),
         })
@@ -232,7 +233,7 @@ impl<T: Tower> Vlm<T> {
         Ok(Self {
             config,
             net,
-            trainable: BTreeSet::new(),
+            trainable: TrainableSet::default(),
             lora: None,
             device: device.clone(),
         })
@@ -259,7 +260,7 @@ impl<T: Tower> Vlm<T> {
         Ok(Self {
             config,
             net,
-            trainable: BTreeSet::new(),
+            trainable: TrainableSet::default(),
             lora: None,
             device: device.clone(),
         })
@@ -299,13 +300,7 @@ impl<T: Tower> Vlm<T> {
 
     /// Trains the model's own weights from here on.
     pub fn train_full(&mut self, what: FullTraining) {
-        let mut names = BTreeSet::new();
-        visit_params(&self.net, "", |path, _, _| {
-            if what.trains(&path) {
-                names.insert(path);
-            }
-        });
-        self.trainable = names;
+        self.trainable = TrainableSet::of(&self.net, |path| what.trains(path));
     }
 
     /// Attaches fresh adapters where `lora` says and trains them alone.
@@ -418,13 +413,7 @@ impl<T: Tower> Vlm<T> {
     }
 
     fn train_adapter(&mut self) {
-        let mut names = BTreeSet::new();
-        visit_params(&self.net, "", |path, _, _| {
-            if path.ends_with(".lora_A.weight") || path.ends_with(".lora_B.weight") {
-                names.insert(path);
-            }
-        });
-        self.trainable = names;
+        self.trainable = TrainableSet::adapters(&self.net);
     }
 
     fn trains(&self, path: &str) -> bool {
@@ -433,8 +422,7 @@ impl<T: Tower> Vlm<T> {
 
     /// Whether any trainable parameter lies below `prefix`.
     fn trains_below(&self, prefix: &str) -> bool {
-        let first = self.trainable.range(prefix.to_owned()..).next();
-        first.is_some_and(|name| name.starts_with(prefix))
+        self.trainable.any_below(prefix)
     }
 }
 
@@ -474,51 +462,6 @@ impl<T: Tower> CausalLm for Vlm<T> {
         crate::generation::generate(self, rows, options, seeds)
     }
 
-    fn trainable(&self) -> Vec<ParamInfo> {
-        let mut infos = Vec::new();
-        visit_params(&self.net, "", |name, _, shape| {
-            if self.trains(&name) {
-                let decay = shape.len() > 1;
-                infos.push(ParamInfo { name, shape, decay });
-            }
-        });
-        infos.sort_by(|a, b| a.name.cmp(&b.name));
-        infos
-    }
-
-    fn trainable_values(&self) -> NamedTensors {
-        let mut values = NamedTensors::new();
-        visit_params(&self.net, "", |name, value, _| {
-            if self.trains(&name) {
-                values.insert(name, value.cast(DType::F32));
-            }
-        });
-        values
-    }
-
-    fn set_trainable(&mut self, mut values: NamedTensors) -> Result<(), NnError> {
-        for info in self.trainable() {
-            let expected: usize = info.shape.iter().product();
-            if let Some(value) = values.get(&info.name)
-                && value.dims()[0] != expected
-            {
-                return Err(NnError::Shape {
-                    name: info.name,
-                    origin: "the update".into(),
-                    found: value.dims().to_vec(),
-                    expected: info.shape,
-                });
-            }
-        }
-        if let Some(name) = values.keys().find(|name| !self.trains(name)) {
-            return Err(NnError::input(format!(
-                "`{name}` is not a trainable parameter of this model"
-            )));
-        }
-        self.net = replace_params(self.net.clone(), "", |path| values.remove(path));
-        Ok(())
-    }
-
     fn write_adapter(&self, dir: &Path, base_model: &str) -> Result<(), NnError> {
         let Some(lora) = self.adapter_config() else {
             return Err(NnError::input(
@@ -542,4 +485,19 @@ fn normals(seed: u64, path: &str, len: usize) -> impl Iterator<Item = f32> {
         let (u, v): (f64, f64) = (1.0 - rng.random::<f64>(), rng.random());
         ((-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos()) as f32
     })
+}
+
+impl<T: Tower> Trainable for Vlm<T> {
+    fn trainable(&self) -> Vec<ParamInfo> {
+        self.trainable.infos(&self.net)
+    }
+
+    fn trainable_values(&self) -> NamedTensors {
+        self.trainable.values(&self.net)
+    }
+
+    fn set_trainable(&mut self, values: NamedTensors) -> Result<(), NnError> {
+        self.net = self.trainable.replaced(self.net.clone(), values)?;
+        Ok(())
+    }
 }

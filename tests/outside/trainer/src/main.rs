@@ -9,6 +9,7 @@ use vtb_lora::LoraConfig;
 use vtb_models_vlm::qwen3_vl::Qwen3Vl;
 use vtb_models_vlm::tiny::TinySpec;
 use vtb_nn::lm::{BackwardOptions, CausalLm, LmRow};
+use vtb_nn::trainable::Trainable;
 use vtb_trainer::TrainError;
 use vtb_trainer::optim::{AdamW, AdamWConfig, global_norm};
 use vtb_trainer::train::{Objective, Position, StepOutput};

@@ -1,0 +1,7 @@
+//! Flow-matching models in Rust: Qwen-Image-Edit from a directory in the diffusers layout to an edited picture, and the
+//! velocities a trainer needs.
+
+mod error;
+pub mod qwen_image;
+
+pub use error::DiffusionError;
