@@ -322,6 +322,7 @@ impl<'a> Session<'a> {
             interrupt: &self.interrupt,
             evaluate: None,
             export: &nothing,
+            samples: None,
         };
         let loop_config = settings.train.loop_config(&settings.save, &settings.log);
         let outcome = train(model, &mut objective, &loop_config, &context, hooks)?;
@@ -442,6 +443,7 @@ impl<'a> Session<'a> {
             interrupt: &self.interrupt,
             evaluate: Some(evaluate),
             export: &export,
+            samples: None,
         };
         let loop_config = self.run.train.loop_config(&self.run.save, &self.run.log);
         let outcome = train(&mut model, &mut objective, &loop_config, &context, hooks)?;

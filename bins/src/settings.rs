@@ -338,6 +338,8 @@ impl TrainSection {
             },
             eval_steps: self.eval_steps,
             completion_steps: log.completion_steps,
+            sample_steps: 0,
+            ema_decay: 0.0,
             max_skipped_steps: self.max_skipped_steps,
         }
     }

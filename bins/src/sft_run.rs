@@ -251,6 +251,7 @@ fn execute(
         interrupt: &interrupt,
         evaluate: Some(evaluate),
         export: &export,
+        samples: None,
     };
     let loop_config = run.train.loop_config(&run.save, &run.log);
     let outcome = train(&mut model, &mut objective, &loop_config, &context, hooks)?;

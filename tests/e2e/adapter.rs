@@ -370,7 +370,7 @@ fn what_is_wrong_is_found_and_named() {
         a: TensorData::new(vec![0.5f32; 8], [2, 4]),
         b: TensorData::new(vec![0.5f32; 8], [4, 2]),
     };
-    let factors = BTreeMap::from([("transformer_blocks.0.attn.to_q".to_owned(), pair)]);
+    let factors = BTreeMap::from([("encoder.block.0.attn.to_q".to_owned(), pair)]);
     vtb_lora::write_adapter(&foreign, &config, "x", &factors).unwrap();
     let foreign = path(&foreign);
     let args = [
@@ -381,7 +381,7 @@ fn what_is_wrong_is_found_and_named() {
         "--output-dir",
         path(&out),
     ];
-    refuse(ADAPTER, &args, 1, &["`transformer_blocks.0.attn.to_q`"]);
+    refuse(ADAPTER, &args, 1, &["`encoder.block.0.attn.to_q`"]);
     let args = ["inspect", foreign, "--model", &model];
     assert!(stdout(&run(ADAPTER, &args)).contains("which this model does not have"));
     refuse(

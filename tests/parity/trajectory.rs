@@ -130,6 +130,8 @@ fn five_supervised_steps() {
         retention: Retention::default(),
         eval_steps: 0,
         completion_steps: 0,
+        sample_steps: 0,
+        ema_decay: 0.0,
         max_skipped_steps: 0,
     };
     // Every step sees all rows, in whichever order.
@@ -163,6 +165,7 @@ fn five_supervised_steps() {
             interrupt: &interrupt,
             evaluate: None,
             export: &|_| Ok(Contents::new()),
+            samples: None,
         },
     );
     assert_eq!(outcome.unwrap(), Outcome::Finished);

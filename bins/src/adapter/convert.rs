@@ -1,40 +1,82 @@
 //! `adapter convert`.
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use anyhow::{Context, bail};
+use burn::tensor::DType;
 use clap::{Args, ValueEnum};
-use vtb_lora::{LoraConfig, NameLayout, read_adapter, write_adapter};
+use vtb_lora::{
+    Adapter, AdapterFile, AdapterFormat, AdapterHeader, DiffusionFamily, LoraConfig, NameLayout,
+    write_as,
+};
 
+use super::base::linears_of;
 use super::find_adapter;
 use super::output::NewDir;
+use crate::ending::Usage;
 
 /// For whom.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum To {
-    /// PEFT with the names of transformers 4.52 and later: model.language_model.layers, model.visual
+    /// PEFT; language models by the names of transformers 4.52 and later: model.language_model.layers, model.visual
     Peft,
     /// PEFT with the names before 4.52, and of text models: model.layers, visual
     PeftLegacy,
     /// As peft, with --fold-scale: for vLLM and others that read only r and lora_alpha
     Vllm,
+    /// Diffusion models: a file for load_lora_weights of diffusers, with ranks and alphas in its header
+    Diffusers,
+    /// Diffusion models: a file for ComfyUI, with an alpha where the scale is not 1
+    Comfyui,
+    /// Diffusion models: a file in the form of Kohya's trainers, with an alpha for each layer
+    Kohya,
+    /// Diffusion models: a file for DiffSynth, with the scale in factor A
+    Diffsynth,
+}
+
+/// How factors are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Kept {
+    /// 4 bytes a number
+    F32,
+    /// 2 bytes a number, the range of f32
+    Bf16,
+    /// 2 bytes a number, three more bits of precision than bf16, a smaller range
+    F16,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct Convert {
-    /// PEFT adapter with any of these names: a directory, or org/name@revision
+    /// Adapter of any form: a PEFT directory with any of these names, a safetensors file, or org/name@revision
     #[arg(value_name = "ADAPTER")]
     adapter: String,
     /// Names and settings of the copy
     #[arg(long, value_enum)]
     to: To,
-    /// Directory to write; must not be there yet
-    #[arg(long, value_name = "DIR")]
-    output_dir: PathBuf,
+    /// Directory to write (PEFT, diffusers); must not be there yet
+    #[arg(
+        long,
+        value_name = "DIR",
+        required_unless_present = "output",
+        conflicts_with = "output"
+    )]
+    output_dir: Option<PathBuf>,
+    /// File to write (all but PEFT); must not be there yet
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
     /// One rank and one alpha for all layers, without patterns and rsLoRA: alpha says the scale where it can, else it goes
     /// into factor B
     #[arg(long)]
     fold_scale: bool,
+    /// How factors are stored
+    #[arg(long, value_enum, default_value_t = Kept::F32)]
+    dtype: Kept,
+    /// Base model whose layers a file's names must be; needed for models other than Qwen-Image and Wan. Its weights are
+    /// not read
+    #[arg(long, value_name = "DIR|NAME")]
+    model: Option<String>,
     /// Name this base model in the copy [default: the one the adapter names]
     #[arg(long, value_name = "DIR|NAME")]
     base_model: Option<String>,
@@ -43,33 +85,146 @@ pub(super) struct Convert {
 impl Convert {
     #[allow(clippy::print_stdout, reason = "results go to standard output")]
     pub(super) fn run(&self) -> anyhow::Result<ExitCode> {
-        let dir = find_adapter(&self.adapter)?;
-        let adapter = read_adapter(&dir)?;
-        let layout = match self.to {
-            To::PeftLegacy => NameLayout::Legacy,
-            To::Peft | To::Vllm => NameLayout::Current,
-        };
-        let before = adapter.config.clone();
-        let mut adapter = adapter.renamed(layout, &dir)?;
-        if self.fold_scale || self.to == To::Vllm {
-            adapter = adapter.folded(&dir)?;
+        let out = self.place()?;
+        let path = find_adapter(&self.adapter)?;
+        let modules = self.model.as_deref().map(linears_of).transpose()?;
+        let file = AdapterFile::open_any(&path, modules.as_deref())?;
+        let mut header = file.header()?;
+        if let Some(named) = &self.base_model {
+            header.base_model = Some(named.clone());
         }
-        let named = self.base_model.as_deref().or(adapter.base_model.as_deref());
-        let out = NewDir::begin(&self.output_dir)?;
-        write_adapter(
-            out.path(),
-            &adapter.config,
-            named.unwrap_or_default(),
-            &adapter.factors,
-        )?;
-        out.finish()?;
+        let adapter = file.read()?;
+        let before = adapter.config.clone();
+        let adapter = self.rewritten(adapter, &path)?;
+        out.write(self.to.format(), &adapter, &header, self.dtype.dtype())?;
         println!(
             "wrote {} layers{} into {}",
             adapter.factors.len(),
             scale_told(&before, &adapter.config),
-            self.output_dir.display()
+            out.shown().display()
         );
         Ok(ExitCode::SUCCESS)
+    }
+
+    /// The adapter with the names and settings that are asked for.
+    fn rewritten(&self, mut adapter: Adapter, origin: &Path) -> anyhow::Result<Adapter> {
+        let diffusion = DiffusionFamily::of(adapter.factors.keys().map(String::as_str)).is_some();
+        let layout = match self.to {
+            To::Peft if diffusion => None,
+            To::Peft | To::Vllm => Some(NameLayout::Current),
+            To::PeftLegacy => Some(NameLayout::Legacy),
+            To::Diffusers | To::Comfyui | To::Kohya | To::Diffsynth => None,
+        };
+        if let Some(layout) = layout {
+            adapter = adapter.renamed(layout, origin)?;
+        }
+        if self.fold_scale || self.to == To::Vllm {
+            adapter = adapter.folded(origin)?;
+        }
+        Ok(adapter)
+    }
+
+    /// Where to write; refused before anything is read.
+    fn place(&self) -> anyhow::Result<Place<'_>> {
+        let to = self.to.format();
+        match (&self.output_dir, &self.output) {
+            (Some(dir), None) => match to {
+                AdapterFormat::Peft | AdapterFormat::Diffusers => Ok(Place::Dir(dir)),
+                _ => bail!(Usage(format!(
+                    "--output-dir: the form {to} is one file; name it with --output"
+                ))),
+            },
+            (None, Some(file)) => {
+                let shown = file.display();
+                if to == AdapterFormat::Peft {
+                    bail!(Usage(
+                        "--output: an adapter of PEFT is a directory; name it with --output-dir"
+                            .into()
+                    ));
+                }
+                if file.extension().is_none_or(|end| end != "safetensors") {
+                    bail!(Usage(format!(
+                        "--output {shown}: name a file that ends in .safetensors"
+                    )));
+                }
+                if fs::symlink_metadata(file).is_ok() {
+                    bail!(Usage(format!(
+                        "--output {shown}: is there already and is not overwritten; name a new file"
+                    )));
+                }
+                Ok(Place::File(file))
+            }
+            _ => bail!(Usage("name either --output-dir or --output".into())),
+        }
+    }
+}
+
+impl To {
+    fn format(self) -> AdapterFormat {
+        match self {
+            Self::Peft | Self::PeftLegacy | Self::Vllm => AdapterFormat::Peft,
+            Self::Diffusers => AdapterFormat::Diffusers,
+            Self::Comfyui => AdapterFormat::ComfyUi,
+            Self::Kohya => AdapterFormat::Kohya,
+            Self::Diffsynth => AdapterFormat::DiffSynth,
+        }
+    }
+}
+
+impl Kept {
+    fn dtype(self) -> DType {
+        match self {
+            Self::F32 => DType::F32,
+            Self::Bf16 => DType::BF16,
+            Self::F16 => DType::F16,
+        }
+    }
+}
+
+/// The name under which diffusers looks for an adapter in a folder.
+const DIFFUSERS_FILE: &str = "pytorch_lora_weights.safetensors";
+
+/// Where the copy goes.
+enum Place<'a> {
+    Dir(&'a Path),
+    File(&'a Path),
+}
+
+impl Place<'_> {
+    fn shown(&self) -> &Path {
+        match self {
+            Self::Dir(path) | Self::File(path) => path,
+        }
+    }
+
+    fn write(
+        &self,
+        format: AdapterFormat,
+        adapter: &Adapter,
+        header: &AdapterHeader,
+        dtype: DType,
+    ) -> anyhow::Result<()> {
+        let write = |path: &Path| {
+            let (config, factors) = (&adapter.config, &adapter.factors);
+            write_as(format, path, config, factors, header, dtype)
+        };
+        match self {
+            Self::Dir(dir) => {
+                let out = NewDir::begin(dir)?;
+                match format {
+                    AdapterFormat::Peft => write(out.path())?,
+                    _ => write(&out.path().join(DIFFUSERS_FILE))?,
+                }
+                out.finish()
+            }
+            Self::File(file) => {
+                let parent = file.parent().filter(|dir| !dir.as_os_str().is_empty());
+                if let Some(parent) = parent {
+                    fs::create_dir_all(parent).with_context(|| format!("{}", parent.display()))?;
+                }
+                Ok(write(file)?)
+            }
+        }
     }
 }
 

@@ -2,17 +2,16 @@
 
 use std::process::ExitCode;
 
-use anyhow::Context;
 use clap::Args;
-use vtb_lora::{AdapterFile, AdapterReport, MergedSource};
-use vtb_nn::checkpoint::Checkpoint;
+use vtb_lora::{AdapterFile, AdapterReport, LinearInfo, MergedSource};
 use vtb_nn::device::cpu_device;
 
-use super::{find_adapter, find_model};
+use super::base::open_base;
+use super::find_adapter;
 
 #[derive(Debug, Args)]
 pub(super) struct Inspect {
-    /// PEFT adapter: a directory, or org/name@revision
+    /// Adapter: a PEFT directory, a safetensors file of diffusers, ComfyUI, Kohya or DiffSynth, or org/name@revision
     #[arg(value_name = "ADAPTER")]
     adapter: String,
     /// Base model whose layers the adapter must fit; its weights are not read
@@ -26,16 +25,18 @@ pub(super) struct Inspect {
 impl Inspect {
     #[allow(clippy::print_stdout, reason = "results go to standard output")]
     pub(super) fn run(&self) -> anyhow::Result<ExitCode> {
-        let file = AdapterFile::open(find_adapter(&self.adapter)?)?;
+        let path = find_adapter(&self.adapter)?;
+        let base = self.model.as_deref().map(open_base).transpose()?;
+        let modules = base.as_ref().map(|base| LinearInfo::of_checkpoint(base));
+        let file = AdapterFile::open_any(path, modules.as_deref())?;
         let device = cpu_device();
         let mut report = AdapterReport::new(&file, &device)?;
-        if let Some(model) = &self.model {
-            let base = Checkpoint::open(find_model(model)?).context("the base model")?;
-            if let Err(fault) = MergedSource::new(&base, &file, None, &device) {
-                let fault = fault.to_string();
-                if !report.faults.contains(&fault) {
-                    report.faults.push(fault);
-                }
+        if let Some(base) = &base
+            && let Err(fault) = MergedSource::new(base, &file, None, &device)
+        {
+            let fault = fault.to_string();
+            if !report.faults.contains(&fault) {
+                report.faults.push(fault);
             }
         }
         match self.json {

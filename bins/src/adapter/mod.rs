@@ -1,5 +1,6 @@
 //! `adapter`: one file for each subcommand, and what they share.
 
+mod base;
 mod compare;
 mod convert;
 mod inspect;
@@ -20,7 +21,8 @@ use crate::source::{Source, Wanted};
 /// Looks at LoRA adapters, merges them into their base model, rewrites them for other programs, and checks the result.
 ///
 /// Adapters are directories of PEFT: those of train-sft and train-grpo (`checkpoints/step-N/adapter`), of peft and of
-/// ms-swift. Models and adapters may be names on the hub: org/name@revision.
+/// ms-swift. Those of diffusion models may be files of diffusers, ComfyUI, Kohya and DiffSynth too (inspect, convert).
+/// Models and adapters may be names on the hub: org/name@revision.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100, after_help = EXAMPLE)]
 pub struct Cli {
@@ -55,6 +57,7 @@ Example:
   adapter verify --model Qwen/Qwen3-VL-4B-Instruct --adapter runs/sft/checkpoints/step-500/adapter \\
       --merged models/mazes-4b
   adapter convert runs/sft/checkpoints/step-500/adapter --to vllm --output-dir adapters/mazes-vllm
+  adapter convert epoch-4.safetensors --to comfyui --dtype bf16 --output mazes.safetensors
 
 Exit codes: 0 done and nothing found, 1 a fault was found or the run failed, 2 wrong usage, 130 interrupted.";
 

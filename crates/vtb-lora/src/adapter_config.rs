@@ -34,7 +34,7 @@ const UNSUPPORTED: [(&str, &str); 13] = [
 
 /// A JSON object whose order counts: the first pattern that matches decides.
 #[derive(Debug, Default)]
-struct Ordered<V>(Vec<(String, V)>);
+pub(crate) struct Ordered<V>(pub(crate) Vec<(String, V)>);
 
 impl<V: Serialize> Serialize for Ordered<V> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -131,7 +131,7 @@ struct FileOut<'a> {
     revision: Option<()>,
     target_modules: &'a ModuleFilter,
     target_parameters: Option<&'a [String]>,
-    task_type: &'a str,
+    task_type: Option<&'a str>,
     use_dora: bool,
     use_rslora: bool,
 }
@@ -139,6 +139,12 @@ struct FileOut<'a> {
 impl LoraConfig {
     /// The text of `adapter_config.json` for an adapter of `base_model` (a directory or a name on the hub).
     pub fn to_adapter_config_json(&self, base_model: &str) -> String {
+        self.adapter_config_json(base_model, Some("CAUSAL_LM"))
+    }
+
+    /// The same for a model that is used for `task`, in peft's words; none for other models than those of languages,
+    /// which peft would wrap as one.
+    pub(crate) fn adapter_config_json(&self, base_model: &str, task: Option<&str>) -> String {
         let some = |list: &'_ [String]| !list.is_empty();
         let file = FileOut {
             alpha_pattern: Ordered(
@@ -170,7 +176,7 @@ impl LoraConfig {
             revision: None,
             target_modules: &self.targets,
             target_parameters: some(&self.target_parameters).then_some(&self.target_parameters),
-            task_type: "CAUSAL_LM",
+            task_type: task,
             use_dora: false,
             use_rslora: self.use_rslora,
         };
@@ -261,7 +267,7 @@ fn init(value: Option<&Value>) -> Result<LoraInit, String> {
 }
 
 /// Whole numbers without a fraction: peft and vLLM expect an integer alpha.
-fn number(value: f64) -> Value {
+pub(crate) fn number(value: f64) -> Value {
     if value.fract() == 0.0 && value.abs() < 1e15 {
         Value::from(value as i64)
     } else {

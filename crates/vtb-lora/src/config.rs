@@ -6,7 +6,7 @@ use crate::LoraError;
 use crate::pattern::Pattern;
 
 /// Ranks above are mistakes, or files made to exhaust memory.
-const MAX_RANK: usize = 1 << 16;
+pub(crate) const MAX_RANK: usize = 1 << 16;
 
 /// Which modules: as peft's `target_modules` and `exclude_modules`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -193,6 +193,11 @@ impl RankRules {
     /// Alpha at a module path.
     pub fn alpha(&self, path: &str) -> Result<f64, LoraError> {
         Ok(first(&self.alphas, path)?.unwrap_or(self.alpha))
+    }
+
+    /// Whether the scale is alpha/√r.
+    pub(crate) fn is_rslora(&self) -> bool {
+        self.use_rslora
     }
 
     /// The factor of B·A at a module path: alpha/r, or alpha/√r with rsLoRA.

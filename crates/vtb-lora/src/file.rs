@@ -1,4 +1,4 @@
-//! An adapter directory of peft, opened but not loaded: settings and the names, types and shapes of its tensors.
+//! An adapter, opened but not loaded: settings and the names, types and shapes of its tensors.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -7,14 +7,15 @@ use burn::tensor::DType;
 use vtb_nn::NnError;
 use vtb_nn::checkpoint::{Checkpoint, TensorSource, read_bounded};
 
+use crate::formats::partner;
 use crate::peft::{CONFIG_FILE, PREFIX, WEIGHTS_FILE, read_pair};
-use crate::{Factors, LoraConfig, LoraError, RankRules};
+use crate::{Adapter, AdapterFormat, Factors, LoraConfig, LoraError, RankRules};
 
 /// Settings list module names at most; this is room for a hundred thousand.
 const MAX_CONFIG: u64 = 16 << 20;
 
 /// The names of both factors of a layer, A first.
-type Pair = [Option<String>; 2];
+pub(crate) type Pair = [Option<String>; 2];
 
 /// An open adapter. Values are read from the mapped file when a layer is asked for, so that what is held in memory is
 /// one layer's factors at a time.
@@ -22,18 +23,22 @@ type Pair = [Option<String>; 2];
 /// What its tensors are is told by [`AdapterFile::faults`]; opening looks at the settings and the file's header only.
 #[derive(Debug)]
 pub struct AdapterFile {
-    dir: PathBuf,
-    config: LoraConfig,
-    base_model: Option<String>,
-    rules: RankRules,
-    source: Checkpoint,
-    pairs: BTreeMap<String, Pair>,
-    /// Tensors that are no factors, and factors that are there twice.
-    strangers: Vec<String>,
+    /// The directory, or the file where there is but one.
+    pub(crate) dir: PathBuf,
+    /// The file with the tensors.
+    pub(crate) weights: PathBuf,
+    pub(crate) format: AdapterFormat,
+    pub(crate) config: LoraConfig,
+    pub(crate) base_model: Option<String>,
+    pub(crate) rules: RankRules,
+    pub(crate) source: Checkpoint,
+    pub(crate) pairs: BTreeMap<String, Pair>,
+    /// Tensors that are no factors, factors that are there twice, and what else is wrong with the file.
+    pub(crate) strangers: Vec<String>,
 }
 
 impl AdapterFile {
-    /// Opens an adapter directory.
+    /// Opens an adapter directory of peft; see [`AdapterFile::open_any`] for other forms.
     ///
     /// # Errors
     /// [`LoraError::Config`] and [`LoraError::Pattern`] for the settings, [`LoraError::Nn`] for absent or damaged
@@ -76,6 +81,8 @@ impl AdapterFile {
         }
         Ok(Self {
             dir,
+            weights,
+            format: AdapterFormat::Peft,
             config,
             base_model,
             rules,
@@ -85,9 +92,33 @@ impl AdapterFile {
         })
     }
 
-    /// The directory.
+    /// The directory, or the file where there is but one.
     pub fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// The form it is in.
+    pub fn format(&self) -> AdapterFormat {
+        self.format
+    }
+
+    /// Reads all of it. Factors of any float type become f32.
+    ///
+    /// # Errors
+    /// The first of [`AdapterFile::faults`].
+    pub fn read(&self) -> Result<Adapter, LoraError> {
+        if let Some(fault) = self.faults().into_iter().next() {
+            return Err(fault);
+        }
+        let factors = self
+            .paths()
+            .map(|path| Ok((path.to_owned(), self.factors(path)?)))
+            .collect::<Result<_, LoraError>>()?;
+        Ok(Adapter {
+            config: self.config.clone(),
+            base_model: self.base_model.clone(),
+            factors,
+        })
     }
 
     /// Its settings.
@@ -126,7 +157,7 @@ impl AdapterFile {
         let strangers = self
             .strangers
             .iter()
-            .map(|message| LoraError::adapter(self.dir.join(WEIGHTS_FILE), message));
+            .map(|message| LoraError::adapter(&self.weights, message));
         let layers = self.paths().filter_map(|path| self.check(path).err());
         strangers.chain(layers).collect()
     }
@@ -162,12 +193,11 @@ impl AdapterFile {
     fn names(&self, path: &str) -> Result<[&str; 2], LoraError> {
         let missing = |name: String| NnError::Missing {
             name,
-            origin: self.dir.join(WEIGHTS_FILE).display().to_string(),
+            origin: self.weights.display().to_string(),
         };
         match self.pairs.get(path) {
             Some([Some(a), Some(b)]) => Ok([a, b]),
-            Some([None, Some(b)]) => Err(missing(b.replace(".lora_B.", ".lora_A.")).into()),
-            Some([Some(a), None]) => Err(missing(a.replace(".lora_A.", ".lora_B.")).into()),
+            Some([None, Some(one)] | [Some(one), None]) => Err(missing(partner(one)).into()),
             Some([None, None]) | None => Err(missing(path.to_owned()).into()),
         }
     }

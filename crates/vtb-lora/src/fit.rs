@@ -5,7 +5,7 @@ use std::path::Path;
 
 use vtb_nn::NnError;
 
-use crate::{Adapter, Factors, LinearInfo, LoraConfig, LoraError, ModuleFilter};
+use crate::{Adapter, DiffusionFamily, Factors, LinearInfo, LoraConfig, LoraError, ModuleFilter};
 
 impl Adapter {
     /// Fits the adapter to a model: every factor must belong to one of `linears` and have its sizes. Names from older
@@ -40,14 +40,20 @@ impl Adapter {
     }
 }
 
-/// The layer that each adapted path means: the one of that name, or the only one whose name differs by `model` and
-/// `language_model` segments alone.
+/// The layer that each adapted path means: the one of that name, be it in diffusers or in the original files of a
+/// diffusion model, or the only one whose name differs by `model` and `language_model` segments alone.
 pub(crate) fn layers_of<'p, 'l>(
     paths: impl Iterator<Item = &'p str>,
     linears: &'l [LinearInfo],
     origin: &Path,
 ) -> Result<BTreeMap<String, &'l LinearInfo>, LoraError> {
-    let exact: BTreeMap<&str, &LinearInfo> = linears.iter().map(|l| (l.path.as_str(), l)).collect();
+    let family = DiffusionFamily::of(linears.iter().map(|l| l.path.as_str()));
+    let name = |path: &str| {
+        family
+            .and_then(|f| f.diffusers(path))
+            .unwrap_or(path.into())
+    };
+    let exact: BTreeMap<String, &LinearInfo> = linears.iter().map(|l| (name(&l.path), l)).collect();
     let mut loose: BTreeMap<String, Vec<&LinearInfo>> = BTreeMap::new();
     for linear in linears {
         loose
@@ -58,7 +64,7 @@ pub(crate) fn layers_of<'p, 'l>(
     let (mut found, mut taken) = (BTreeMap::new(), BTreeMap::<&str, &str>::new());
     for path in paths {
         let core = core_path(path);
-        let linear = match (exact.get(path), loose.get(&core).map(Vec::as_slice)) {
+        let linear = match (exact.get(&name(path)), loose.get(&core).map(Vec::as_slice)) {
             (Some(linear), _) | (None, Some([linear])) => *linear,
             _ => {
                 let why = match core.as_str() {
@@ -215,6 +221,17 @@ mod tests {
             (after.config, after.factors),
             (before.config, before.factors)
         );
+    }
+
+    #[test]
+    fn an_original_model_takes_an_adapter_by_the_names_of_diffusers() {
+        let model = [linear("blocks.0.ffn.0", 4), linear("head.head", 4)];
+        let mut before = adapter(&["blocks.0.ffn.net.0.proj", "proj_out"]);
+        before.config.alpha_pattern = vec![("proj_out".into(), 1.0)];
+        let after = before.fit(&model, Path::new("dir")).expect("fits");
+        let scale = |path: &str| after.config.scaling(path).expect("valid");
+        assert!(after.factors.keys().eq(["blocks.0.ffn.0", "head.head"]));
+        assert_eq!((scale("blocks.0.ffn.0"), scale("head.head")), (3.0, 0.5));
     }
 
     #[test]

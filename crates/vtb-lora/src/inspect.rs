@@ -8,14 +8,14 @@ use serde::Serialize;
 
 use crate::stack_files::parameter_of;
 use crate::targets::{short_name, thousands};
-use crate::{AdapterFile, Factors, LoraError, NameLayout};
+use crate::{AdapterFile, DiffusionFamily, Factors, LoraError, ModuleFilter, NameLayout};
 
 /// Layers of one name with one rank and alpha.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct DeltaGroup {
-    /// `decoder`, `vision` or `other`.
+    /// `decoder`, `vision`, `dit` (the transformer of a diffusion model) or `other`.
     pub part: &'static str,
-    /// Last word of the layers' paths, such as `q_proj`.
+    /// Last word of the layers' paths, such as `q_proj`; in a diffusion model, what they are called within a block.
     pub module: String,
     /// How many layers.
     pub layers: usize,
@@ -42,6 +42,8 @@ pub struct DeltaGroup {
 /// The report; its [`Display`](fmt::Display) is a table for people.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct AdapterReport {
+    /// The form of its files: `peft`, `diffusers`, `comfyui`, `kohya` or `diffsynth`.
+    pub format: &'static str,
     /// The base model the adapter names.
     pub base_model: Option<String>,
     /// Rank where no pattern says another.
@@ -52,13 +54,13 @@ pub struct AdapterReport {
     pub use_rslora: bool,
     /// Dropout in training.
     pub dropout: f64,
-    /// The targets as the settings give them.
+    /// The targets as the settings give them; a long list of modules by their number.
     pub targets: String,
     /// Other ranks.
     pub rank_pattern: Vec<(String, usize)>,
     /// Other alphas.
     pub alpha_pattern: Vec<(String, f64)>,
-    /// How modules are named: `peft`, `peft-legacy`, or `other`.
+    /// How modules are named: `peft`, `peft-legacy`, `qwen-image`, `wan` (both as diffusers has them), or `other`.
     pub names: &'static str,
     /// Adapted layers.
     pub layers: usize,
@@ -78,20 +80,18 @@ impl AdapterReport {
     /// [`LoraError::Pattern`] for a pattern that cannot be matched.
     pub fn new(file: &AdapterFile, device: &Device) -> Result<Self, LoraError> {
         let config = file.config();
+        let family = DiffusionFamily::of(file.paths());
         let mut report = Self {
+            format: file.format().name(),
             base_model: file.base_model().map(str::to_owned),
             r: config.r,
             alpha: config.alpha,
             use_rslora: config.use_rslora,
             dropout: config.dropout,
-            targets: config.targets.to_string(),
+            targets: targets_told(&config.targets),
             rank_pattern: config.rank_pattern.clone(),
             alpha_pattern: config.alpha_pattern.clone(),
-            names: match NameLayout::of(file.paths()) {
-                Some(NameLayout::Current) => "peft",
-                Some(NameLayout::Legacy) => "peft-legacy",
-                None => "other",
-            },
+            names: names_told(file, family),
             layers: 0,
             parameters: 0,
             groups: Vec::new(),
@@ -116,9 +116,10 @@ impl AdapterReport {
             // Those of a stack go by its own name, not by that of the wrapper around its module.
             let own = file.is_stack(path).then(|| parameter_of(file, path));
             let owner = own.flatten().unwrap_or_else(|| path.to_owned());
+            let within = family.and_then(|family| family.within_block(&owner));
             let key = GroupKey {
-                part: part(&owner),
-                module: short_name(&owner).to_owned(),
+                part: family.map_or_else(|| part(&owner), |_| "dit"),
+                module: within.unwrap_or_else(|| short_name(&owner)).to_owned(),
                 rank: rules.rank(&owner)?,
                 alpha: rules.alpha(&owner)?.to_string(),
             };
@@ -216,6 +217,27 @@ impl GroupKey {
     }
 }
 
+/// A list of every adapted module says no more than their number.
+fn targets_told(targets: &ModuleFilter) -> String {
+    const LONG: usize = 24;
+    match targets {
+        ModuleFilter::Names(names) if names.len() > LONG => {
+            format!("{} modules by name", names.len())
+        }
+        targets => targets.to_string(),
+    }
+}
+
+fn names_told(file: &AdapterFile, family: Option<DiffusionFamily>) -> &'static str {
+    match (family, NameLayout::of(file.paths())) {
+        (Some(DiffusionFamily::QwenImage), _) => "qwen-image",
+        (Some(DiffusionFamily::Wan), _) => "wan",
+        (None, Some(NameLayout::Current)) => "peft",
+        (None, Some(NameLayout::Legacy)) => "peft-legacy",
+        (None, None) => "other",
+    }
+}
+
 fn part(path: &str) -> &'static str {
     match NameLayout::Legacy.rename(path) {
         Some(name) if name.starts_with("visual.") => "vision",
@@ -262,6 +284,7 @@ impl fmt::Display for AdapterReport {
             writeln!(f, "{name:<15} {value}")
         };
         let base = self.base_model.as_deref().unwrap_or("not named");
+        line(f, "form", &self.format)?;
         line(f, "base model", &base)?;
         line(f, "rank, alpha", &format!("{}, {}", self.r, self.alpha))?;
         let scale = match self.use_rslora {

@@ -64,7 +64,7 @@ impl<'a> MergedSource<'a> {
             };
             changes.insert(found.stack, change);
         }
-        let linears = linear_layers(base);
+        let linears = LinearInfo::of_checkpoint(base);
         let paths = adapter.paths().filter(|path| !adapter.is_stack(path));
         for (path, linear) in layers_of(paths, &linears, adapter.dir())? {
             let shapes = adapter
@@ -152,23 +152,25 @@ impl TensorSource for MergedSource<'_> {
     }
 }
 
-/// The linear layers of a checkpoint: its matrices called `weight`, but for tables that are looked up in.
-fn linear_layers(base: &dyn TensorSource) -> Vec<LinearInfo> {
-    let tables = ["embed_tokens", "pos_embed"];
-    let layer = |name: String| {
-        let path = name.strip_suffix(".weight")?;
-        let [outputs, inputs] = *base.info(&name)?.shape.as_slice() else {
-            return None;
+impl LinearInfo {
+    /// The linear layers of a checkpoint: its matrices called `weight`, but for tables that are looked up in.
+    pub fn of_checkpoint(base: &dyn TensorSource) -> Vec<Self> {
+        let tables = ["embed_tokens", "pos_embed"];
+        let layer = |name: String| {
+            let path = name.strip_suffix(".weight")?;
+            let [outputs, inputs] = *base.info(&name)?.shape.as_slice() else {
+                return None;
+            };
+            let last = path.rsplit('.').next().unwrap_or(path);
+            (!tables.contains(&last)).then(|| Self {
+                path: path.to_owned(),
+                in_features: inputs,
+                out_features: outputs,
+                is_head: last == "lm_head",
+            })
         };
-        let last = path.rsplit('.').next().unwrap_or(path);
-        (!tables.contains(&last)).then(|| LinearInfo {
-            path: path.to_owned(),
-            in_features: inputs,
-            out_features: outputs,
-            is_head: last == "lm_head",
-        })
-    };
-    base.names().into_iter().filter_map(layer).collect()
+        base.names().into_iter().filter_map(layer).collect()
+    }
 }
 
 /// `stored + scaling·left·right` as `to`, matrix by matrix along the axes before the last two; `None` if a value is not
@@ -228,7 +230,7 @@ fn add_block(
 }
 
 /// Converted as checkpoints are: in parallel, rounding to nearest.
-fn cast(data: TensorData, to: DType) -> Result<TensorData, NnError> {
+pub(crate) fn cast(data: TensorData, to: DType) -> Result<TensorData, NnError> {
     const NAME: &str = "block";
     if data.dtype() == to {
         return Ok(data);

@@ -6,9 +6,10 @@ use std::path::Path;
 
 use burn::tensor::{DType, TensorData};
 use vtb_nn::NnError;
-use vtb_nn::checkpoint::{Checkpoint, MemorySource, TensorSource, save_safetensors, write_atomic};
+use vtb_nn::checkpoint::{Checkpoint, TensorSource, save_safetensors, write_atomic};
 
-use crate::{AdapterFile, LoraConfig, LoraError, ModuleFilter};
+use crate::stored::FactorSource;
+use crate::{AdapterFile, DiffusionFamily, LoraConfig, LoraError, ModuleFilter, RankRules};
 
 pub(crate) const CONFIG_FILE: &str = "adapter_config.json";
 pub(crate) const WEIGHTS_FILE: &str = "adapter_model.safetensors";
@@ -43,19 +44,7 @@ pub struct Adapter {
 /// As [`AdapterFile::open`]; [`LoraError::Nn`] for a missing partner or another shape; [`LoraError::Adapter`] for
 /// tensors that are no factors.
 pub fn read_adapter(dir: impl AsRef<Path>) -> Result<Adapter, LoraError> {
-    let file = AdapterFile::open(dir)?;
-    if let Some(fault) = file.faults().into_iter().next() {
-        return Err(fault);
-    }
-    let factors = file
-        .paths()
-        .map(|path| Ok((path.to_owned(), file.factors(path)?)))
-        .collect::<Result<_, LoraError>>()?;
-    Ok(Adapter {
-        config: file.config().clone(),
-        base_model: file.base_model().map(str::to_owned),
-        factors,
-    })
+    AdapterFile::open(dir)?.read()
 }
 
 /// Whether `path` is a wrapper peft puts around a module one of whose parameters is a target. Wrappers nest, one per
@@ -139,10 +128,47 @@ pub fn write_adapter(
     base_model: &str,
     factors: &BTreeMap<String, Factors>,
 ) -> Result<(), LoraError> {
-    let dir = dir.as_ref();
+    let (dir, entries) = (dir.as_ref(), BTreeMap::new());
+    write_folder(dir, config, base_model, factors, &entries, DType::F32)
+}
+
+/// As [`write_adapter`], with `entries` in the header of the tensors' file and factors stored as `dtype`.
+pub(crate) fn write_folder(
+    dir: &Path,
+    config: &LoraConfig,
+    base_model: &str,
+    factors: &BTreeMap<String, Factors>,
+    entries: &BTreeMap<String, String>,
+    dtype: DType,
+) -> Result<(), LoraError> {
     let origin = dir.display().to_string();
-    let rules = config.rules(&origin)?;
-    let mut tensors = BTreeMap::new();
+    check_ranks(config, &config.rules(&origin)?, factors, &origin)?;
+    let mut source = FactorSource::new(origin, dtype);
+    for (path, pair) in factors {
+        let names = ["lora_A", "lora_B"].map(|factor| format!("{PREFIX}{path}.{factor}.weight"));
+        source.add(path, pair, names, 1.0)?;
+    }
+    source.check_any()?;
+    let written = with_listed_targets(config, factors);
+    // What peft wraps as a model of languages must be one.
+    let family = DiffusionFamily::of(factors.keys().map(String::as_str));
+    let task = family.is_none().then_some("CAUSAL_LM");
+    fs::create_dir_all(dir).map_err(|e| NnError::io(dir, e))?;
+    save_safetensors(dir.join(WEIGHTS_FILE), &source, entries)?;
+    write_atomic(
+        &dir.join(CONFIG_FILE),
+        written.adapter_config_json(base_model, task).as_bytes(),
+    )?;
+    Ok(())
+}
+
+/// All factors must have the ranks that the settings give their modules.
+pub(crate) fn check_ranks(
+    config: &LoraConfig,
+    rules: &RankRules,
+    factors: &BTreeMap<String, Factors>,
+    origin: &str,
+) -> Result<(), LoraError> {
     for (path, pair) in factors {
         let r = match is_wrapper(path, config) {
             true => pair.a.shape().as_slice().first().copied().unwrap_or(0),
@@ -153,30 +179,21 @@ pub fn write_adapter(
             .enumerate()
         {
             let name = format!("{PREFIX}{path}.{factor}.weight");
-            check_rank(&name, data.shape().to_vec(), axis, r, &origin)?;
-            tensors.insert(name, in_f32(data, path)?);
+            check_rank(&name, data.shape().to_vec(), axis, r, origin)?;
         }
     }
-    if tensors.is_empty() {
-        return Err(LoraError::adapter(dir, "there are no factors to write"));
-    }
-    let mut written = config.clone();
-    if config.targets.is_all_linear() {
-        let modules = factors.keys().filter(|path| !is_wrapper(path, config));
-        written.targets = ModuleFilter::names(modules);
-    }
-    fs::create_dir_all(dir).map_err(|e| NnError::io(dir, e))?;
-    let source = MemorySource::new(origin, tensors);
-    save_safetensors(dir.join(WEIGHTS_FILE), &source, &BTreeMap::new())?;
-    write_atomic(
-        &dir.join(CONFIG_FILE),
-        written.to_adapter_config_json(base_model).as_bytes(),
-    )?;
     Ok(())
 }
 
-fn in_f32(data: &TensorData, path: &str) -> Result<TensorData, LoraError> {
-    data.clone().try_cast(DType::F32).map_err(|e| {
-        NnError::input(format!("the factors of `{path}` cannot be stored: {e}")).into()
-    })
+/// The settings with `all-linear` written out as the list of adapted modules.
+pub(crate) fn with_listed_targets(
+    config: &LoraConfig,
+    factors: &BTreeMap<String, Factors>,
+) -> LoraConfig {
+    let mut listed = config.clone();
+    if config.targets.is_all_linear() {
+        let modules = factors.keys().filter(|path| !is_wrapper(path, config));
+        listed.targets = ModuleFilter::names(modules);
+    }
+    listed
 }

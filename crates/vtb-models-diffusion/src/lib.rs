@@ -2,6 +2,8 @@
 //! velocities a trainer needs.
 
 mod error;
+pub mod files;
 pub mod qwen_image;
+pub mod scheduler;
 
 pub use error::DiffusionError;

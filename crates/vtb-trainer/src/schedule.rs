@@ -4,6 +4,9 @@
 //! all, step `s` (0-based, the number of updates already made) has `base · s/W` while `s < W`: the first update with
 //! warm-up has rate 0. After it, with `p = (s-W)/(S-W)`: cosine `½(1 + cos πp)`, linear `1 - p`, constant `1`, scaled
 //! into `[min_lr_ratio, 1] · base`. The rate is a pure function of the step, so there is nothing to save.
+//!
+//! [`Decay::ConstantThird`] is torch's `ConstantLR` as it comes without arguments, which trainers that ask for "a constant
+//! rate" get: a third of it in the first five updates.
 
 use serde::{Deserialize, Serialize};
 
@@ -20,7 +23,12 @@ pub enum Decay {
     Linear,
     /// No decay.
     Constant,
+    /// A third of the rate in the first five updates, then no decay. Warm-up, if any, scales these as well.
+    ConstantThird,
 }
+
+/// Updates at a third of the rate under [`Decay::ConstantThird`].
+const THIRD_UPDATES: u64 = 5;
 
 /// Settings of a learning rate schedule.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -100,15 +108,19 @@ impl Schedule {
 
     /// The rate of the update with this 0-based index. Steps past the end keep the last rate.
     pub fn lr(&self, step: u64) -> f64 {
+        let base = match self.decay {
+            Decay::ConstantThird if step < THIRD_UPDATES => self.base / 3.0,
+            _ => self.base,
+        };
         if step < self.warmup {
-            return self.base * step as f64 / self.warmup as f64;
+            return base * step as f64 / self.warmup as f64;
         }
         let span = self.total.saturating_sub(self.warmup).max(1) as f64;
         let p = ((step - self.warmup) as f64 / span).min(1.0);
         let shape = match self.decay {
             Decay::Cosine => 0.5 * (1.0 + (std::f64::consts::PI * p).cos()),
             Decay::Linear => 1.0 - p,
-            Decay::Constant => return self.base,
+            Decay::Constant | Decay::ConstantThird => return base,
         };
         self.base * (self.floor + (1.0 - self.floor) * shape)
     }
@@ -157,6 +169,18 @@ mod tests {
         assert_table(&schedule(Decay::Cosine, 3, 0.0, 0.1), &expected);
     }
 
+    // From `torch.optim.lr_scheduler.ConstantLR(AdamW(lr=2e-4))`; with warm-up the product of the two factors.
+    #[test]
+    fn a_third_at_first_is_what_torch_calls_constant() {
+        let third = 6.666666666666667e-05;
+        let plain = [third, third, third, third, third, 2e-4, 2e-4, 2e-4];
+        assert_table(&schedule(Decay::ConstantThird, 0, 0.0, 0.0), &plain);
+        let warm = [0.0, third / 2.0, third, third, third, 2e-4, 2e-4];
+        assert_table(&schedule(Decay::ConstantThird, 2, 0.0, 0.5), &warm);
+        let name = serde_json::to_value(Decay::ConstantThird).unwrap();
+        assert_eq!(name, "constant_third");
+    }
+
     #[test]
     fn the_ratio_is_rounded_up_and_steps_win() {
         assert_eq!(schedule(Decay::Cosine, 0, 0.21, 0.0).warmup(), 3);
@@ -185,14 +209,18 @@ mod tests {
         #[test]
         fn rates_stay_between_zero_and_base(
             total in 0u64..50, warmup in 0u64..60, step in 0u64..200, floor in 0.0f64..=1.0,
-            decay in prop_oneof![Just(Decay::Cosine), Just(Decay::Linear), Just(Decay::Constant)],
+            decay in prop_oneof![
+                Just(Decay::Cosine), Just(Decay::Linear), Just(Decay::Constant),
+                Just(Decay::ConstantThird),
+            ],
         ) {
             let config = ScheduleConfig {
                 learning_rate: 1.0, decay, warmup_steps: warmup, warmup_ratio: 0.0, min_lr_ratio: floor,
             };
             let lr = Schedule::new(&config, total).unwrap().lr(step);
             prop_assert!((0.0..=1.0).contains(&lr));
-            prop_assert!(step < warmup || lr >= floor - 1e-12);
+            let third = decay == Decay::ConstantThird && step < THIRD_UPDATES;
+            prop_assert!(step < warmup || third || lr >= floor - 1e-12);
         }
     }
 }

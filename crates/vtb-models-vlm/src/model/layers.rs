@@ -15,7 +15,8 @@ pub struct RmsNorm {
 }
 
 impl RmsNorm {
-    pub(crate) fn load(loader: &Loader<'_>, width: usize, eps: f64) -> Self {
+    /// Loads the gain `weight` of `width` values.
+    pub fn load(loader: &Loader<'_>, width: usize, eps: f64) -> Self {
         Self {
             weight: loader.param("weight", [width]),
             eps,

@@ -9,7 +9,7 @@ use vtb_nn::lm::ImagePatches;
 
 use super::decode::{Rgb, check_len, read_rgb};
 use super::patches::patchify;
-use super::resample::resized;
+use super::resample::{Filter, resized};
 use super::settings::ImageSettings;
 use crate::VlmError;
 
@@ -70,7 +70,12 @@ impl ImageProcessor {
         let fail = |message| VlmError::image(name, message);
         check_len(name, width, height, pixels.len())?;
         let (to_height, to_width) = self.settings.resized(height, width).map_err(fail)?;
-        let found = resized(pixels, (width, height), (to_width, to_height));
+        let found = resized(
+            pixels,
+            (width, height),
+            (to_width, to_height),
+            Filter::Bicubic,
+        );
         Ok(found.map(|pixels| Rgb {
             width: to_width,
             height: to_height,

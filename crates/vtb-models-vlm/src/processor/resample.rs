@@ -1,7 +1,8 @@
-//! Bicubic resizing that equals Pillow's to the bit.
+//! Resizing that equals Pillow's to the bit.
 //!
-//! The reference shrinks and enlarges 8-bit pictures with Pillow's antialiased bicubic filter (a = -0.5), whose
-//! weights are rounded to 22 fractional bits and whose result is rounded to 8 bits after each of two passes.
+//! The references shrink and enlarge 8-bit pictures with Pillow's antialiased filters (bicubic with a = -0.5 for vision
+//! towers, Lanczos and bilinear for image models), whose weights are rounded to 22 fractional bits and whose result is
+//! rounded to 8 bits after each of two passes.
 //! Resizing in floating point differs by a grey level in many places, so the arithmetic is repeated here. The
 //! horizontal pass comes first, as in all Pillow versions up to 12 and in torchvision; Pillow 13 swaps the passes
 //! for some shapes.
@@ -13,7 +14,6 @@ use super::decode::Rgb;
 
 /// Fractional bits of a weight: 32, less 8 for the pixel and 2 for the overshoot of the filter.
 const PRECISION: u32 = 32 - 8 - 2;
-const SUPPORT: f64 = 2.0;
 const CHANNELS: usize = 3;
 /// Lines that the horizontal pass takes together.
 const BAND: usize = 16;
@@ -22,9 +22,41 @@ const SIDE: usize = BAND * CHANNELS;
 /// Values that the vertical pass keeps in registers.
 const LANES: usize = 64;
 
+/// What weighs the source pixels of a new one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Filter {
+    /// A triangle.
+    Bilinear,
+    /// Keys' cubic kernel with a = -0.5.
+    Bicubic,
+    /// A sinc windowed by its first three lobes.
+    Lanczos,
+}
+
+impl Filter {
+    /// Half the width of the kernel where the picture is enlarged, in source pixels.
+    fn support(self) -> f64 {
+        match self {
+            Self::Bilinear => 1.0,
+            Self::Bicubic => 2.0,
+            Self::Lanczos => 3.0,
+        }
+    }
+
+    fn weight(self, x: f64) -> f64 {
+        match self {
+            Self::Bilinear => (1.0 - x.abs()).max(0.0),
+            Self::Bicubic => cubic(x),
+            Self::Lanczos if (-3.0..3.0).contains(&x) => sinc(x) * sinc(x / 3.0),
+            Self::Lanczos => 0.0,
+        }
+    }
+}
+
 /// Resizes a picture to `width` × `height`. A size that stays is not resampled.
-pub fn bicubic(image: &Rgb, width: usize, height: usize) -> Rgb {
-    let pixels = resized(&image.pixels, (image.width, image.height), (width, height));
+pub fn resample(image: &Rgb, width: usize, height: usize, filter: Filter) -> Rgb {
+    let (from, to) = ((image.width, image.height), (width, height));
+    let pixels = resized(&image.pixels, from, to, filter);
     Rgb {
         width,
         height,
@@ -32,21 +64,33 @@ pub fn bicubic(image: &Rgb, width: usize, height: usize) -> Rgb {
     }
 }
 
+/// [`resample`] with [`Filter::Bicubic`].
+pub fn bicubic(image: &Rgb, width: usize, height: usize) -> Rgb {
+    resample(image, width, height, Filter::Bicubic)
+}
+
 /// The same for pixels that belong to someone else; `None` if the size stays. Sizes are `(width, height)`.
-pub(super) fn resized(pixels: &[u8], from: (usize, usize), to: (usize, usize)) -> Option<Vec<u8>> {
+pub(super) fn resized(
+    pixels: &[u8],
+    from: (usize, usize),
+    to: (usize, usize),
+    filter: Filter,
+) -> Option<Vec<u8>> {
     let wide = (from.0 != to.0).then(|| {
+        let windows = windows(from.0, to.0, filter);
         simd(
             #[inline(always)]
-            || horizontal(pixels, from, to.0),
+            || horizontal(pixels, from, &windows),
         )
     });
     if from.1 == to.1 {
         return wide;
     }
     let source = wide.as_deref().unwrap_or(pixels);
+    let windows = windows(from.1, to.1, filter);
     Some(simd(
         #[inline(always)]
-        || vertical(source, (to.0, from.1), to.1),
+        || vertical(source, to.0, &windows),
     ))
 }
 
@@ -72,10 +116,10 @@ struct Window {
 }
 
 /// The windows of an axis that goes from `input` to `output` pixels.
-fn windows(input: usize, output: usize) -> Vec<Window> {
+fn windows(input: usize, output: usize, filter: Filter) -> Vec<Window> {
     let scale = input as f64 / output as f64;
     let stretch = scale.max(1.0);
-    let support = SUPPORT * stretch;
+    let support = filter.support() * stretch;
     let shrink = 1.0 / stretch;
     (0..output)
         .map(|i| {
@@ -84,7 +128,7 @@ fn windows(input: usize, output: usize) -> Vec<Window> {
             let start = (center - support + 0.5).max(0.0) as usize;
             let end = ((center + support + 0.5) as usize).min(input);
             let raw: Vec<f64> = (start..end)
-                .map(|x| cubic((x as f64 - center + 0.5) * shrink))
+                .map(|x| filter.weight((x as f64 - center + 0.5) * shrink))
                 .collect();
             let total: f64 = raw.iter().sum();
             let fixed = |w: &f64| {
@@ -112,6 +156,15 @@ fn cubic(x: f64) -> f64 {
     }
 }
 
+/// `sin(πx)/(πx)`.
+fn sinc(x: f64) -> f64 {
+    if x == 0.0 {
+        return 1.0;
+    }
+    let x = x * std::f64::consts::PI;
+    x.sin() / x
+}
+
 /// Rounds a fixed-point sum to a grey level.
 #[inline(always)]
 fn clip(sum: i32) -> u8 {
@@ -122,8 +175,8 @@ const HALF: i32 = 1 << (PRECISION - 1);
 
 /// Resizes the lines of a picture of size `(width, height)`, a band of them at a time.
 #[inline(always)]
-fn horizontal(pixels: &[u8], (from, lines): (usize, usize), to: usize) -> Vec<u8> {
-    let windows = windows(from, to);
+fn horizontal(pixels: &[u8], (from, lines): (usize, usize), windows: &[Window]) -> Vec<u8> {
+    let to = windows.len();
     let mut out = vec![0; to * lines * CHANNELS];
     let mut source = vec![0; from * SIDE];
     let mut target = vec![0; to * SIDE];
@@ -162,10 +215,9 @@ fn lie(columns: &[u8], width: usize, band: &mut [u8]) {
 }
 
 #[inline(always)]
-fn vertical(pixels: &[u8], (width, _): (usize, usize), to: usize) -> Vec<u8> {
+fn vertical(pixels: &[u8], width: usize, windows: &[Window]) -> Vec<u8> {
     let row = width * CHANNELS;
-    let windows = windows(pixels.len() / row, to);
-    let mut out = vec![0; row * to];
+    let mut out = vec![0; row * windows.len()];
     let whole = row / LANES * LANES;
     for (window, out) in windows.iter().zip(out.chunks_exact_mut(row)) {
         let from = window.start * row;
@@ -244,6 +296,20 @@ mod tests {
     }
 
     #[test]
+    fn every_filter_gets_pillows_levels() {
+        // Pillow: Image.fromarray([[0, 0, 0, 255, 255]]).resize((8, 1), ...) and .resize((2, 1), ...)
+        let edge = gray(5, 1, |x, _| if x < 3 { 0 } else { 255 });
+        let levels = |width, filter| -> Vec<u8> {
+            let image = resample(&edge, width, 1, filter);
+            image.pixels.chunks_exact(CHANNELS).map(|p| p[0]).collect()
+        };
+        for (filter, wide, narrow) in PILLOW {
+            assert_eq!(levels(8, filter), wide, "{filter:?}");
+            assert_eq!(levels(2, filter), narrow, "{filter:?}");
+        }
+    }
+
+    #[test]
     fn both_axes_use_the_same_arithmetic() {
         let image = gray(9, 9, |x, y| (x * 31 + y * 17) as u8);
         let flipped = gray(9, 9, |x, y| (y * 31 + x * 17) as u8);
@@ -255,6 +321,14 @@ mod tests {
         }
     }
 
+    /// Levels of an edge over eight pixels and over two.
+    type Levels = (Filter, [u8; 8], [u8; 2]);
+    const PILLOW: [Levels; 3] = [
+        (Filter::Bilinear, [0, 0, 0, 0, 80, 239, 255, 255], [12, 185]),
+        (Filter::Bicubic, [0, 0, 0, 0, 69, 246, 255, 255], [0, 194]),
+        (Filter::Lanczos, [0, 5, 0, 0, 69, 244, 255, 247], [0, 195]),
+    ];
+
     /// One value after the other, as the formula stands.
     fn plain(image: &Rgb, width: usize, height: usize) -> Vec<u8> {
         let at = |pixels: &[u8], row: usize, x: usize, y: usize, c: usize| {
@@ -264,7 +338,9 @@ mod tests {
             let terms = window.weights.iter().enumerate();
             clip(terms.fold(HALF, |sum, (i, w)| sum + w * value(window.start + i)))
         };
-        let (across, down) = (windows(image.width, width), windows(image.height, height));
+        let filter = Filter::Bicubic;
+        let across = windows(image.width, width, filter);
+        let down = windows(image.height, height, filter);
         let mut wide = Vec::new();
         for y in 0..image.height {
             for window in &across {

@@ -169,3 +169,43 @@ pub(crate) fn rope(
             })
     })
 }
+
+/// As [`rope`] with neighbours as pairs: `(x[2i], x[2i+1])` turn by angle `i`.
+pub(crate) fn rope_adjacent(
+    x: &[f32],
+    cos: &[f32],
+    sin: &[f32],
+    heads: usize,
+    dim: usize,
+    sign: f32,
+) -> Vec<f32> {
+    let half = dim / 2;
+    let width = heads * dim;
+    let task = super::rows_per_task(width);
+    written(x.len(), |out| {
+        out.par_chunks_mut(task * width)
+            .zip(x.par_chunks(task * width))
+            .zip(cos.par_chunks(task * half))
+            .zip(sin.par_chunks(task * half))
+            .for_each(|(((out, x), cos), sin)| {
+                simd(
+                    #[inline(always)]
+                    || {
+                        let rows = out.chunks_exact_mut(width).zip(x.chunks_exact(width));
+                        for (t, (out, x)) in rows.enumerate() {
+                            let cos = &cos[t * half..(t + 1) * half];
+                            let sin = &sin[t * half..(t + 1) * half];
+                            for (out, x) in out.chunks_exact_mut(dim).zip(x.chunks_exact(dim)) {
+                                for i in 0..half {
+                                    let (a, b) = (x[2 * i], x[2 * i + 1]);
+                                    let s = sin[i] * sign;
+                                    out[2 * i] = a * cos[i] - b * s;
+                                    out[2 * i + 1] = b * cos[i] + a * s;
+                                }
+                            }
+                        }
+                    },
+                )
+            })
+    })
+}

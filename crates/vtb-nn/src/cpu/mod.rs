@@ -6,11 +6,13 @@
 //! sum crosses a split.
 
 pub(crate) mod attention;
+pub(crate) mod conv;
 pub(crate) mod decode;
 pub(crate) mod elementwise;
 pub(crate) mod head;
 pub(crate) mod math;
 pub(crate) mod matmul;
+pub(crate) mod modulate;
 pub(crate) mod norm;
 
 use burn::backend::Flex;

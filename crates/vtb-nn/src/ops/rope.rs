@@ -1,4 +1,5 @@
-//! Rotary position embedding: rotate-half pairs, with angles from any position scheme.
+//! Rotary position embedding, with angles from any position scheme. Pairs are a value and the one half a head further
+//! (language models), or neighbours (diffusion transformers).
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
@@ -99,18 +100,30 @@ pub fn inverse_frequencies(dim: usize, theta: f64) -> Vec<f32> {
 /// # Shapes
 /// `x` is `[tokens, heads, dim]` and the table has a row per token.
 pub fn rope(x: Tensor<3>, table: &RopeTable) -> Tensor<3> {
-    apply(
-        Rope {
-            table: table.clone(),
-        },
-        [x.into()],
-    )
-    .get()
+    rotated(x, table, Pairs::Halves)
+}
+
+/// As [`rope`] with neighbours `(2i, 2i+1)` as pairs.
+pub fn rope_adjacent(x: Tensor<3>, table: &RopeTable) -> Tensor<3> {
+    rotated(x, table, Pairs::Adjacent)
+}
+
+fn rotated(x: Tensor<3>, table: &RopeTable, pairs: Pairs) -> Tensor<3> {
+    let table = table.clone();
+    apply(Rope { table, pairs }, [x.into()]).get()
+}
+
+/// Which values turn together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pairs {
+    Halves,
+    Adjacent,
 }
 
 #[derive(Debug)]
 struct Rope {
     table: RopeTable,
+    pairs: Pairs,
 }
 
 impl Rope {
@@ -124,8 +137,16 @@ impl Rope {
         ) {
             let (cos, sin) = (cos.values(), sin.values());
             let heads = x.dims()[1];
-            let y = cpu::elementwise::rope(xv.values(), cos, sin, heads, dim, sign);
+            let y = match self.pairs {
+                Pairs::Halves => cpu::elementwise::rope(xv.values(), cos, sin, heads, dim, sign),
+                Pairs::Adjacent => {
+                    cpu::elementwise::rope_adjacent(xv.values(), cos, sin, heads, dim, sign)
+                }
+            };
             return cpu::tensor(y, [tokens, heads, dim]);
+        }
+        if self.pairs == Pairs::Adjacent {
+            return self.rotate_adjacent(x, sign);
         }
         let dtype = x.dtype();
         let half = dim / 2;
@@ -137,6 +158,21 @@ impl Rope {
         let lo = a.clone() * cos.clone() - b.clone() * sin.clone();
         let hi = b * cos + a * sin;
         Tensor::cat(vec![lo, hi], 2).cast(dtype)
+    }
+
+    fn rotate_adjacent(&self, x: Tensor<3>, sign: f32) -> Tensor<3> {
+        let [tokens, heads, dim] = x.dims();
+        let (dtype, half) = (x.dtype(), dim / 2);
+        let pairs = x.cast(DType::F32).reshape([tokens, heads, half, 2]);
+        let cos = self.table.cos.clone().reshape([tokens, 1, half, 1]);
+        let sin = self.table.sin.clone().reshape([tokens, 1, half, 1]) * sign;
+        let a = pairs.clone().narrow(3, 0, 1);
+        let b = pairs.narrow(3, 1, 1);
+        let even = a.clone() * cos.clone() - b.clone() * sin.clone();
+        let odd = b * cos + a * sin;
+        Tensor::cat(vec![even, odd], 3)
+            .reshape([tokens, heads, dim])
+            .cast(dtype)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use burn::tensor::{DType, Tensor};
 use vtb_nn::device::cpu_device;
-use vtb_nn::ops::{Gelu, RopeTable, gelu, rope, swiglu};
+use vtb_nn::ops::{Gelu, RopeTable, gelu, rope, rope_adjacent, swiglu};
 
 use crate::case::Case;
 use crate::support::{random, read, tensor};
@@ -121,4 +121,28 @@ fn rope_at_position_zero_changes_nothing() {
     let x = tensor(&random(24, 6), [2, 3, 4], DType::F32);
     let table = RopeTable::from_angles(&[0.0; 4], 2, &cpu_device());
     assert_eq!(read(rope(x.clone(), &table)), read(x));
+}
+
+#[test]
+fn adjacent_rope_is_rope_on_sorted_pairs() {
+    for (tokens, heads, dim) in [(1, 1, 2), (7, 3, 6), (300, 5, 34)] {
+        let half = dim / 2;
+        let angles = doubled(random(tokens * half, 7));
+        let shape = [tokens, heads, dim];
+        let len = tokens * heads * dim;
+        let table = RopeTable::from_angles(&angles, half, &cpu_device());
+        let ours =
+            move |[x]: [Tensor<1>; 1]| rope_adjacent(x.reshape(shape), &table).reshape([len]);
+        let plain = move |[x]: [Tensor<1>; 1]| {
+            let angle = tensor(&angles, [tokens, 1, half, 1], x.dtype());
+            let (cos, sin) = (angle.clone().cos(), angle.sin());
+            let pairs = x.reshape([tokens, heads, half, 2]);
+            let (re, im) = (pairs.clone().narrow(3, 0, 1), pairs.narrow(3, 1, 1));
+            let out_re = re.clone() * cos.clone() - im.clone() * sin.clone();
+            let out_im = re * sin + im * cos;
+            Tensor::cat(vec![out_re, out_im], 3).reshape([len])
+        };
+        let name = format!("rope_adjacent {tokens}x{heads}x{dim}");
+        Case::new(name, [random(len, 8)], ours, plain).check();
+    }
 }

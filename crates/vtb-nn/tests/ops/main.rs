@@ -14,5 +14,6 @@ mod elementwise;
 mod grouped;
 mod head;
 mod linear;
+mod modulate;
 mod norm;
 mod support;

@@ -54,6 +54,35 @@ pub enum ObjectiveError {
     /// A step with nothing to average over.
     #[error("the loss is averaged over {0}, which is 0; a step needs at least one scored token")]
     Empty(&'static str),
+    /// A latent in another shape than its row's, or with another number of values.
+    #[error(
+        "row {row}: {what} has the shape {found:?} and {values} values, but {expected:?} is needed"
+    )]
+    Latent {
+        /// Row within the batch.
+        row: usize,
+        /// Which latent.
+        what: &'static str,
+        /// Its number of values.
+        values: usize,
+        /// Its shape.
+        found: [usize; 4],
+        /// The shape it must have.
+        expected: [usize; 4],
+    },
+    /// A row in which there is nothing to learn.
+    #[error(
+        "row {row} of shape {shape:?} is given clean in {clean_frames} frames, which leaves nothing to predict; \
+         use longer clips or fewer clean frames"
+    )]
+    AllClean {
+        /// Row within the batch.
+        row: usize,
+        /// Channels, frames, height, width.
+        shape: [usize; 4],
+        /// Leading frames that are given.
+        clean_frames: usize,
+    },
     /// A KL term without a reference.
     #[error(
         "beta is above 0 but row {row} has no reference log-probabilities; score it with the adapter off"

@@ -1,8 +1,9 @@
-//! What a training step minimises, as plain functions of log-probabilities.
+//! What a training step minimises, as plain functions of what a model predicts.
 //!
 //! A language model hands the log-probability of every scored token to an objective and gets back the derivative
-//! of the loss by each of them ([`vtb_nn::lm::CausalLm::backward`]). So nothing here touches a tensor: inputs are
-//! slices, sums run in f64, derivatives are closed forms returned as f32.
+//! of the loss by each of them ([`vtb_nn::lm::CausalLm::backward`]); a model of velocities does the same with every value
+//! of a velocity ([`vtb_nn::velocity::VelocityModel::backward`]). So nothing here touches a tensor: inputs are slices,
+//! sums run in f64, derivatives are closed forms returned as f32.
 //!
 //! Losses and derivatives of micro-batches *add up* to those of the optimizer step: every normaliser is a count
 //! over the whole step, given beforehand. However a step is cut into micro-batches, its total is the same.
@@ -10,6 +11,7 @@
 use std::collections::BTreeMap;
 
 mod error;
+pub mod flow;
 pub mod grpo;
 pub mod scores;
 pub mod sft;

@@ -103,7 +103,12 @@ impl RunDir {
         self.root.join("tensorboard")
     }
 
-    /// A directory below the run's (`completions`, `samples`), made if need be.
+    /// Where samples lie; made by those who draw them.
+    pub fn samples(&self) -> PathBuf {
+        self.root.join("samples")
+    }
+
+    /// A directory below the run's (`completions`), made if need be.
     pub fn subdir(&self, name: &str) -> Result<PathBuf, TrainError> {
         let path = self.root.join(name);
         TrainError::at(&path, fs::create_dir_all(&path))?;

@@ -106,6 +106,12 @@ impl MetricsLog {
         })
     }
 
+    /// Whether there is no row.
+    pub fn is_empty(&self) -> Result<bool, TrainError> {
+        let metadata = TrainError::at(&self.path, self.file.metadata())?;
+        Ok(metadata.len() == 0)
+    }
+
     /// Appends a row.
     pub fn write(&mut self, metrics: &Metrics) -> Result<(), TrainError> {
         let mut line = metrics.line();
@@ -176,6 +182,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("metrics.jsonl");
         let mut log = MetricsLog::open(&path, None).unwrap();
+        assert!(log.is_empty().unwrap());
         for step in [1, 2, 2, 3, 4] {
             log.write(&row(step)).unwrap();
         }
@@ -187,6 +194,7 @@ mod tests {
             .write_all(b"{\"step\":5,\"lo")
             .unwrap();
         let mut log = MetricsLog::open(&path, Some(2)).unwrap();
+        assert!(!log.is_empty().unwrap());
         assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 3);
         log.write(&row(3)).unwrap();
         log.write(&row(4)).unwrap();

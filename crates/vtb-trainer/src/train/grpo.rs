@@ -445,8 +445,8 @@ fn generation_rows(settings: &GrpoSettings) -> usize {
     settings.batch_size * settings.gradient_accumulation * settings.steps_per_generation
 }
 
-impl<P: PromptSource, R: Rollout> Objective for GrpoObjective<P, R> {
-    fn step(&mut self, model: &dyn CausalLm, step: u64) -> Result<StepOutput, TrainError> {
+impl<M: CausalLm, P: PromptSource, R: Rollout> Objective<M> for GrpoObjective<P, R> {
+    fn step(&mut self, model: &M, step: u64) -> Result<StepOutput, TrainError> {
         let mut completions = Vec::new();
         if self.queue.is_empty() {
             completions = self.generate(model, step)?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use vtb_data::Bucket;
-use vtb_nn::lm::{CausalLm, LmRow, NamedTensors};
+use vtb_nn::lm::{LmRow, NamedTensors};
 use vtb_rewards::Reference;
 
 use crate::TrainError;
@@ -38,11 +38,12 @@ pub struct Position {
     pub cursor: Value,
 }
 
-/// Something to train a model for.
-pub trait Objective {
+/// Something to train a model of the kind `M` for: every language model (SFT, GRPO), every model of velocities (flow
+/// matching), or one in particular.
+pub trait Objective<M: ?Sized> {
     /// Runs the passes of optimizer step `step` (0-based). Everything random derives from the run seed and the
     /// step, so that a resumed run repeats nothing and skips nothing.
-    fn step(&mut self, model: &dyn CausalLm, step: u64) -> Result<StepOutput, TrainError>;
+    fn step(&mut self, model: &M, step: u64) -> Result<StepOutput, TrainError>;
 
     /// Where it stands in the data.
     fn position(&self) -> Position;
@@ -74,7 +75,7 @@ pub trait RowEncoder: Send + Sync + 'static {
     }
 }
 
-fn no_size(index: usize, bucket: Bucket) -> Result<u64, TrainError> {
+pub(super) fn no_size(index: usize, bucket: Bucket) -> Result<u64, TrainError> {
     Err(TrainError::Config(format!(
         "this data cannot tell the size of row {index} for {bucket:?} buckets; use none"
     )))

@@ -84,8 +84,8 @@ impl<D: RowEncoder> SftObjective<D> {
     }
 }
 
-impl<D: RowEncoder> Objective for SftObjective<D> {
-    fn step(&mut self, model: &dyn CausalLm, step: u64) -> Result<StepOutput, TrainError> {
+impl<M: CausalLm + ?Sized, D: RowEncoder> Objective<M> for SftObjective<D> {
+    fn step(&mut self, model: &M, step: u64) -> Result<StepOutput, TrainError> {
         let batches = (0..self.settings.gradient_accumulation)
             .map(|_| self.loader.next_batch())
             .collect::<Result<Vec<_>, _>>()?;

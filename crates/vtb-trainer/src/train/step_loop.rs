@@ -2,123 +2,28 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::path::Path;
 use std::time::Instant;
 
-use burn::tensor::Device;
 use serde_json::Value;
-use vtb_nn::lm::{CausalLm, NamedTensors};
+use vtb_nn::lm::NamedTensors;
+use vtb_nn::trainable::Trainable;
 
+use super::config::{FREE_KEYS, LoopConfig, RunContext};
+use super::hooks::{DrawSamples, Hooks, ShowCompletions};
 use super::objective::{Objective, Position, StepOutput};
 use crate::TrainError;
 use crate::checkpoint::{
-    Checkpoint, CheckpointMeta, CheckpointStore, Content, Contents, HostTensor, ResumeCheck,
-    Retention, encode_tensors,
+    Checkpoint, CheckpointMeta, CheckpointStore, Content, HostTensor, ResumeCheck, encode_tensors,
 };
-use crate::optim::{AdamW, AdamWConfig, clip, global_norm, to_device, to_host};
-use crate::progress::{Phase, Reporter};
-use crate::run_dir::{Metrics, MetricsLog, RunDir};
-use crate::schedule::{Schedule, ScheduleConfig};
-use crate::signal::Interrupt;
+use crate::optim::{AdamW, Ema, clip, global_norm, to_device, to_host};
+use crate::progress::Phase;
+use crate::run_dir::{Metrics, MetricsLog};
+use crate::schedule::Schedule;
 use crate::tensorboard::EventWriter;
 
 const TRAINABLE: &str = "trainable.safetensors";
 const OPTIMIZER: &str = "optimizer.safetensors";
-/// Settings a resumed run may change: they do not touch what was computed.
-const FREE_KEYS: [&str; 18] = [
-    "output_dir",
-    "log",
-    "save",
-    "model.device",
-    "train.probe",
-    "data.check",
-    "data.threads",
-    "data.ahead",
-    "data.cache_dir",
-    "data.cache_gib",
-    "rollout.url",
-    "rollout.adapter_dir",
-    "rollout.server_adapter_dir",
-    "rollout.api_key_env",
-    "rollout.concurrency",
-    "rollout.timeout_seconds",
-    "rollout.attempts",
-    "rollout.canary_tolerance",
-];
-
-/// Settings of the loop.
-#[derive(Debug, Clone, PartialEq)]
-pub struct LoopConfig {
-    /// Optimizer steps in all.
-    pub max_steps: u64,
-    /// Learning rates.
-    pub schedule: ScheduleConfig,
-    /// AdamW.
-    pub optimizer: AdamWConfig,
-    /// Gradients are scaled down to this global norm; 0 is off.
-    pub max_grad_norm: f64,
-    /// Steps between checkpoints; the last step is always saved. 0: only the last.
-    pub save_steps: u64,
-    /// Which checkpoints stay.
-    pub retention: Retention,
-    /// Steps between evaluations; 0 is never.
-    pub eval_steps: u64,
-    /// Steps between logged completions; 0 is never.
-    pub completion_steps: u64,
-    /// Steps whose gradients may be skipped in a row for not being finite before the run stops.
-    pub max_skipped_steps: u64,
-}
-
-/// What identifies the run.
-pub struct RunContext<'a> {
-    /// Where everything is written.
-    pub dir: &'a RunDir,
-    /// Name shown while it runs.
-    pub phase: &'a str,
-    /// The resolved settings, compared on resume.
-    pub config: &'a Value,
-    /// Identifies the training data.
-    pub dataset_fingerprint: &'a str,
-    /// The run seed.
-    pub seed: u64,
-    /// Goes on from the latest checkpoint.
-    pub resume: bool,
-    /// Where trainable parameters live.
-    pub device: &'a Device,
-}
-
-/// Numbers of an evaluation, and which of them ranks checkpoints.
-#[derive(Debug, Clone, Default)]
-pub struct Evaluation {
-    /// Named numbers.
-    pub metrics: BTreeMap<String, f64>,
-    /// Higher is better.
-    pub score: Option<f64>,
-}
-
-/// Evaluates a model after a step.
-pub type Evaluate<'a, M> = dyn FnMut(&M, u64) -> Result<Evaluation, TrainError> + 'a;
-
-/// Files of a checkpoint that other programs read: an adapter or a model.
-pub type Export<'a, M> = dyn Fn(&M) -> Result<Contents<'static>, TrainError> + 'a;
-
-/// Takes the completions worth showing of a step, beside their JSON lines: the path without ending, and the objects.
-pub type ShowCompletions<'a> = dyn FnMut(&Path, &[Value]) -> Result<(), TrainError> + 'a;
-
-/// What the program supplies.
-pub struct Hooks<'a, M> {
-    /// Shown progress.
-    pub reporter: &'a mut dyn Reporter,
-    /// Finish the step, save, stop.
-    pub interrupt: &'a Interrupt,
-    /// Runs every `eval_steps`.
-    pub evaluate: Option<&'a mut Evaluate<'a, M>>,
-    /// Adds files to every checkpoint.
-    pub export: &'a Export<'a, M>,
-    /// Keeps completions in another form as well.
-    pub completions: Option<&'a mut ShowCompletions<'a>>,
-}
-
+const EMA: &str = "ema.safetensors";
 /// How a run ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
@@ -131,10 +36,11 @@ pub enum Outcome {
 }
 
 /// Trains `model` until `max_steps`, an interrupt, or an error. Every `save_steps` the whole state is saved; a resumed
-/// run continues as if it had never stopped.
-pub fn train<M: CausalLm>(
+/// run continues as if it had never stopped. At the end `model` is what the last checkpoint holds for other programs:
+/// with the averaged weights where averages are kept.
+pub fn train<M: Trainable>(
     model: &mut M,
-    objective: &mut dyn Objective,
+    objective: &mut dyn Objective<M>,
     config: &LoopConfig,
     run: &RunContext<'_>,
     hooks: Hooks<'_, M>,
@@ -148,6 +54,9 @@ pub fn train<M: CausalLm>(
     hooks.reporter.on_start(&phase);
     let outcome = state.run(model, objective, hooks)?;
     state.log.sync()?;
+    if let Some(ema) = &state.ema {
+        model.set_trainable(ema.values().clone())?;
+    }
     Ok(outcome)
 }
 
@@ -162,6 +71,8 @@ struct Loop<'a> {
     /// What trains, in f32. Of a model that stores it in fewer bits these are the true values: updates too small for
     /// the model's type add up here.
     values: NamedTensors,
+    /// Their average, where it is kept.
+    ema: Option<Ema>,
     /// Optimizer steps finished.
     step: u64,
     saved: Option<u64>,
@@ -170,9 +81,9 @@ struct Loop<'a> {
 }
 
 impl<'a> Loop<'a> {
-    fn open<M: CausalLm>(
+    fn open<M: Trainable>(
         model: &mut M,
-        objective: &mut dyn Objective,
+        objective: &mut dyn Objective<M>,
         config: &'a LoopConfig,
         run: &'a RunContext<'a>,
     ) -> Result<Self, TrainError> {
@@ -191,6 +102,12 @@ impl<'a> Loop<'a> {
         if let Some(checkpoint) = &found {
             (step, values) = restore(checkpoint, model, &mut optimizer, objective, run)?;
             score = checkpoint.manifest.meta.score;
+        }
+        let mut ema = Ema::new(config.ema_decay, &values)?;
+        if let Some(checkpoint) = &found {
+            if let Some(ema) = &mut ema {
+                ema.load(checkpoint, EMA, &params, run.device)?;
+            }
             store.drop_after(step)?;
         }
         let resumed = run.resume.then_some(step);
@@ -203,6 +120,7 @@ impl<'a> Loop<'a> {
             log: run.dir.metrics(resumed)?,
             events: EventWriter::create(&run.dir.tensorboard(), resumed)?,
             values,
+            ema,
             step,
             saved: found.map(|_| step),
             skipped: 0,
@@ -210,12 +128,17 @@ impl<'a> Loop<'a> {
         })
     }
 
-    fn run<M: CausalLm>(
+    fn run<M: Trainable>(
         &mut self,
         model: &mut M,
-        objective: &mut dyn Objective,
+        objective: &mut dyn Objective<M>,
         mut hooks: Hooks<'_, M>,
     ) -> Result<Outcome, TrainError> {
+        if let Some(draw) = hooks.samples.as_deref_mut()
+            && self.step == 0
+        {
+            self.sample_untrained(model, draw)?;
+        }
         while self.step < self.config.max_steps {
             let started = Instant::now();
             let output = objective.step(model, self.step)?;
@@ -234,15 +157,20 @@ impl<'a> Loop<'a> {
             if due(self.step, self.config.eval_steps)
                 && let Some(evaluate) = hooks.evaluate.as_mut()
             {
-                let evaluation = evaluate(model, self.step)?;
+                let evaluation = self.averaged(model, |model| evaluate(model, self.step))?;
                 metrics.values.extend(evaluation.metrics);
                 self.score = evaluation.score;
+            }
+            let last = self.step == self.config.max_steps;
+            if let Some(draw) = hooks.samples.as_deref_mut()
+                && (last || due(self.step, self.config.sample_steps))
+            {
+                metrics.values.extend(self.sample(model, draw)?);
             }
             self.log.write(&metrics)?;
             self.events.metrics(&metrics)?;
             hooks.reporter.on_step(&metrics);
             let interrupted = hooks.interrupt.is_set();
-            let last = self.step == self.config.max_steps;
             if interrupted || last || due(self.step, self.config.save_steps) {
                 self.save(model, objective, &mut hooks)?;
             }
@@ -266,7 +194,7 @@ impl<'a> Loop<'a> {
 
     /// Clips, steps the optimizer and replaces the parameters. A step whose gradients are not finite is skipped and
     /// counted; too many in a row end the run.
-    fn update<M: CausalLm>(
+    fn update<M: Trainable>(
         &mut self,
         model: &mut M,
         output: StepOutput,
@@ -304,7 +232,55 @@ impl<'a> Loop<'a> {
         let values = std::mem::take(&mut self.values);
         self.values = self.optimizer.step(values, gradients, lr)?;
         model.set_trainable(self.values.clone())?;
+        if let Some(ema) = &mut self.ema {
+            ema.update(&self.values);
+        }
         Ok(metrics)
+    }
+
+    /// Runs `look` on the model that others get to see: where averages are kept, with the averaged weights.
+    fn averaged<M: Trainable, T>(
+        &self,
+        model: &mut M,
+        look: impl FnOnce(&M) -> Result<T, TrainError>,
+    ) -> Result<T, TrainError> {
+        let Some(ema) = &self.ema else {
+            return look(model);
+        };
+        model.set_trainable(ema.values().clone())?;
+        let found = look(model);
+        model.set_trainable(self.values.clone())?;
+        found
+    }
+
+    /// Samples of the model as it is, and the numbers that go with them.
+    fn sample<M: Trainable>(
+        &self,
+        model: &mut M,
+        draw: &mut DrawSamples<'_, M>,
+    ) -> Result<BTreeMap<String, f64>, TrainError> {
+        let scores = self.averaged(model, |model| draw(model, self.step))?;
+        let named = |(name, score)| (format!("sample/{name}"), score);
+        Ok(scores.into_iter().map(named).collect())
+    }
+
+    /// Samples before the first step, with a row of their own in the log. A run that was stopped before its first
+    /// checkpoint and begins again may have that row already.
+    fn sample_untrained<M: Trainable>(
+        &mut self,
+        model: &mut M,
+        draw: &mut DrawSamples<'_, M>,
+    ) -> Result<(), TrainError> {
+        if !self.log.is_empty()? {
+            return Ok(());
+        }
+        let values = self.sample(model, draw)?;
+        if !values.is_empty() {
+            let metrics = Metrics { step: 0, values };
+            self.log.write(&metrics)?;
+            self.events.metrics(&metrics)?;
+        }
+        Ok(())
     }
 
     fn log_completions(
@@ -330,14 +306,14 @@ impl<'a> Loop<'a> {
     }
 
     /// Saves the whole state. A full disk is told loudly and training goes on: the last checkpoint is intact.
-    fn save<M: CausalLm>(
+    fn save<M: Trainable>(
         &mut self,
-        model: &M,
-        objective: &dyn Objective,
+        model: &mut M,
+        objective: &dyn Objective<M>,
         hooks: &mut Hooks<'_, M>,
     ) -> Result<(), TrainError> {
         self.log.sync()?;
-        match self.write(model, objective, hooks.export) {
+        match self.write(model, objective, hooks) {
             Ok(()) => {
                 self.saved = Some(self.step);
                 Ok(())
@@ -352,19 +328,23 @@ impl<'a> Loop<'a> {
         }
     }
 
-    fn write<M: CausalLm>(
+    fn write<M: Trainable>(
         &self,
-        model: &M,
-        objective: &dyn Objective,
-        export: &Export<'_, M>,
+        model: &mut M,
+        objective: &dyn Objective<M>,
+        hooks: &Hooks<'_, M>,
     ) -> Result<(), TrainError> {
-        let values = to_host(&self.values, &model.trainable())?;
-        let mut contents = export(model)?;
+        let params = model.trainable();
+        let values = to_host(&self.values, &params)?;
+        let mut contents = self.averaged(model, |model| (hooks.export)(model))?;
         contents.insert(
             TRAINABLE.into(),
             Content::Bytes(encode_tensors(&values, None)?),
         );
         contents.insert(OPTIMIZER.into(), Content::Bytes(self.optimizer.encode()?));
+        if let Some(ema) = &self.ema {
+            contents.insert(EMA.into(), Content::Bytes(ema.encode(&params)?));
+        }
         let Position { epoch, cursor } = objective.position();
         let meta = CheckpointMeta {
             step: self.step,
@@ -382,11 +362,11 @@ impl<'a> Loop<'a> {
 }
 
 /// Puts a checkpoint's state in place and returns its step and the values that train.
-fn restore<M: CausalLm>(
+fn restore<M: Trainable>(
     checkpoint: &Checkpoint,
     model: &mut M,
     optimizer: &mut AdamW,
-    objective: &mut dyn Objective,
+    objective: &mut dyn Objective<M>,
     run: &RunContext<'_>,
 ) -> Result<(u64, NamedTensors), TrainError> {
     let check = ResumeCheck {

@@ -19,8 +19,8 @@ struct PreferEven {
     rows: Vec<LmRow>,
 }
 
-impl Objective for PreferEven {
-    fn step(&mut self, model: &dyn CausalLm, _step: u64) -> Result<StepOutput, TrainError> {
+impl<M: CausalLm> Objective<M> for PreferEven {
+    fn step(&mut self, model: &M, _step: u64) -> Result<StepOutput, TrainError> {
         let targets: Vec<Vec<u32>> = self
             .rows
             .iter()

@@ -1,0 +1,5 @@
+//! Noise levels of sampling.
+
+mod flow_match;
+
+pub use flow_match::FlowMatchEuler;
