@@ -10,6 +10,7 @@ pub mod config;
 pub mod data;
 pub mod demo;
 pub mod doctor;
+pub mod edit;
 pub mod ending;
 pub mod evaluate;
 pub mod gpu_check;

@@ -48,8 +48,10 @@ impl Case {
         self.said[key].as_u64().unwrap() as usize
     }
 
+    /// The pictures of the case; `single` is about the second.
     fn pictures(&self) -> Vec<Rgb> {
-        let names = self.said["pictures"].as_array().unwrap();
+        let second = vec![Value::from("second")];
+        let names = self.said["pictures"].as_array().unwrap_or(&second);
         let path = |n: &Value| root().join(format!("{}.png", n.as_str().unwrap()));
         let read = |n| read_rgb(&path(n), &DecodeOptions::default()).unwrap();
         names.iter().map(read).collect()

@@ -1,6 +1,7 @@
 //! Flow-matching models in Rust: Qwen-Image-Edit from a directory in the diffusers layout to an edited picture, and the
 //! velocities a trainer needs.
 
+pub mod cache;
 mod error;
 pub mod files;
 pub mod qwen_image;

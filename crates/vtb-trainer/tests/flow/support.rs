@@ -372,10 +372,16 @@ impl Run<'_> {
         let hooks = Hooks {
             reporter: &mut reporter,
             interrupt: &interrupt,
-            evaluate: self.evaluate,
+            evaluate: match self.evaluate {
+                Some(evaluate) => Some(&mut *evaluate),
+                None => None,
+            },
             export: &export,
             completions: None,
-            samples: self.samples,
+            samples: match self.samples {
+                Some(draw) => Some(&mut *draw),
+                None => None,
+            },
         };
         let outcome = train(&mut model, &mut objective, &self.config, &context, hooks)?;
         Ok((outcome, model))
