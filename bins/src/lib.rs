@@ -16,6 +16,7 @@ pub mod evaluate;
 pub mod gpu_check;
 pub mod grpo_run;
 mod guard;
+pub mod image_run;
 pub mod inspect;
 pub mod memory;
 pub mod model;

@@ -23,7 +23,7 @@ use crate::options::TrainOptions;
 use crate::settings::{DataSection, EvalSection, ModelSection, TrainSection};
 
 /// Keys that are absent by default.
-const OPTIONAL: [&str; 18] = [
+const OPTIONAL: [&str; 20] = [
     "model.path",
     "model.adapter",
     "data.train",
@@ -42,6 +42,8 @@ const OPTIONAL: [&str; 18] = [
     "rollout.adapter_dir",
     "rollout.server_adapter_dir",
     "lora.targets",
+    "samples.prompts",
+    "samples.judge",
 ];
 
 /// Keys below which anything may stand.
@@ -212,8 +214,26 @@ pub fn open_run(
     fingerprint: &str,
     config: &Value,
 ) -> Result<RunDir, TrainError> {
-    let dir = RunDir::open(root, if resume { Start::Resume } else { Start::Fresh })?;
-    // A run may be killed before it has written these.
+    let dir = open_dir(root, resume)?;
+    identify(program, &dir, resume, seed, toml, fingerprint, config)?;
+    Ok(dir)
+}
+
+/// Opens the run directory, for runs whose data is made in it.
+pub fn open_dir(root: &Path, resume: bool) -> Result<RunDir, TrainError> {
+    RunDir::open(root, if resume { Start::Resume } else { Start::Fresh })
+}
+
+/// Writes what identifies the run. A run may have been killed before it had written that.
+pub fn identify(
+    program: &str,
+    dir: &RunDir,
+    resume: bool,
+    seed: u64,
+    toml: &str,
+    fingerprint: &str,
+    config: &Value,
+) -> Result<(), TrainError> {
     if !resume || !dir.has_manifest() {
         dir.write_config(toml)?;
         let mut manifest = RunManifest::now(program, seed);
@@ -221,7 +241,7 @@ pub fn open_run(
         manifest.config_hash = vtb_trainer::canonical::hash(config);
         dir.write_manifest(&manifest)?;
     }
-    Ok(dir)
+    Ok(())
 }
 
 /// A dashboard, a bar or plain lines.

@@ -195,16 +195,19 @@ fn listed_tensors_are_those_of_the_file() {
 fn only_the_last_tap_along_time_counts() {
     let stored = Checkpoint::open(fixture("shallow")).unwrap();
     let config = VaeConfig::read(fixture("shallow").join("config.json")).unwrap();
-    let other = Changed(&stored, |name: &str, shape: &[usize], values: &mut [f32]| {
-        // Rows of nine values are the planes of a tap.
-        let planes = if name.contains("time_conv") { 1 } else { 9 };
-        let taps = shape.len() == 5 && shape[2] == 3;
-        for (i, plane) in values.chunks_mut(planes).enumerate().filter(|_| taps) {
-            if i % 3 < 2 || planes == 1 {
-                plane.fill(1e3);
+    let other = Changed(
+        &stored,
+        |name: &str, shape: &[usize], values: &mut [f32]| {
+            // Rows of nine values are the planes of a tap.
+            let planes = if name.contains("time_conv") { 1 } else { 9 };
+            let taps = shape.len() == 5 && shape[2] == 3;
+            for (i, plane) in values.chunks_mut(planes).enumerate().filter(|_| taps) {
+                if i % 3 < 2 || planes == 1 {
+                    plane.fill(1e3);
+                }
             }
-        }
-    });
+        },
+    );
     let other = QwenImageVae::from_source(&other, config, &cpu_device(), DType::F32).unwrap();
     let (ours, reference) = (load("shallow", DType::F32), Reference::open("shallow"));
     let picture = reference.picture("36x20.picture");
@@ -344,106 +347,4 @@ fn faulty_folders_say_what_is_wrong() {
         error.contains("faults") && error.contains("4096"),
         "{error}"
     );
-}
-
-// TEMP-BENCH
-fn cpu_seconds() -> f64 {
-    let text = std::fs::read_to_string("/proc/self/stat").unwrap();
-    let rest = text.rsplit(')').next().unwrap();
-    let f: Vec<&str> = rest.split_whitespace().collect();
-    (f[11].parse::<f64>().unwrap() + f[12].parse::<f64>().unwrap()) / 100.0
-}
-fn timed<R>(what: &str, n: usize, mut f: impl FnMut() -> R) -> R {
-    let mut out = None;
-    let (mut bw, mut bc) = (f64::MAX, f64::MAX);
-    for _ in 0..n {
-        let (t, c) = (std::time::Instant::now(), cpu_seconds());
-        out = Some(f());
-        bw = bw.min(t.elapsed().as_secs_f64());
-        bc = bc.min(cpu_seconds() - c);
-    }
-    println!("{what}: wall {bw:.3} cpu {bc:.3}");
-    out.unwrap()
-}
-#[test]
-#[ignore]
-fn bench_conv() {
-    use burn::tensor::{Distribution, Tensor};
-    use vtb_nn::ops::{Conv3x3, Grid};
-    let d = cpu_device();
-    for (c, o, s, grid) in [
-        (96, 96, 512, Grid::Same),
-        (192, 192, 256, Grid::Same),
-        (384, 384, 64, Grid::Same),
-        (384, 384, 128, Grid::Same),
-        (3, 96, 512, Grid::Same),
-        (96, 3, 512, Grid::Same),
-        (96, 96, 512, Grid::Halved),
-        (192, 96, 256, Grid::Doubled),
-        (384, 192, 64, Grid::Doubled),
-    ] {
-        let x = Tensor::<3>::random([s, s, c], Distribution::Normal(0.0, 1.0), &d);
-        let w = Tensor::<4>::random([o, 3, 3, c], Distribution::Normal(0.0, 0.05), &d);
-        let b = Tensor::<1>::random([o], Distribution::Normal(0.0, 1.0), &d);
-        let g = Tensor::<1>::random([c], Distribution::Normal(0.0, 1.0), &d);
-        let conv = |norm: bool| Conv3x3 { weight: &w, bias: &b, grid, norm: norm.then_some((&g, 1e-20)), add: None };
-        let y = timed(&format!("{c}->{o} {s} {grid:?} ours"), 5, || conv(false).forward(x.clone()));
-        timed(&format!("{c}->{o} {s} {grid:?} ours+norm"), 5, || conv(true).forward(x.clone()));
-        if grid == Grid::Same {
-            let nchw = x.clone().permute([2, 0, 1]).unsqueeze::<4>();
-            let nchw = Tensor::<4>::from_data(nchw.into_data(), &d);
-            let wn = Tensor::<4>::from_data(w.clone().permute([0, 3, 1, 2]).into_data(), &d);
-            let o = burn::tensor::ops::ConvOptions::new([1, 1], [1, 1], [1, 1], 1);
-            let z = timed("   burn conv2d", 3, || burn::tensor::module::conv2d(nchw.clone(), wn.clone(), Some(b.clone()), o.clone()));
-            let z = z.squeeze_dim::<3>(0).permute([1, 2, 0]);
-            println!("   apart {:?}", (y - z).abs().max().into_data());
-        }
-    }
-}
-#[test]
-#[ignore]
-fn bench_real() {
-    let dir = Path::new("/tmp/qv/vae");
-    let vae = timed("load", 1, || QwenImageVae::load(dir, &cpu_device(), DType::F32).unwrap());
-    let r = Reference(Checkpoint::open(dir.join("cases/c.safetensors")).unwrap());
-    if let Ok(side) = std::env::var("SIDE") {
-        let s: usize = side.parse().unwrap();
-        let p = Picture { shape: [3, s, s], values: vec![0.25; 3 * s * s] };
-        let anon = || {
-            let status = std::fs::read_to_string("/proc/self/status").unwrap();
-            let line = status.lines().find(|l| l.starts_with("RssAnon")).unwrap().to_owned();
-            line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() / 1000
-        };
-        println!("at rest {} MB", anon());
-        let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
-        for way in ["encode", "decode"] {
-            let flag = stop.clone();
-            let watch = std::thread::spawn(move || {
-                let mut most = 0;
-                while !flag.load(std::sync::atomic::Ordering::Relaxed) {
-                    most = most.max(anon());
-                    std::thread::sleep(std::time::Duration::from_millis(5));
-                }
-                most
-            });
-            if way == "encode" {
-                timed(way, 1, || vae.encode(&p).unwrap());
-            } else {
-                let l = Latent { shape: [16, 1, s / 8, s / 8], values: vec![0.1; s * s / 4] };
-                timed(way, 1, || vae.decode(&l).unwrap());
-            }
-            stop.store(true, std::sync::atomic::Ordering::Relaxed);
-            println!("  at most {} MB", watch.join().unwrap());
-            stop.store(false, std::sync::atomic::Ordering::Relaxed);
-        }
-        return;
-    }
-    let n: usize = std::env::var("N").map_or(3, |n| n.parse().unwrap());
-    let (p, l) = (r.picture("picture"), r.latent("latent"));
-    let e = timed("encode", n, || vae.encode_raw(&p).unwrap());
-    println!("  apart {}", difference(&e.values, &r.latent("mean").values));
-    let q = timed("decode", n, || vae.decode_raw(&l).unwrap());
-    println!("  apart {}", difference(&q.values, &r.picture("decoded").values));
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    println!("{}", status.lines().filter(|l| l.starts_with("VmHWM")).collect::<String>());
 }

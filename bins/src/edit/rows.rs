@@ -34,7 +34,7 @@ const MAX_STEM: usize = 200;
 
 /// A row to edit.
 #[derive(Debug)]
-pub struct Row {
+struct Row {
     /// Its `id`, or its number in the file.
     id: String,
     /// File name without number and ending.

@@ -47,6 +47,8 @@ pub(super) struct Row {
     pub(super) id: String,
     pub(super) prompt: String,
     pub(super) text: Key,
+    /// Hashes of the files of the references.
+    hashes: Vec<[u8; 32]>,
     pub(super) target: Encoded,
     pub(super) references: Vec<Encoded>,
 }
@@ -184,6 +186,7 @@ fn look(row: EditRow, geometry: &Geometry) -> anyhow::Result<Row> {
     };
     Ok(Row {
         text: geometry.text_key(&row.prompt, &hashes),
+        hashes,
         target: geometry.picture(row.image, &target_hash, target_size, Cut::Covered),
         references,
         prompt: row.prompt,
@@ -289,6 +292,11 @@ impl<'a> Missing<'a> {
     pub(super) fn len(&self) -> usize {
         self.texts.len() + self.pictures.len()
     }
+}
+
+/// The key of another prompt about the pictures of a row.
+pub(super) fn negative_key(geometry: &Geometry, row: &Row, prompt: &str) -> Key {
+    geometry.text_key(prompt, &row.hashes)
 }
 
 /// Encodes a prompt into the cache.

@@ -12,8 +12,57 @@ const MAX_LENGTH: usize = 64 << 10;
 /// A compiled pattern.
 #[derive(Debug, Clone)]
 pub(crate) struct Pattern {
-    regex: Regex,
+    matcher: Matcher,
     written: String,
+}
+
+#[derive(Debug, Clone)]
+enum Matcher {
+    Regex(Box<Regex>),
+    /// A name without any operator but dots, as nearly all keys of `rank_pattern` and `alpha_pattern` are: there may be
+    /// one for each layer, and each is tried on every layer.
+    Name(Name),
+}
+
+/// The end of a path, letter by letter.
+#[derive(Debug, Clone)]
+struct Name {
+    /// `None` for the dot, which stands for any letter.
+    letters: Vec<Option<char>>,
+    /// Whether it is the whole path (`^`).
+    whole: bool,
+}
+
+impl Name {
+    /// The expression as a name; `None` if it is more than that.
+    fn parse(expression: &str) -> Option<Self> {
+        let rest = expression.strip_prefix('^');
+        let mut letters = Vec::new();
+        let mut chars = rest.unwrap_or(expression).chars();
+        while let Some(c) = chars.next() {
+            letters.push(match c {
+                '.' => None,
+                '\\' => Some(chars.next().filter(char::is_ascii_punctuation)?),
+                c if c.is_alphanumeric() || c == '_' => Some(c),
+                _ => return None,
+            });
+        }
+        let whole = rest.is_some();
+        Some(Self { letters, whole })
+    }
+
+    fn ends(&self, path: &str) -> bool {
+        let mut chars = path.chars();
+        for letter in self.letters.iter().rev() {
+            match (letter, chars.next_back()) {
+                (None, Some(c)) if c != '\n' => {}
+                (Some(letter), Some(c)) if *letter == c => {}
+                _ => return false,
+            }
+        }
+        let before = chars.as_str();
+        before.is_empty() || (!self.whole && before.ends_with('.') && !before.contains('\n'))
+    }
 }
 
 impl Pattern {
@@ -25,7 +74,13 @@ impl Pattern {
     /// The whole path or its end after a dot: how keys of `rank_pattern` and `alpha_pattern` select. The groups are
     /// numbered as in peft's expression, so that back references mean the same.
     pub(crate) fn path_end(pattern: &str) -> Result<Self, LoraError> {
-        Self::compile(pattern, &format!(r"\A(.*\.)?({pattern})\z"))
+        match Name::parse(pattern) {
+            Some(name) if pattern.len() <= MAX_LENGTH => Ok(Self {
+                matcher: Matcher::Name(name),
+                written: pattern.to_owned(),
+            }),
+            _ => Self::compile(pattern, &format!(r"\A(.*\.)?({pattern})\z")),
+        }
     }
 
     /// The first number that follows a segment matching `segment`: the index of a layer. Without `segment`, the
@@ -50,21 +105,26 @@ impl Pattern {
             .build()
             .map_err(|e| fail(format!("is not a regular expression: {e}")))?;
         Ok(Self {
-            regex,
+            matcher: Matcher::Regex(Box::new(regex)),
             written: written.to_owned(),
         })
     }
 
     pub(crate) fn matches(&self, path: &str) -> Result<bool, LoraError> {
-        self.regex
-            .is_match(path)
-            .map_err(|e| self.too_expensive(path, &e))
+        match &self.matcher {
+            Matcher::Regex(regex) => regex
+                .is_match(path)
+                .map_err(|e| self.too_expensive(path, &e)),
+            Matcher::Name(name) => Ok(name.ends(path)),
+        }
     }
 
     /// The number captured by [`Pattern::layer_index`].
     pub(crate) fn index(&self, path: &str) -> Result<Option<usize>, LoraError> {
-        let captures = self
-            .regex
+        let Matcher::Regex(regex) = &self.matcher else {
+            return Ok(None);
+        };
+        let captures = regex
             .captures(path)
             .map_err(|e| self.too_expensive(path, &e))?;
         Ok(captures.and_then(|c| c.name("idx")?.as_str().parse().ok()))
@@ -101,6 +161,58 @@ mod tests {
         let either = Pattern::full("a|ab").expect("compiles");
         assert!(either.matches("ab").expect("cheap"));
         assert!(!either.matches("abc").expect("cheap"));
+    }
+
+    #[test]
+    fn names_match_as_their_expressions_do() {
+        let paths = [
+            "",
+            "a",
+            "a.b",
+            "x.a.b",
+            "xa.b",
+            "axb",
+            "x.axb",
+            "a..b",
+            "\n",
+            "a\nb",
+            "x\ny.a.b",
+            "ä.b",
+            "x.ä.b",
+            "blocks.1.to_q",
+            "blocks.11.to_q",
+            ".a.b",
+        ];
+        for name in [
+            "",
+            "a",
+            "a.b",
+            "^a.b",
+            r"^a\.b",
+            r"a\.b",
+            ".",
+            "..",
+            ".b",
+            "ä.b",
+            "^",
+            "to_q",
+            "blocks.1.to_q",
+            r"\..b",
+        ] {
+            let quick = Pattern::path_end(name).expect("compiles");
+            assert!(matches!(quick.matcher, Matcher::Name(_)), "{name}");
+            let slow = Pattern::compile(name, &format!(r"\A(.*\.)?({name})\z"));
+            let slow = slow.expect("compiles");
+            for path in paths {
+                let [quick, slow] = [&quick, &slow].map(|p| p.matches(path).expect("cheap"));
+                assert_eq!(quick, slow, "`{name}` on {path:?}");
+            }
+        }
+        for expression in [
+            "a*", "a$", "(a)", "[a]", "a|b", r"\d", r"a\", "a-b", "a+", "a?", "{a", "b^a",
+        ] {
+            assert!(Name::parse(expression).is_none(), "{expression}");
+        }
     }
 
     #[test]

@@ -6,5 +6,6 @@ mod error;
 pub mod files;
 pub mod qwen_image;
 pub mod scheduler;
+pub mod tiny;
 
 pub use error::DiffusionError;

@@ -14,7 +14,7 @@ use vtb_nn::NnError;
 use vtb_nn::checkpoint::{Checkpoint, TensorSource};
 use vtb_nn::device::cpu_device;
 use vtb_nn::lm::{AdapterState, NamedTensors, ParamInfo};
-use vtb_nn::loader::Loader;
+use vtb_nn::loader::{Init, Loader};
 use vtb_nn::ops::modulated_norm;
 use vtb_nn::params::visit_params;
 use vtb_nn::trainable::{Trainable, TrainableSet};
@@ -241,6 +241,22 @@ impl QwenImageTransformer {
         let loader = Loader::from_source(source, device, dtype);
         let net = Network::load(&loader, &config);
         loader.finish(|_| false)?;
+        Ok(Self::with(config, net, device, dtype))
+    }
+
+    /// A model whose tensors are made by `init` from their names and shapes.
+    ///
+    /// # Errors
+    /// The configuration does not hold together.
+    pub fn fresh(
+        config: TransformerConfig,
+        init: &Init<'_>,
+        device: &Device,
+        dtype: DType,
+    ) -> Result<Self, DiffusionError> {
+        config.validate()?;
+        let loader = Loader::fresh(init, device, dtype);
+        let net = Network::load(&loader, &config);
         Ok(Self::with(config, net, device, dtype))
     }
 

@@ -275,4 +275,28 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn threads_change_nothing() {
+        let [weight, input] = [values(8 * 9 * 24, 1.9), values(50 * 30 * 24, 0.3)];
+        let weight = tensor(&weight, [8, 3, 3, 24], DType::F32);
+        let bias = tensor(&values(8, 0.7), [8], DType::F32);
+        for grid in [Grid::Same, Grid::Halved, Grid::Doubled] {
+            let run = || {
+                let conv = Conv3x3 {
+                    weight: &weight,
+                    bias: &bias,
+                    grid,
+                    norm: None,
+                    add: None,
+                };
+                read(conv.forward(tensor(&input, [50, 30, 24], DType::F32)))
+            };
+            let [one, three] = [1, 3].map(|n| {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(n).build();
+                pool.unwrap().install(run)
+            });
+            assert_eq!(one, three, "{grid:?}");
+        }
+    }
 }

@@ -39,8 +39,11 @@ fn the_loss_falls() {
     let before = held_out.measure(&Linear::new()).unwrap();
     let (_, model) = run.go(dir.path()).unwrap();
     let after = held_out.measure(&model).unwrap();
+    // Least squares over many draws of these rows: what no model of this kind goes below.
+    let best = 1.087;
+    let gained = (before.loss - after.loss) / (before.loss - best);
     assert!(
-        after.loss < 0.75 * before.loss,
+        (0.8..1.1).contains(&gained),
         "{} {}",
         before.loss,
         after.loss

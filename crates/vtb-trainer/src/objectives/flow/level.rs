@@ -198,7 +198,7 @@ mod tests {
         assert_eq!(found[3579].weight, table.weight(357));
         let clean = levels(|c| c.min_timestep_boundary = 0.9);
         assert_eq!(clean.at(0.0, SHAPE).sigma, table.sigma(900));
-        assert_eq!(clean.at(0.999_999, SHAPE).sigma, 0.02);
+        assert_eq!(clean.at(0.999_999, SHAPE).sigma, table.sigma(999));
     }
 
     #[test]

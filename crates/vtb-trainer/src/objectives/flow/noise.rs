@@ -72,5 +72,6 @@ mod tests {
         }
     }
 
-    const PINNED: [f32; 3] = [0.0, 0.0, 0.0];
+    /// The transform over ChaCha8 with the key of that stream, both written down again in Python.
+    const PINNED: [f32; 3] = [1.895_137_5, 0.032_614_183, 0.330_062_7];
 }

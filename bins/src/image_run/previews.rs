@@ -1,0 +1,204 @@
+//! Previews: a few rows edited as the model stands, as pictures and as numbers.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context;
+use image::{Rgb as Pixel, RgbImage, imageops};
+use vtb_data::image_io::write_png;
+use vtb_data::manifest::Manifest;
+use vtb_models_diffusion::cache::{Key, TensorCache};
+use vtb_models_diffusion::qwen_image::vae::QwenImageVae;
+use vtb_models_diffusion::qwen_image::{
+    EditInputs, Guidance, QwenImageTransformer, edit_latent, latent_picture, noise,
+};
+use vtb_models_diffusion::scheduler::FlowMatchEuler;
+use vtb_models_vlm::processor::Rgb;
+use vtb_nn::velocity::FlowCondition;
+use vtb_puzzle::judge::PictureJudge;
+use vtb_trainer::rng;
+
+use super::rows::{self, Row};
+use super::settings::SampleSection;
+
+/// Width of the pictures of a sheet.
+const SHEET_SIDE: u32 = 224;
+const GAP: u32 = 8;
+
+struct Preview {
+    id: String,
+    inputs: EditInputs,
+    seed: u64,
+    start: RgbImage,
+    target: RgbImage,
+    judge: Option<PictureJudge>,
+}
+
+/// What is drawn again and again.
+pub(super) struct Previews {
+    all: Vec<Preview>,
+    vae: QwenImageVae,
+    scheduler: FlowMatchEuler,
+    patch: usize,
+    steps: usize,
+    dir: PathBuf,
+}
+
+/// Judges of puzzles, by the ids of their rows.
+fn judges(dataset: &Path, wanted: &[&Row]) -> anyhow::Result<HashMap<String, PictureJudge>> {
+    let manifest = Manifest::open(dataset)?;
+    let mut found = HashMap::new();
+    for (index, entry) in manifest.iter().enumerate() {
+        let id = entry?.id;
+        if wanted.iter().any(|row| row.id == id) {
+            found.insert(id, manifest.picture_judge(index)?);
+        }
+    }
+    Ok(found)
+}
+
+impl Previews {
+    /// Takes everything the previews of `rows` need out of the cache. `negative` names the encoded negative prompt of
+    /// each row, where there is guidance.
+    pub(super) fn new(
+        section: &SampleSection,
+        rows: &[&Row],
+        negative: &[Key],
+        cache: &TensorCache,
+        vae: QwenImageVae,
+        scheduler: FlowMatchEuler,
+        patch: usize,
+        seed: u64,
+        dir: PathBuf,
+    ) -> anyhow::Result<Self> {
+        let mut judges = match &section.judge {
+            Some(dataset) => judges(Path::new(dataset), rows)
+                .with_context(|| format!("samples.judge = {dataset}"))?,
+            None => HashMap::new(),
+        };
+        let mut all = Vec::with_capacity(rows.len());
+        for (i, row) in rows.iter().enumerate() {
+            let condition = rows::condition(cache, row)?;
+            let guidance = negative.get(i).map(|key| -> anyhow::Result<Guidance> {
+                Ok(Guidance {
+                    scale: section.cfg,
+                    rescale: true,
+                    negative: Arc::new(FlowCondition {
+                        text: rows::text(cache, key)?,
+                        ..condition.clone()
+                    }),
+                })
+            });
+            let start = row.references.first().context("a row without a picture")?;
+            all.push(Preview {
+                id: row.id.clone(),
+                inputs: EditInputs {
+                    guidance: guidance.transpose()?,
+                    condition: Arc::new(condition),
+                    shape: row.target.shape(vae.config().z_dim),
+                },
+                seed: rng::seed(seed, "preview noise", 0, i as u64),
+                start: image_of(&start.original()?)?,
+                target: image_of(&row.target.picture()?)?,
+                judge: judges.remove(&row.id),
+            });
+        }
+        Ok(Self {
+            all,
+            vae,
+            scheduler,
+            patch,
+            steps: section.steps,
+            dir,
+        })
+    }
+
+    /// Draws everything after `step` steps: `step-N/` gets a picture for each row and a sheet of start, target and
+    /// drawing. Answers the mean PSNR to the targets (dB), and what the judges say.
+    pub(super) fn draw(
+        &self,
+        model: &QwenImageTransformer,
+        step: u64,
+    ) -> anyhow::Result<BTreeMap<String, f64>> {
+        let dir = self.dir.join(format!("step-{step:06}"));
+        std::fs::create_dir_all(&dir).with_context(|| dir.display().to_string())?;
+        let mut drawn = Vec::with_capacity(self.all.len());
+        let mut sums: BTreeMap<String, (f64, usize)> = BTreeMap::new();
+        for (i, preview) in self.all.iter().enumerate() {
+            let latent = edit_latent(
+                &preview.inputs,
+                model,
+                self.patch,
+                &self.scheduler,
+                self.steps,
+                noise(preview.inputs.shape, preview.seed),
+                &mut |_, _| {},
+            )?;
+            let picture = image_of(&latent_picture(&latent, &self.vae)?)?;
+            write_png(&dir.join(format!("{i:02}-{}.png", file_name(&preview.id))), &picture)?;
+            let mut add = |name: &str, value: f64| {
+                let sum = sums.entry(name.to_owned()).or_default();
+                *sum = (sum.0 + value, sum.1 + 1);
+            };
+            add("psnr", psnr(&picture, &preview.target));
+            if let Some(judge) = &preview.judge {
+                let verdict = judge.judge(&picture);
+                add("correct", f64::from(u8::from(verdict.correct)));
+                add("score", verdict.measures.get("score").copied().unwrap_or(0.0));
+            }
+            drawn.push(picture);
+        }
+        write_png(&dir.join("sheet.png"), &self.sheet(&drawn))?;
+        let mean = |(name, (sum, n)): (String, (f64, usize))| (name, sum / n as f64);
+        Ok(sums.into_iter().map(mean).collect())
+    }
+
+    /// A line for each preview: start, target, drawing.
+    fn sheet(&self, drawn: &[RgbImage]) -> RgbImage {
+        let line = |picture: &RgbImage| {
+            let height = SHEET_SIDE * picture.height() / picture.width().max(1);
+            height.clamp(1, 4 * SHEET_SIDE)
+        };
+        let height: u32 = drawn.iter().map(|picture| line(picture) + GAP).sum();
+        let mut sheet = RgbImage::from_pixel(
+            3 * (SHEET_SIDE + GAP) + GAP,
+            height + GAP,
+            Pixel([128, 128, 128]),
+        );
+        let mut top = GAP;
+        for (preview, picture) in self.all.iter().zip(drawn) {
+            let high = line(picture);
+            for (column, shown) in [&preview.start, &preview.target, picture].iter().enumerate() {
+                let filter = imageops::FilterType::Triangle;
+                let small = imageops::resize(*shown, SHEET_SIDE, high, filter);
+                let left = GAP + column as u32 * (SHEET_SIDE + GAP);
+                imageops::replace(&mut sheet, &small, i64::from(left), i64::from(top));
+            }
+            top += high + GAP;
+        }
+        sheet
+    }
+}
+
+fn image_of(picture: &Rgb) -> anyhow::Result<RgbImage> {
+    let (width, height) = (picture.width as u32, picture.height as u32);
+    RgbImage::from_raw(width, height, picture.pixels.clone()).context("a picture without pixels")
+}
+
+/// Letters, digits and dashes of an id.
+fn file_name(id: &str) -> String {
+    let safe = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
+    id.chars().take(60).map(safe).collect()
+}
+
+/// Peak signal-to-noise ratio in dB, 99 for equal pictures.
+fn psnr(a: &RgbImage, b: &RgbImage) -> f64 {
+    let pairs = a.as_raw().iter().zip(b.as_raw());
+    let squares: f64 = pairs.map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2)).sum();
+    let mse = squares / a.as_raw().len().max(1) as f64;
+    match mse > 0.0 {
+        true => (10.0 * (255.0 * 255.0 / mse).log10()).min(99.0),
+        false => 99.0,
+    }
+}
