@@ -12,7 +12,7 @@ mod common;
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use common::{GRPO, INFER, SFT, SMALL, path, stdout, succeed};
+use common::{GRPO, IMAGE, INFER, SFT, SMALL, path, stdout, succeed};
 
 #[test]
 fn train_grpo_with_nothing_else_measures_before_and_after() {
@@ -185,7 +185,13 @@ fn every_recipe_names_every_key() {
     for file in std::fs::read_dir(recipes).unwrap() {
         let file = file.unwrap().path();
         let name = file.file_name().unwrap().to_str().unwrap();
-        let program = if name.contains("grpo") { GRPO } else { SFT };
+        let programs = [
+            ("train-grpo", GRPO),
+            ("train-sft", SFT),
+            ("train-image", IMAGE),
+        ];
+        let found = programs.iter().find(|(start, _)| name.starts_with(start));
+        let (_, program) = found.unwrap_or_else(|| panic!("{name}: of which program?"));
         let text = std::fs::read_to_string(&file).unwrap();
         let printed = stdout(&succeed(
             program,

@@ -260,11 +260,15 @@ fn dtype_of(file: &AdapterFile, path: &str) -> String {
 }
 
 /// `‖scale·B·A‖` (Frobenius) over all experts, one for a plain layer, from two `[r, r]` products each: the square is the
-/// sum over `(BᵀB) ⊙ (A·Aᵀ)`.
+/// sum over `(BᵀB) ⊙ (A·Aᵀ)`. Of a rank beyond the layer's sizes, which a file may claim, it is taken from the product.
 fn norm(factors: &Factors, experts: usize, scale: f64, device: &Device) -> f64 {
     let tensor = |data: &TensorData| Tensor::<2>::from_data(data.clone(), (device, DType::F32));
     let (a, b) = (tensor(&factors.a), tensor(&factors.b));
     let ([rows, inputs], [outputs, _]) = (a.dims(), b.dims());
+    if experts == 1 && outputs * inputs < rows * rows {
+        let product = b.matmul(a).into_data();
+        return scale * product.iter::<f64>().map(|x| x * x).sum::<f64>().sqrt();
+    }
     let a = a.reshape([experts, rows / experts, inputs]);
     let b = b
         .reshape([outputs, rows / experts, experts])

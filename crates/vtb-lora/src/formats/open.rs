@@ -44,7 +44,8 @@ impl AdapterFile {
     /// [`LoraError::Nn`] for a file that was damaged after it was opened.
     pub fn header(&self) -> Result<AdapterHeader, LoraError> {
         let mut header = AdapterHeader::from_metadata(header::read(&self.weights)?);
-        if let Some(named) = &self.base_model {
+        // PEFT's settings say nothing by an empty name.
+        if let Some(named) = self.base_model.as_ref().filter(|name| !name.is_empty()) {
             header.base_model = Some(named.clone());
         }
         Ok(header)

@@ -280,12 +280,12 @@ fn a_file_is_looked_at_and_merged_like_a_folder() {
             _ => 0.75,
         };
         assert_eq!(group.scale, scale, "{format}");
-        let norm = expected[WAN[2]].iter().map(|v| v * v).sum::<f64>().sqrt();
-        assert!(
-            (group.norm_max - norm).abs() < 1e-5,
-            "{} {norm}",
-            group.norm_max
-        );
+        // Some of these ranks are beyond the sizes of their layers.
+        for group in &report.groups {
+            let delta = &expected[&group.largest];
+            let norm = delta.iter().map(|v| v * v).sum::<f64>().sqrt();
+            assert!((group.norm_max - norm).abs() < 1e-5, "{group:?} {norm}");
+        }
         for named in [
             &|path: &str| path.to_owned(),
             &by_original as &dyn Fn(&str) -> String,

@@ -46,7 +46,7 @@ pub(crate) fn made(r: usize, [inputs, outputs]: [usize; 2], seed: f32) -> Factor
 
 /// Sizes that no two layers in a row share.
 pub(crate) fn sizes(i: usize) -> [usize; 2] {
-    [5 + i % 3, 4 + i % 2]
+    [3 + i % 3, 4 + i % 2]
 }
 
 /// Ranks, alphas and scales of their own for several layers.
