@@ -315,7 +315,7 @@ impl<'a> Session<'a> {
             resume,
             device: &self.machine.device,
         };
-        let nothing = |_: &AnyVlm| Ok(Default::default());
+        let nothing = |_: &AnyVlm, _: u64| Ok(Default::default());
         let hooks = Hooks {
             completions: None,
             reporter: self.reporter.as_mut(),

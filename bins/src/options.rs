@@ -7,18 +7,18 @@ use clap::Args;
 /// Options every training program has. Each flag is shorthand for a key of the configuration.
 #[derive(Debug, Clone, Args)]
 pub struct TrainOptions {
-    /// Model directory in the Hugging Face layout, or a name on the hub: org/name@revision [key: model.path; default:
-    /// make a tiny model]
+    /// Model directory (Hugging Face layout; train-image: diffusers layout), or a name on the hub: org/name@revision
+    /// [key: model.path; default: make a tiny model]
     #[arg(long, value_name = "DIR|NAME", help_heading = "Model and data")]
     pub model: Option<PathBuf>,
-    /// PEFT adapter to start from: a directory, or org/name@revision [key: model.adapter]
+    /// Adapter to start from: a PEFT directory (train-image: any form), or org/name@revision [key: model.adapter]
     #[arg(long, value_name = "DIR|NAME", help_heading = "Model and data")]
     pub adapter: Option<PathBuf>,
-    /// Training rows, ms-swift JSONL; image paths are absolute or relative to the file. A data set on the hub is
-    /// org/name@revision:file [key: data.train; default: generate puzzles]
+    /// Training rows, ms-swift JSONL (train-image: metadata.json); image paths are absolute or relative to the file. A
+    /// data set on the hub is org/name@revision:file [key: data.train; default: generate puzzles]
     #[arg(long, value_name = "FILE|NAME", help_heading = "Model and data")]
     pub data: Option<PathBuf>,
-    /// Held-out rows of the same form, answered greedily before and after [key: data.eval]
+    /// Held-out rows of the same form, measured before and after [key: data.eval]
     #[arg(long, value_name = "FILE|NAME", help_heading = "Model and data")]
     pub eval_data: Option<PathBuf>,
 
@@ -28,7 +28,7 @@ pub struct TrainOptions {
     /// Highest learning rate [key: train.learning_rate]
     #[arg(long, value_name = "X", help_heading = "Training")]
     pub learning_rate: Option<f64>,
-    /// Rows (sft) or completions (grpo) per forward and backward pass [key: batch.batch_size]
+    /// Rows (grpo: completions) per forward and backward pass [key: batch.batch_size]
     #[arg(long, value_name = "N", help_heading = "Training")]
     pub batch_size: Option<usize>,
     /// Passes per optimizer step [key: batch.gradient_accumulation]

@@ -275,9 +275,9 @@ fn dashboard(_interrupt: &Interrupt) -> anyhow::Result<Box<dyn Reporter>> {
 pub fn export(
     source: PathBuf,
     name: Option<String>,
-) -> impl Fn(&AnyVlm) -> Result<Contents<'static>, TrainError> {
+) -> impl Fn(&AnyVlm, u64) -> Result<Contents<'static>, TrainError> {
     let name = name.unwrap_or_else(|| source.display().to_string());
-    move |model| {
+    move |model, _| {
         let mut contents = Contents::new();
         let (source, name) = (source.clone(), name.clone());
         if let Some(lora) = model.adapter_config().cloned() {

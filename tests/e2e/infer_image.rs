@@ -483,7 +483,8 @@ fn rows_of_a_data_set_are_edited_and_judged() {
     let rows: Vec<Value> = serde_json::from_slice(&fs::read(&edits).unwrap()).unwrap();
     assert!(rows.len() >= 2);
     let out = dir.path().join("edited");
-    let told = go(&many(&edits, &out, &["--num-samples", "2"]));
+    let rooted = ["--num-samples", "2", "--image-root", path(&data)];
+    let told = go(&many(&edits, &out, &rooted));
     let count = format!("predictions.jsonl: {} pictures", 2 * rows.len());
     assert!(stdout(&told).contains(&count), "{}", stdout(&told));
     let whole = folder(&out);

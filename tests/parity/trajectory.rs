@@ -164,7 +164,7 @@ fn five_supervised_steps() {
             reporter: &mut kept,
             interrupt: &interrupt,
             evaluate: None,
-            export: &|_| Ok(Contents::new()),
+            export: &|_, _| Ok(Contents::new()),
             samples: None,
         },
     );

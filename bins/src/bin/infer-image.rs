@@ -45,6 +45,9 @@ struct Cli {
     #[arg(long, value_name = "FILE", requires = "output",
         conflicts_with_all = ["image", "prompt", "out", "latents", "save_latents"])]
     data: Option<PathBuf>,
+    /// Pictures of --data are relative to this folder [default: that of the file]
+    #[arg(long, value_name = "DIR", requires = "data")]
+    image_root: Option<PathBuf>,
     /// Folder for the pictures, each named by the id of its row, and predictions.jsonl
     #[arg(long, value_name = "DIR", requires = "data")]
     output: Option<PathBuf>,
@@ -106,7 +109,7 @@ enum Template {
 const EXAMPLE: &str = "\
 Examples:
   infer-image --model Qwen-Image-Edit-2511 --image maze.png --prompt 'Draw the path' --out path.png
-  infer-image --model Qwen-Image-Edit-2511 --adapter runs/image/adapter --data data/image/metadata.json --output runs/edited
+  infer-image --model Qwen-Image-Edit-2511 --adapter runs/image/checkpoints/step-2000/adapter --data data/image/metadata.json --output runs/edited
   evaluate image --dataset data/points --predictions runs/edited/predictions.jsonl --output runs/judged
 
 Exit codes: 0 written, 1 failed, 2 wrong usage.";
@@ -198,7 +201,13 @@ fn many(
     recorded.insert("model".into(), json!(cli.model));
     recorded.insert("adapter".into(), json!(cli.adapter));
     recorded.insert("num-samples".into(), json!(cli.num_samples));
-    let job = Job::open(data, output, cli.num_samples, recorded)?;
+    let job = Job::open(
+        data,
+        cli.image_root.as_deref(),
+        output,
+        cli.num_samples,
+        recorded,
+    )?;
     if !job.is_done() {
         job.check(settings, &model)?;
         job.run(settings, model, &open_machine(section)?)?;

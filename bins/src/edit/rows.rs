@@ -74,12 +74,13 @@ impl Job {
     /// Rows that cannot be read, that have no picture to edit, or whose names meet; a folder that holds something else.
     pub fn open(
         data: &Path,
+        image_root: Option<&Path>,
         output: &Path,
         samples: usize,
         recorded: Map<String, Value>,
     ) -> anyhow::Result<Self> {
         let mut job = Self {
-            rows: read_rows(data)?,
+            rows: read_rows(data, image_root)?,
             output: output.to_owned(),
             samples,
             done: Vec::new(),
@@ -258,10 +259,10 @@ impl Row {
     }
 }
 
-fn read_rows(data: &Path) -> anyhow::Result<Vec<Row>> {
+fn read_rows(data: &Path, image_root: Option<&Path>) -> anyhow::Result<Vec<Row>> {
     let mut rows: Vec<Row> = Vec::new();
     let mut names = HashMap::new();
-    for (number, row) in read_edit_rows(data, None)?.into_iter().enumerate() {
+    for (number, row) in read_edit_rows(data, image_root)?.into_iter().enumerate() {
         let origin = row.origin;
         ensure!(
             !row.edit_images.is_empty(),

@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use vtb_data::generate::{Ended, Plan, Request, choose_tasks, generate};
 use vtb_data::manifest::Manifest;
+use vtb_data::media::read_edit_rows;
 use vtb_data::prepare::{
     Common, ImageExport, METADATA, PathMode, Selection, Settings, Source, Verify, run,
 };
 use vtb_models_diffusion::files::MODEL_INDEX;
 use vtb_models_diffusion::tiny::TinyEditSpec;
-use vtb_data::media::read_edit_rows;
 use vtb_trainer::rng;
 
 use super::settings::EditDemoSection;
@@ -33,7 +33,13 @@ pub(super) struct DemoData {
 /// Makes puzzles below `dir`: held-out ones first, then training ones of other scenes. What is there already stays.
 pub(super) fn data(demo: &EditDemoSection, seed: u64, dir: &Path) -> anyhow::Result<DemoData> {
     let judge = dir.join("eval");
-    let eval = puzzles(demo, demo.eval_puzzles, rng::seed(seed, "held-out puzzles", 0, 0), BTreeSet::new(), &judge)?;
+    let eval = puzzles(
+        demo,
+        demo.eval_puzzles,
+        rng::seed(seed, "held-out puzzles", 0, 0),
+        BTreeSet::new(),
+        &judge,
+    )?;
     let mut held_out = BTreeSet::new();
     for entry in Manifest::open(&judge)?.iter() {
         held_out.extend(entry?.record.map(|record| record.scene_hash));
@@ -79,8 +85,10 @@ fn puzzles(
         dry: false,
     };
     let exporter = ImageExport::new(common, &rows)?;
-    run(&source, &settings, exporter, &mut |_| ControlFlow::Continue(()))?
-        .context("the puzzles were not exported")?;
+    run(&source, &settings, exporter, &mut |_| {
+        ControlFlow::Continue(())
+    })?
+    .context("the puzzles were not exported")?;
     Ok(rows)
 }
 
@@ -90,7 +98,11 @@ pub(super) fn model(dir: &Path, rows: &Path, seed: u64) -> anyhow::Result<()> {
         return Ok(());
     }
     let rows = read_edit_rows(rows, None)?;
-    let corpus: Vec<String> = rows.into_iter().take(CORPUS).map(|row| row.prompt).collect();
+    let corpus: Vec<String> = rows
+        .into_iter()
+        .take(CORPUS)
+        .map(|row| row.prompt)
+        .collect();
     TinyEditSpec::default().write(dir, &corpus, rng::seed(seed, "fresh weights", 0, 0))?;
     Ok(())
 }

@@ -13,11 +13,13 @@ use anyhow::{Context, bail};
 use burn::tensor::DType;
 use serde_json::{Value, json};
 use vtb_data::Bucket;
+use vtb_data::media::read_edit_rows;
 use vtb_lora::{AdapterHeader, Factors, read_any, write_as};
 use vtb_models_diffusion::cache::{TensorCache, hash_folders};
 use vtb_models_diffusion::qwen_image::{EditModelDir, QwenImageTransformer};
 use vtb_trainer::TrainError;
 use vtb_trainer::checkpoint::{Content, Contents};
+use vtb_trainer::objectives::flow::FlowConfig;
 use vtb_trainer::progress::Reporter;
 use vtb_trainer::rng;
 use vtb_trainer::run_dir::RunDir;
@@ -43,8 +45,15 @@ use previews::Previews;
 use rows::{Asked, CachedRows, Geometry, Missing, Row};
 pub use settings::ImageRun;
 
+/// What held-out rows were before the first step.
+const BEFORE: &str = "before.json";
 /// Files looked for where data is a folder.
-const ROW_FILES: [&str; 4] = ["metadata.json", "metadata.jsonl", "metadata.csv", "train.json"];
+const ROW_FILES: [&str; 4] = [
+    "metadata.json",
+    "metadata.jsonl",
+    "metadata.csv",
+    "train.json",
+];
 
 /// Runs the program.
 ///
@@ -146,7 +155,10 @@ fn check(run: &ImageRun) -> anyhow::Result<()> {
         faults.push("data.eval_split and data.eval are both set; leave one out".into());
     }
     if !(0.0..1.0).contains(&run.data.eval_split) {
-        faults.push(format!("data.eval_split = {} must be at least 0 and below 1", run.data.eval_split));
+        faults.push(format!(
+            "data.eval_split = {} must be at least 0 and below 1",
+            run.data.eval_split
+        ));
     }
     if run.batch.batch_size * run.batch.gradient_accumulation == 0 {
         faults.push("batch.batch_size and batch.gradient_accumulation must be at least 1".into());
@@ -163,7 +175,12 @@ fn check(run: &ImageRun) -> anyhow::Result<()> {
             faults.push(format!("data.{key} = {area} must be at least 256"));
         }
     }
-    faults.extend(run.flow.validate().into_iter().map(|fault| format!("flow.{fault}")));
+    faults.extend(
+        run.flow
+            .validate()
+            .into_iter()
+            .map(|fault| format!("flow.{fault}")),
+    );
     if run.eval.levels == 0 || run.eval.batch_size == 0 {
         faults.push("eval.levels and eval.batch_size must be at least 1".into());
     }
@@ -175,11 +192,30 @@ fn check(run: &ImageRun) -> anyhow::Result<()> {
     }
     if run.model.gelu().is_none() {
         let found = &run.model.activation;
-        faults.push(format!("model.activation = `{found}`: use `gelu_tanh` or `quick_gelu`"));
+        faults.push(format!(
+            "model.activation = `{found}`: use `gelu_tanh` or `quick_gelu`"
+        ));
+    }
+    for (key, path) in [
+        ("samples.judge", &run.samples.judge),
+        ("samples.prompts", &run.samples.prompts),
+        ("data.image_root", &run.data.image_root),
+    ] {
+        if let Some(path) = path
+            && !Path::new(path).exists()
+        {
+            faults.push(format!("{key} = `{path}` does not exist"));
+        }
     }
     if let Err(name) = run.export.parsed() {
-        let known: Vec<&str> = vtb_lora::AdapterFormat::ALL.iter().map(|f| f.name()).collect();
-        faults.push(format!("export.formats: `{name}` is none of {}", known.join(", ")));
+        let known: Vec<&str> = vtb_lora::AdapterFormat::ALL
+            .iter()
+            .map(|f| f.name())
+            .collect();
+        faults.push(format!(
+            "export.formats: `{name}` is none of {}",
+            known.join(", ")
+        ));
     }
     if let Err(error) = run.lora.config().rules("lora") {
         faults.push(error.to_string());
@@ -217,10 +253,19 @@ fn plan(run: &ImageRun, inputs: &Inputs) -> anyhow::Result<Plan> {
         ),
     }
     match &inputs.train {
-        Some(source) => plan.line("data", source.in_plan()),
+        Some(source) => {
+            plan.line("data", source.in_plan());
+            if let Some(path) = source.local() {
+                let root = run.data.image_root.as_deref().map(Path::new);
+                plan.line("rows", read_edit_rows(&row_file(path)?, root)?.len());
+            }
+        }
         None => plan.line(
             "data",
-            format!("{} generated {} puzzles", run.demo.train_puzzles, run.demo.task),
+            format!(
+                "{} generated {} puzzles",
+                run.demo.train_puzzles, run.demo.task
+            ),
         ),
     }
     if let Some(eval) = &inputs.eval {
@@ -229,8 +274,13 @@ fn plan(run: &ImageRun, inputs: &Inputs) -> anyhow::Result<Plan> {
     if let Some(adapter) = &inputs.adapter {
         plan.line("start from", adapter.in_plan());
     }
-    let (rank, alpha, targets) = (run.lora.rank, run.lora.alpha, &run.lora.targets);
-    plan.line("adapter", format!("rank {rank}, alpha {alpha}, targets {targets}"));
+    if inputs.adapter.is_none() {
+        let (rank, alpha, targets) = (run.lora.rank, run.lora.alpha, &run.lora.targets);
+        plan.line(
+            "adapter",
+            format!("rank {rank}, alpha {alpha}, targets {targets}"),
+        );
+    }
     let rows = run.batch.batch_size * run.batch.gradient_accumulation;
     plan.line("steps", format!("{} × {rows} rows", run.train.max_steps));
     let (rate, schedule) = (run.train.learning_rate, run.train.schedule);
@@ -250,13 +300,17 @@ fn cache_dir(run: &ImageRun) -> PathBuf {
 
 /// Takes rows to hold out, the same ones whatever their order in the file.
 fn hold_out(mut rows: Vec<Row>, share: f64, seed: u64) -> (Vec<Row>, Vec<Row>) {
-    let many = (rows.len() as f64 * share).round() as usize;
-    if many == 0 || many >= rows.len() {
+    if share == 0.0 || rows.len() < 2 {
         return (rows, Vec::new());
     }
+    let many = (rows.len() as f64 * share).round() as usize;
+    let many = many.clamp(1, rows.len() - 1);
     let rank = |row: &Row| {
         let seed = seed.to_le_bytes();
-        let inputs = [("seed", &seed[..]), ("row", row.target.key.as_str().as_bytes())];
+        let inputs = [
+            ("seed", &seed[..]),
+            ("row", row.target.key.as_str().as_bytes()),
+        ];
         vtb_models_diffusion::cache::Key::of("held out", &inputs)
     };
     let mut ranks: Vec<_> = rows.iter().map(rank).collect();
@@ -299,11 +353,16 @@ impl Session {
             Some(train) => (train, places.eval),
             None => {
                 let made = demo::data(&run.demo, run.seed, &dir.subdir("data")?)?;
-                run.samples.judge.get_or_insert(made.judge.display().to_string());
+                run.samples
+                    .judge
+                    .get_or_insert(made.judge.display().to_string());
                 (made.train, Some(made.eval))
             }
         };
-        let model_path = places.model.clone().unwrap_or_else(|| dir.root().join("model"));
+        let model_path = places
+            .model
+            .clone()
+            .unwrap_or_else(|| dir.root().join("model"));
         if places.model.is_none() {
             demo::model(&model_path, &train_file, run.seed)?;
         }
@@ -316,7 +375,13 @@ impl Session {
             hash_folders(&[part("vae")])?,
             precision,
         );
-        let read = |file: &Path| rows::read(file, run.data.image_root.as_deref().map(Path::new), &geometry);
+        let read = |file: &Path| {
+            rows::read(
+                file,
+                run.data.image_root.as_deref().map(Path::new),
+                &geometry,
+            )
+        };
         let train = read(&train_file)?;
         let (train, eval) = match &eval_file {
             Some(file) => (train, read(file)?),
@@ -343,7 +408,15 @@ impl Session {
         };
         let eval: Vec<Row> = spread(eval.len(), most).map(|i| eval[i].clone()).collect();
         let fingerprint = rows::fingerprint(&train);
-        identify("train-image", &dir, options.resume, run.seed, &toml, &fingerprint, &config)?;
+        identify(
+            "train-image",
+            &dir,
+            options.resume,
+            run.seed,
+            &toml,
+            &fingerprint,
+            &config,
+        )?;
         Ok(Self {
             cache: TensorCache::open(cache_dir(&run))?,
             model_name: places
@@ -385,7 +458,12 @@ impl Session {
         reporter: &mut dyn Reporter,
         interrupt: &Interrupt,
     ) -> anyhow::Result<bool> {
-        let rows: Vec<&Row> = self.train.iter().chain(&self.eval).chain(&self.samples).collect();
+        let rows: Vec<&Row> = self
+            .train
+            .iter()
+            .chain(&self.eval)
+            .chain(&self.samples)
+            .collect();
         let missing = Missing::of(&self.cache, &rows, self.negatives());
         let all = missing.len();
         if all == 0 {
@@ -393,7 +471,9 @@ impl Session {
             return Ok(true);
         }
         let (texts, pictures) = (missing.texts.len(), missing.pictures.len());
-        reporter.on_message(&format!("cache: {texts} prompts and {pictures} pictures are encoded"));
+        reporter.on_message(&format!(
+            "cache: {texts} prompts and {pictures} pictures are encoded"
+        ));
         let mut told = Instant::now();
         let mut tell = |done: usize, reporter: &mut dyn Reporter| {
             if told.elapsed().as_secs_f64() >= self.run.log.seconds.max(1.0) {
@@ -402,7 +482,9 @@ impl Session {
             }
         };
         if texts > 0 {
-            let mut prompts = self.model_dir.load_prompts(&self.machine.device, self.machine.dtype)?;
+            let mut prompts = self
+                .model_dir
+                .load_prompts(&self.machine.device, self.machine.dtype)?;
             prompts.template = self.geometry.template;
             prompts.condition_area = self.geometry.condition_area;
             for (i, asked) in missing.texts.iter().enumerate() {
@@ -430,7 +512,11 @@ impl Session {
         if self.samples.is_empty() {
             return Ok(None);
         }
-        let negative: Vec<_> = self.negatives().into_iter().map(|asked| asked.key).collect();
+        let negative: Vec<_> = self
+            .negatives()
+            .into_iter()
+            .map(|asked| asked.key)
+            .collect();
         let rows: Vec<&Row> = self.samples.iter().collect();
         Ok(Some(Previews::new(
             &self.run.samples,
@@ -455,11 +541,14 @@ impl Session {
                 let (adapter, format) = read_any(path, Some(&model.linears()))?;
                 model.load_adapter(adapter, path)?;
                 let form = format.name();
-                reporter.on_message(&format!("training goes on with the adapter of form {form} that was loaded"));
+                reporter.on_message(&format!(
+                    "training goes on with the adapter of form {form} that was loaded"
+                ));
             }
             None => {
                 let lora = self.run.lora.config();
-                let report = model.attach_adapter(&lora, rng::seed(self.run.seed, "adapter", 0, 0))?;
+                let report =
+                    model.attach_adapter(&lora, rng::seed(self.run.seed, "adapter", 0, 0))?;
                 reporter.on_message(&report.to_string());
             }
         }
@@ -489,7 +578,15 @@ impl Session {
         let previews = self.previews()?;
         let mut model = self.model(reporter.as_mut())?;
         let run = &self.run;
-        let bucket = if run.data.bucket { Bucket::Pixels } else { Bucket::None };
+        let flow = FlowConfig {
+            patch: self.model_dir.transformer.patch_size,
+            ..run.flow.clone()
+        };
+        let bucket = if run.data.bucket {
+            Bucket::Pixels
+        } else {
+            Bucket::None
+        };
         let load = LoadOptions {
             threads: run.data.threads,
             ahead: run.data.ahead,
@@ -500,26 +597,36 @@ impl Session {
             self.rows(&self.train),
             load,
             run.batch.clone(),
-            &run.flow,
+            &flow,
             run.seed,
             dropout,
         )?;
         let seed = rng::seed(run.seed, "held-out noise", 0, 0);
         let eval = &run.eval;
         let held_out = (!self.eval.is_empty())
-            .then(|| FlowEval::new(self.rows(&self.eval), &run.flow, eval.levels, eval.batch_size, seed))
+            .then(|| {
+                FlowEval::new(
+                    self.rows(&self.eval),
+                    &flow,
+                    eval.levels,
+                    eval.batch_size,
+                    seed,
+                )
+            })
             .transpose()?;
         let measure = |model: &QwenImageTransformer| -> Result<Option<FlowMeasured>, TrainError> {
-            held_out.as_ref().map(|rows| rows.measure(model)).transpose()
+            held_out
+                .as_ref()
+                .map(|rows| rows.measure(model))
+                .transpose()
         };
-        // A resumed run began elsewhere: what it was before is in its first start's file.
-        let before = match options.resume {
-            true => None,
-            false => measure(&model)?,
-        };
-        if let Some(before) = &before {
+        // What it was before the first step is measured once, whatever stops the run.
+        let measured = self.dir.root().join(BEFORE);
+        if !measured.is_file()
+            && let Some(before) = measure(&model)?
+        {
             let text = serde_json::to_vec_pretty(&json!({"loss": before.loss, "mse": before.mse}))?;
-            self.dir.write("before.json", &text)?;
+            self.dir.write(BEFORE, &text)?;
         }
         let config = run.loop_config();
         let context = RunContext {
@@ -532,7 +639,9 @@ impl Session {
             device: &self.machine.device,
         };
         let mut evaluate_step = |model: &QwenImageTransformer, _: u64| {
-            Ok(measure(model)?.map(|found| found.evaluation()).unwrap_or_default())
+            Ok(measure(model)?
+                .map(|found| found.evaluation())
+                .unwrap_or_default())
         };
         let evaluate: &mut Evaluate<'_, QwenImageTransformer> = &mut evaluate_step;
         let mut draw = |model: &QwenImageTransformer, step: u64| match &previews {
@@ -561,7 +670,8 @@ impl Session {
     /// The adapter in every form asked for, with what readers want to know of it.
     fn export(
         &self,
-    ) -> anyhow::Result<impl Fn(&QwenImageTransformer) -> Result<Contents<'static>, TrainError>> {
+    ) -> anyhow::Result<impl Fn(&QwenImageTransformer, u64) -> Result<Contents<'static>, TrainError>>
+    {
         let formats = self.run.export.parsed().unwrap_or_default();
         let header = AdapterHeader {
             base_model: Some(self.model_name.clone()),
@@ -572,7 +682,7 @@ impl Session {
             zero_cond_t: Some(self.model_dir.transformer.zero_cond_t),
             ..AdapterHeader::default()
         };
-        Ok(move |model: &QwenImageTransformer| {
+        Ok(move |model: &QwenImageTransformer, step: u64| {
             let mut contents = Contents::new();
             let Some(lora) = model.adapter_config().cloned() else {
                 return Ok(contents);
@@ -581,7 +691,11 @@ impl Session {
             let values = |f: &Factors| (f.a.num_elements() + f.b.num_elements()) as u64;
             let size_hint = 4 * factors.values().map(values).sum::<u64>();
             for format in formats.iter().copied() {
-                let (lora, factors, header) = (lora.clone(), factors.clone(), header.clone());
+                let (lora, factors) = (lora.clone(), factors.clone());
+                let header = AdapterHeader {
+                    step: Some(step),
+                    ..header.clone()
+                };
                 let write = move |dir: &Path| {
                     let place = match format {
                         vtb_lora::AdapterFormat::Peft => dir.to_owned(),
@@ -606,15 +720,16 @@ impl Session {
 
     #[allow(clippy::print_stdout, reason = "results go to standard output")]
     fn tell(&self, after: Option<FlowMeasured>) -> anyhow::Result<ExitCode> {
-        let before = std::fs::read(self.dir.root().join("before.json")).ok();
+        let before = std::fs::read(self.dir.root().join(BEFORE)).ok();
         let before: Option<Value> = before.and_then(|text| serde_json::from_slice(&text).ok());
         let loss = before.as_ref().and_then(|b| b["loss"].as_f64());
         let checkpoint = self
             .dir
             .checkpoints()
             .join(format!("step-{}", self.run.train.max_steps));
-        let adapter = checkpoint.join("adapter");
-        let after_json = after.as_ref().map(|a| json!({"loss": a.loss, "mse": a.mse, "rows": a.rows}));
+        let after_json = after
+            .as_ref()
+            .map(|a| json!({"loss": a.loss, "mse": a.mse, "rows": a.rows}));
         self.dir.write_summary(&json!({
             "program": "train-image",
             "seed": self.run.seed,
@@ -622,7 +737,7 @@ impl Session {
             "before": before,
             "after": after_json,
             "model": self.model_name,
-            "adapter": adapter,
+            "checkpoint": checkpoint,
         }))?;
         if let Some(after) = after {
             match loss {

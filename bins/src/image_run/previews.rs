@@ -136,7 +136,10 @@ impl Previews {
                 &mut |_, _| {},
             )?;
             let picture = image_of(&latent_picture(&latent, &self.vae)?)?;
-            write_png(&dir.join(format!("{i:02}-{}.png", file_name(&preview.id))), &picture)?;
+            write_png(
+                &dir.join(format!("{i:02}-{}.png", file_name(&preview.id))),
+                &picture,
+            )?;
             let mut add = |name: &str, value: f64| {
                 let sum = sums.entry(name.to_owned()).or_default();
                 *sum = (sum.0 + value, sum.1 + 1);
@@ -145,7 +148,10 @@ impl Previews {
             if let Some(judge) = &preview.judge {
                 let verdict = judge.judge(&picture);
                 add("correct", f64::from(u8::from(verdict.correct)));
-                add("score", verdict.measures.get("score").copied().unwrap_or(0.0));
+                add(
+                    "score",
+                    verdict.measures.get("score").copied().unwrap_or(0.0),
+                );
             }
             drawn.push(picture);
         }
@@ -169,7 +175,10 @@ impl Previews {
         let mut top = GAP;
         for (preview, picture) in self.all.iter().zip(drawn) {
             let high = line(picture);
-            for (column, shown) in [&preview.start, &preview.target, picture].iter().enumerate() {
+            for (column, shown) in [&preview.start, &preview.target, picture]
+                .iter()
+                .enumerate()
+            {
                 let filter = imageops::FilterType::Triangle;
                 let small = imageops::resize(*shown, SHEET_SIDE, high, filter);
                 let left = GAP + column as u32 * (SHEET_SIDE + GAP);
@@ -195,7 +204,9 @@ fn file_name(id: &str) -> String {
 /// Peak signal-to-noise ratio in dB, 99 for equal pictures.
 fn psnr(a: &RgbImage, b: &RgbImage) -> f64 {
     let pairs = a.as_raw().iter().zip(b.as_raw());
-    let squares: f64 = pairs.map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2)).sum();
+    let squares: f64 = pairs
+        .map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2))
+        .sum();
     let mse = squares / a.as_raw().len().max(1) as f64;
     match mse > 0.0 {
         true => (10.0 * (255.0 * 255.0 / mse).log10()).min(99.0),

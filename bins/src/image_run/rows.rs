@@ -1,7 +1,7 @@
 //! Rows to train on: what they are made of, their places in the cache, and filling it.
 
 use std::collections::{HashMap, HashSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
@@ -10,8 +10,10 @@ use sha2::{Digest, Sha256};
 use vtb_data::media::{EditRow, read_edit_rows};
 use vtb_data::{Bucket, ImageOptions, ImageRef, image_io};
 use vtb_models_diffusion::cache::{Entry, Key, TensorCache};
-use vtb_models_diffusion::qwen_image::{EditTemplate, PromptEncoder, VAE_SCALE, picture_latent, sizes};
 use vtb_models_diffusion::qwen_image::vae::QwenImageVae;
+use vtb_models_diffusion::qwen_image::{
+    EditTemplate, PromptEncoder, VAE_SCALE, picture_latent, sizes,
+};
 use vtb_models_vlm::processor::Rgb;
 use vtb_nn::velocity::{FlowCondition, Latent, TextStates};
 use vtb_trainer::TrainError;
@@ -49,6 +51,8 @@ pub(super) struct Row {
     pub(super) text: Key,
     /// Hashes of the files of the references.
     hashes: Vec<[u8; 32]>,
+    /// Hash of the target's file.
+    target_hash: [u8; 32],
     pub(super) target: Encoded,
     pub(super) references: Vec<Encoded>,
 }
@@ -163,6 +167,12 @@ fn look(row: EditRow, geometry: &Geometry) -> anyhow::Result<Row> {
     if row.edit_images.is_empty() {
         bail!("the row has no `edit_image`; an editing model needs a picture to start from");
     }
+    let count = row.edit_images.len();
+    if geometry.template == EditTemplate::Single && count > 1 {
+        bail!(
+            "the row has {count} pictures to edit; the template `single` takes one, `list` any number"
+        );
+    }
     let target_hash = hash(&row.image)?;
     let (width, height) = size(&row.image)?;
     let target_size = sizes::target_size(width, height, geometry.max_pixels)?;
@@ -171,10 +181,13 @@ fn look(row: EditRow, geometry: &Geometry) -> anyhow::Result<Row> {
     for image in row.edit_images {
         let found = hash(&image)?;
         if found == target_hash {
-            bail!("`image` and `edit_image` ({image}) are the same picture: there is nothing to learn");
+            bail!(
+                "`image` and `edit_image` ({image}) are the same picture: there is nothing to learn"
+            );
         }
         let (width, height) = size(&image)?;
         let to = sizes::area_size(geometry.reference_area, width, height)?;
+        sizes::area_size(geometry.condition_area, width, height)?;
         references.push(geometry.picture(image, &found, to, Cut::Stretched));
         hashes.push(found);
     }
@@ -187,6 +200,7 @@ fn look(row: EditRow, geometry: &Geometry) -> anyhow::Result<Row> {
     Ok(Row {
         text: geometry.text_key(&row.prompt, &hashes),
         hashes,
+        target_hash,
         target: geometry.picture(row.image, &target_hash, target_size, Cut::Covered),
         references,
         prompt: row.prompt,
@@ -195,23 +209,17 @@ fn look(row: EditRow, geometry: &Geometry) -> anyhow::Result<Row> {
     })
 }
 
-/// Refuses rows whose target is what another row starts from: pictures were swapped.
+/// Refuses rows whose target is what another row starts from, by content: pictures were swapped in one of them.
 ///
 /// # Errors
 /// Names both rows.
 pub(super) fn refuse_swapped(rows: &[Row]) -> anyhow::Result<()> {
-    let path = |image: &ImageRef| match image {
-        ImageRef::Path(path) => Some(path.clone()),
-        _ => None,
-    };
-    let starts: HashMap<PathBuf, &Row> = rows
+    let starts: HashMap<&[u8; 32], &Row> = rows
         .iter()
-        .flat_map(|row| row.references.iter().map(move |r| (r, row)))
-        .filter_map(|(r, row)| Some((path(&r.image)?, row)))
+        .flat_map(|row| row.hashes.iter().map(move |hash| (hash, row)))
         .collect();
     for row in rows {
-        let swapped = path(&row.target.image).and_then(|target| starts.get(&target));
-        if let Some(other) = swapped {
+        if let Some(other) = starts.get(&row.target_hash) {
             bail!(
                 "{}: its target is what {} starts from: `image` and `edit_image` are swapped in one of them; mend the \
                  file, or set data.check_swapped=false where this is meant",
@@ -224,9 +232,15 @@ pub(super) fn refuse_swapped(rows: &[Row]) -> anyhow::Result<()> {
 }
 
 fn rgb(image: &ImageRef) -> anyhow::Result<Rgb> {
-    let found = image_io::load(image, &ImageOptions::default()).with_context(|| image.to_string())?;
+    let found =
+        image_io::load(image, &ImageOptions::default()).with_context(|| image.to_string())?;
     let (width, height) = (found.width() as usize, found.height() as usize);
-    Ok(Rgb::new(&image.to_string(), width, height, found.as_raw().clone())?)
+    Ok(Rgb::new(
+        &image.to_string(),
+        width,
+        height,
+        found.as_raw().clone(),
+    )?)
 }
 
 impl Encoded {
@@ -284,8 +298,14 @@ impl<'a> Missing<'a> {
             .filter(|picture| seen.insert(picture.key.clone()))
             .collect();
         Self {
-            texts: texts.into_par_iter().filter(|t| !cache.has(&t.key)).collect(),
-            pictures: pictures.into_par_iter().filter(|p| !cache.has(&p.key)).collect(),
+            texts: texts
+                .into_par_iter()
+                .filter(|t| !cache.has(&t.key))
+                .collect(),
+            pictures: pictures
+                .into_par_iter()
+                .filter(|p| !cache.has(&p.key))
+                .collect(),
         }
     }
 
@@ -341,7 +361,11 @@ pub(super) fn latent(cache: &TensorCache, key: &Key) -> anyhow::Result<Latent> {
     let entry = cache.read(key)?;
     let shape = entry.shape.as_slice().try_into();
     let shape = shape.map_err(|_| {
-        anyhow::anyhow!("{}: {:?} is no latent", cache.path(key).display(), entry.shape)
+        anyhow::anyhow!(
+            "{}: {:?} is no latent",
+            cache.path(key).display(),
+            entry.shape
+        )
     })?;
     Ok(Latent {
         shape,
@@ -353,7 +377,11 @@ pub(super) fn latent(cache: &TensorCache, key: &Key) -> anyhow::Result<Latent> {
 pub(super) fn text(cache: &TensorCache, key: &Key) -> anyhow::Result<TextStates> {
     let entry = cache.read(key)?;
     let [rows, width] = entry.shape[..] else {
-        bail!("{}: {:?} are no text states", cache.path(key).display(), entry.shape);
+        bail!(
+            "{}: {:?} are no text states",
+            cache.path(key).display(),
+            entry.shape
+        );
     };
     Ok(TextStates {
         rows,

@@ -322,7 +322,7 @@ impl ImageRun {
                 ..run.data
             },
             train: FlowTrainSection {
-                max_steps: 1500,
+                max_steps: 600,
                 learning_rate: 3e-3,
                 schedule: Decay::Cosine,
                 warmup_ratio: 0.02,

@@ -13,7 +13,7 @@ pub(super) const FREE_KEYS: [&str; 19] = [
     "output_dir",
     "log",
     "save",
-    "sample",
+    "samples",
     "model.device",
     "train.probe",
     "data.check",

@@ -22,8 +22,8 @@ pub struct Evaluation {
 /// Evaluates a model after a step.
 pub type Evaluate<'a, M> = dyn FnMut(&M, u64) -> Result<Evaluation, TrainError> + 'a;
 
-/// Files of a checkpoint that other programs read: an adapter or a model.
-pub type Export<'a, M> = dyn Fn(&M) -> Result<Contents<'static>, TrainError> + 'a;
+/// Files of a checkpoint that other programs read, after so many steps: an adapter or a model.
+pub type Export<'a, M> = dyn Fn(&M, u64) -> Result<Contents<'static>, TrainError> + 'a;
 
 /// Takes the completions worth showing of a step, beside their JSON lines: the path without ending, and the objects.
 pub type ShowCompletions<'a> = dyn FnMut(&Path, &[Value]) -> Result<(), TrainError> + 'a;

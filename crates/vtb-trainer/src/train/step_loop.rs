@@ -336,7 +336,7 @@ impl<'a> Loop<'a> {
     ) -> Result<(), TrainError> {
         let params = model.trainable();
         let values = to_host(&self.values, &params)?;
-        let mut contents = self.averaged(model, |model| (hooks.export)(model))?;
+        let mut contents = self.averaged(model, |model| (hooks.export)(model, self.step))?;
         contents.insert(
             TRAINABLE.into(),
             Content::Bytes(encode_tensors(&values, None)?),

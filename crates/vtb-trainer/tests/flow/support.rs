@@ -362,7 +362,7 @@ impl Run<'_> {
             step: self.stop_after,
             interrupt: interrupt.clone(),
         };
-        let export = |model: &Linear| {
+        let export = |model: &Linear, _: u64| {
             let bytes = encode_tensors(&model.host(), None)?;
             Ok(Contents::from([(
                 "shown.safetensors".into(),

@@ -252,7 +252,7 @@ mod tests {
             ("_class_name", json!("AutoencoderKLWan")),
             ("base_dim", json!(0)),
             ("base_dim", json!("wide")),
-            ("base_dim", json!(1 << 40)),
+            ("base_dim", json!(1u64 << 40)),
             ("z_dim", json!(8)),
             ("dim_mult", json!([])),
             ("dim_mult", json!([1, 0, 4, 4])),
