@@ -319,7 +319,8 @@ fn rows_that_do_not_fit_are_named() {
             .unwrap_err();
         error.to_string()
     };
-    let cases: [(&str, fn(&mut FlowRow)); 5] = [
+    type Change = fn(&mut FlowRow);
+    let cases: [(&str, Change); 5] = [
         ("expected [16, 1, H, W]", |row| {
             row.noisy = Latent::zeros([4, 1, 8, 8])
         }),

@@ -290,7 +290,7 @@ mod tests {
         let folder = dir.path().join("vae");
         std::fs::create_dir(&folder).unwrap();
         std::fs::write(folder.join("a"), b"1").unwrap();
-        let hash = || hash_folders(&[folder.clone()]).unwrap();
+        let hash = || hash_folders(std::slice::from_ref(&folder)).unwrap();
         let first = hash();
         assert_eq!(first, hash());
         std::fs::write(folder.join("a"), b"2").unwrap();

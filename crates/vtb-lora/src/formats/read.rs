@@ -12,7 +12,6 @@ use super::settings::settings_of;
 use super::{AdapterFormat, diffusers};
 use crate::config::MAX_RANK;
 use crate::file::Pair;
-use crate::fit::check_sizes;
 use crate::{AdapterFile, LinearInfo, LoraConfig, LoraError, ModuleFilter};
 
 /// Adapted layers of a file; published models have fewer than a thousand.
@@ -151,14 +150,23 @@ impl<'m> Reading<'m> {
 
     /// With a model, every factor must have the sizes of its layer.
     fn check_sizes(&mut self) {
-        let shape = |name: &Option<String>| Some(self.source.info(name.as_deref()?)?.shape);
-        for (path, [a, b]) in &self.pairs {
-            let (Some(linear), Some(a), Some(b)) = (self.layers.info(path), shape(a), shape(b))
-            else {
+        for (path, names) in &self.pairs {
+            let Some(linear) = self.layers.info(path) else {
                 continue;
             };
-            if let Err(fault) = check_sizes(path, &[a, b], linear, &self.path) {
-                self.strangers.push(fault.to_string());
+            let sizes = [
+                (1, linear.in_features, "inputs"),
+                (0, linear.out_features, "outputs"),
+            ];
+            for (name, (axis, size, what)) in names.iter().zip(sizes) {
+                let Some(name) = name else { continue };
+                let shape = self.source.info(name).map(|info| info.shape);
+                let shape = shape.unwrap_or_default();
+                if shape.get(axis) != Some(&size) {
+                    self.strangers.push(format!(
+                        "tensor `{name}` has the shape {shape:?}, but the layer `{path}` of this model has {size} {what}"
+                    ));
+                }
             }
         }
     }

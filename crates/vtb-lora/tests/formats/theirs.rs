@@ -300,7 +300,11 @@ fn a_file_must_fit_the_model_it_is_read_for() {
     let (read, _) = read_any(&path, Some(&original)).unwrap();
     assert!(read.factors.keys().all(|path| WAN.contains(&path.as_str())));
     modules[2].in_features += 1;
-    refused(&path, Some(&modules), &["blocks.0.attn2.to_k", "[4, 6]"]);
+    refused(
+        &path,
+        Some(&modules),
+        &["_cross_attn_k.lora_down", "[4, 5]", "6 inputs"],
+    );
     modules.remove(2);
     refused(
         &path,
@@ -326,7 +330,7 @@ fn other_models_go_by_their_layers() {
     let tensors = [
         (
             "lora_unet_double_blocks_0_img_attn_qkv.lora_down.weight",
-            matrix(2, 5, 0.5),
+            matrix(2, 3, 0.5),
         ),
         (
             "lora_unet_double_blocks_0_img_attn_qkv.lora_up.weight",

@@ -296,7 +296,7 @@ impl EditModelDir {
         }
         let transformer = TransformerConfig::from_dir(&files::part(root, "transformer")?)?;
         let scheduler = FlowMatchEuler::from_dir(&files::part(root, "scheduler")?)?;
-        let vae = VaeConfig::read(&root.join("vae").join(files::CONFIG))?;
+        let vae = VaeConfig::read(root.join("vae").join(files::CONFIG))?;
         if vae.factor() != VAE_SCALE {
             return Err(DiffusionError::file(
                 root,
@@ -344,7 +344,7 @@ impl EditModelDir {
     /// # Errors
     /// As [`QwenImageVae::load`].
     pub fn load_vae(&self, device: &Device, dtype: DType) -> Result<QwenImageVae, DiffusionError> {
-        QwenImageVae::load(&self.root.join("vae"), device, dtype)
+        QwenImageVae::load(self.root.join("vae"), device, dtype)
     }
 
     /// Loads the transformer.

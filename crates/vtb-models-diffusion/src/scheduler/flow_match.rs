@@ -146,7 +146,7 @@ impl FlowMatchEuler {
         let finite = [self.base_shift, self.max_shift]
             .iter()
             .all(|s| s.is_finite());
-        if !finite || !(self.shift > 0.0 && self.shift.is_finite()) {
+        if !(finite && self.shift > 0.0 && self.shift.is_finite()) {
             return Some(
                 "`base_shift`, `max_shift` and `shift` must be finite, `shift` above 0".into(),
             );

@@ -20,8 +20,8 @@ pub(super) struct Encoder {
 /// Blocks of all stages stand in one list.
 #[derive(Debug, Clone)]
 enum Down {
-    Block(ResBlock),
-    Halve(Resample),
+    Block(Box<ResBlock>),
+    Halve(Box<Resample>),
 }
 
 impl Encoder {
@@ -33,12 +33,12 @@ impl Encoder {
         for (stage, &output) in widths.iter().enumerate() {
             for _ in 0..config.num_res_blocks {
                 let place = blocks.pp(down_blocks.len());
-                down_blocks.push(Down::Block(ResBlock::load(&place, width, output)));
+                down_blocks.push(Down::Block(Box::new(ResBlock::load(&place, width, output))));
                 width = output;
             }
             if let Some(&time) = config.temperal_downsample.get(stage) {
                 let place = blocks.pp(down_blocks.len());
-                down_blocks.push(Down::Halve(Resample::down(&place, width, time)));
+                down_blocks.push(Down::Halve(Box::new(Resample::down(&place, width, time))));
             }
         }
         Self {

@@ -3,11 +3,11 @@
 //! Between a clean sample `x0` and noise `n` lies `x = (1-σ)·x0 + σ·n`; its slope `n - x0` is what a
 //! [`vtb_nn::velocity::VelocityModel`] predicts. A row of a step draws a noise level σ and noise of its own:
 //!
-//! - [`SigmaTable`]: the thousand noise levels of training, and a weight for each;
-//! - [`FlowConfig`], [`Levels`]: from which distribution levels are drawn;
-//! - [`normals`]: noise;
-//! - [`noisy`], [`row_losses`], [`flow_loss`]: the sample, the loss and its derivative;
-//! - [`FlowStats`]: numbers for the log.
+//! - the thousand noise levels of training, and a weight for each: [`SigmaTable`];
+//! - from which distribution levels are drawn: [`FlowConfig`], [`Levels`];
+//! - noise: [`normals`];
+//! - the sample, the loss and its derivative: [`noisy`], [`row_losses`], [`flow_loss`];
+//! - numbers for the log: [`FlowStats`].
 //!
 //! All of it is computed in f64 and stored in f32.
 
