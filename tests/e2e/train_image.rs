@@ -12,6 +12,9 @@ use std::time::{Duration, Instant, SystemTime};
 use common::{IMAGE, path, refuse, run, stderr, stdout, succeed};
 use serde_json::{Value, json};
 
+const ADAPTER: &str = env!("CARGO_BIN_EXE_adapter");
+const INFER_IMAGE: &str = env!("CARGO_BIN_EXE_infer-image");
+
 /// Settings that make a default run small.
 const SMALL: &[&str] = &[
     "--set",
@@ -161,6 +164,67 @@ fn the_default_run_measures_draws_and_exports() {
             "{form}: {again} {after}"
         );
     }
+}
+
+#[test]
+fn a_merged_model_is_the_model_with_its_adapter() {
+    let own = own();
+    let out = own.root.join("run");
+    succeed(
+        IMAGE,
+        &own.args(&out, &["--max-steps", "3", "--learning-rate", "0.01"]),
+    );
+    let adapter = out.join("checkpoints/step-3/adapter-comfyui/adapter.safetensors");
+    let merged = own.root.join("merged");
+    let args = [
+        "merge",
+        "--model",
+        path(&own.model),
+        "--adapter",
+        path(&adapter),
+        "--output-dir",
+        path(&merged),
+        "--max-shard-size",
+        "2MB",
+    ];
+    succeed(ADAPTER, &args);
+    let shards = std::fs::read_dir(merged.join("transformer")).unwrap();
+    assert!(shards.count() > 3, "shards, their index, a configuration");
+    let edit = |model: &Path, extra: &[&str]| {
+        let picture = own.data.with_file_name("in.png");
+        image::RgbImage::from_fn(64, 64, |x, y| image::Rgb([x as u8, y as u8, 200]))
+            .save(&picture)
+            .unwrap();
+        let file = own.root.join("out.png");
+        let mut args = vec![
+            "--model",
+            path(model),
+            "--image",
+            path(&picture),
+            "--prompt",
+            "Draw",
+        ];
+        args.extend([
+            "--steps",
+            "3",
+            "--cfg",
+            "1",
+            "--size",
+            "64x64",
+            "--out",
+            path(&file),
+        ]);
+        args.extend(["--reference-area", "12544", "--condition-area", "12544"]);
+        args.extend(extra);
+        succeed(INFER_IMAGE, &args);
+        image::open(&file).unwrap().to_rgb8().into_raw()
+    };
+    let adapted = edit(&own.model, &["--adapter", path(&adapter)]);
+    let plain = edit(&own.model, &[]);
+    let whole = edit(&merged, &[]);
+    let furthest = |a: &[u8], b: &[u8]| a.iter().zip(b).map(|(a, b)| a.abs_diff(*b)).max();
+    assert!(furthest(&adapted, &whole) <= Some(1));
+    assert!(furthest(&adapted, &plain) > Some(8));
 }
 
 /// `metrics.jsonl` without measured times.

@@ -1,14 +1,18 @@
 //! `adapter merge`.
 
+use std::collections::BTreeMap;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use clap::Args;
 use vtb_lora::{AdapterFile, LoraError, MergedSource};
+use vtb_models_diffusion::files::{CONFIG, MODEL_INDEX, WEIGHTS_STEM};
+use vtb_models_diffusion::qwen_image::{QwenImageTransformer, TransformerConfig};
 use vtb_models_vlm::export::export_model;
 use vtb_models_vlm::files::ModelDir;
-use vtb_nn::checkpoint::{Checkpoint, TensorSource};
+use vtb_nn::checkpoint::{Checkpoint, TensorSource, save_sharded_as};
 use vtb_nn::device::cpu_device;
 use vtb_trainer::checkpoint::free_bytes;
 
@@ -18,12 +22,15 @@ use super::{Stored, find_adapter, find_model};
 use crate::ending::{Stopped, Usage};
 use crate::plan::gib;
 
+/// The folder of the part that adapters are for.
+const TRANSFORMER: &str = "transformer";
+
 #[derive(Debug, Args)]
 pub(super) struct Merge {
-    /// Base model: a directory in the Hugging Face layout, or org/name@revision
+    /// Base model: a directory in the Hugging Face or the diffusers layout, or org/name@revision
     #[arg(long, value_name = "DIR|NAME")]
     model: String,
-    /// PEFT adapter: a directory, or org/name@revision
+    /// Adapter: a PEFT directory, or org/name@revision; for image models a file of any form too
     #[arg(long, value_name = "DIR|NAME")]
     adapter: String,
     /// Directory to write; must not be there yet
@@ -40,8 +47,12 @@ pub(super) struct Merge {
 impl Merge {
     #[allow(clippy::print_stdout, reason = "results go to standard output")]
     pub(super) fn run(&self) -> anyhow::Result<ExitCode> {
+        let model = find_model(&self.model)?;
+        if model.join(MODEL_INDEX).is_file() {
+            return self.pipeline(&model);
+        }
         let adapter = AdapterFile::open(find_adapter(&self.adapter)?)?;
-        let dir = ModelDir::open(find_model(&self.model)?)?;
+        let dir = ModelDir::open(model)?;
         let base = Checkpoint::open(dir.root())
             .with_context(|| format!("cannot open the model {}", dir.root().display()))?;
         let dtype = self.dtype.dtype();
@@ -66,6 +77,77 @@ impl Merge {
         );
         Ok(ExitCode::SUCCESS)
     }
+}
+
+impl Merge {
+    /// A model in the diffusers layout: its transformer with the adapter, everything else as it is.
+    #[allow(clippy::print_stdout, reason = "results go to standard output")]
+    fn pipeline(&self, model: &Path) -> anyhow::Result<ExitCode> {
+        let base_dir = model.join(TRANSFORMER);
+        let outline = QwenImageTransformer::outline(&TransformerConfig::from_dir(&base_dir)?)?;
+        let adapter = find_adapter(&self.adapter)?;
+        let adapter = AdapterFile::open_any(adapter, Some(&outline.linears()))?;
+        let base = Checkpoint::open(&base_dir)
+            .with_context(|| format!("cannot open the model {}", base_dir.display()))?;
+        let merged = MergedSource::new(&base, &adapter, self.dtype.dtype(), &cpu_device())?;
+        let rest: Vec<PathBuf> = parts(model)?;
+        let mut bytes = merged.byte_len();
+        for file in &rest {
+            bytes += fs::metadata(file).map_or(0, |m| m.len());
+        }
+        let out = NewDir::begin(&self.output_dir)?;
+        check_space(out.path(), bytes)?;
+        let watched = Watched::new(&merged, merged.byte_len())?;
+        let to = out.path().join(TRANSFORMER);
+        fs::create_dir(&to).with_context(|| to.display().to_string())?;
+        let done = save_sharded_as(
+            &to,
+            WEIGHTS_STEM,
+            &watched,
+            self.max_shard_size,
+            &BTreeMap::new(),
+        );
+        if watched.is_stopped() {
+            bail!(Stopped("interrupted; nothing was written".into()));
+        }
+        drop(watched);
+        done?;
+        for file in rest.iter().chain([&base_dir.join(CONFIG)]) {
+            let place = out.path().join(file.strip_prefix(model)?);
+            if let Some(folder) = place.parent() {
+                fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+            }
+            fs::copy(file, &place).with_context(|| file.display().to_string())?;
+            File::open(&place)?.sync_all()?;
+        }
+        out.finish()?;
+        println!(
+            "merged {} layers of the transformer, {}, into {}",
+            merged.changed().count(),
+            gib(bytes),
+            self.output_dir.display()
+        );
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Every file of a model in the diffusers layout but those of its transformer: at its root, and in its folders.
+fn parts(model: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    let list = |dir: &Path| -> anyhow::Result<Vec<PathBuf>> {
+        let entries = fs::read_dir(dir).with_context(|| dir.display().to_string())?;
+        Ok(entries
+            .map(|e| e.map(|e| e.path()))
+            .collect::<Result<_, _>>()?)
+    };
+    for path in list(model)? {
+        if path.is_file() {
+            files.push(path);
+        } else if path.is_dir() && path.file_name().is_some_and(|name| name != TRANSFORMER) {
+            files.extend(list(&path)?.into_iter().filter(|file| file.is_file()));
+        }
+    }
+    Ok(files)
 }
 
 /// The base with the adapter. An adapter of the head of a model that reads its embedding instead would be lost.

@@ -240,7 +240,7 @@ impl Cli {
 
     /// Finds model and adapter before it fetches either.
     fn open_model(&self) -> anyhow::Result<EditModel> {
-        let model = Source::find(Wanted::Model, &self.model)?;
+        let model = Source::find(Wanted::Pipeline, &self.model)?;
         let adapter = self.adapter.as_deref();
         let adapter = adapter.map(|text| Source::find(Wanted::Adapter, text));
         let adapter = adapter.transpose()?.map(|found| found.fetch());

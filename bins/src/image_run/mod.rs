@@ -109,7 +109,7 @@ impl Inputs {
             Ok(source)
         };
         Ok(Self {
-            model: find(Wanted::Model, &mut run.model.path)?,
+            model: find(Wanted::Pipeline, &mut run.model.path)?,
             adapter: find(Wanted::Adapter, &mut run.model.adapter)?,
             train: find(Wanted::Data, &mut run.data.train)?,
             eval: find(Wanted::Data, &mut run.data.eval)?,

@@ -36,6 +36,8 @@ const CONFIG_LIMIT: u64 = 4 << 20;
 pub enum Wanted {
     /// A model directory.
     Model,
+    /// A model directory in the diffusers layout.
+    Pipeline,
     /// A PEFT directory.
     Adapter,
     /// A file of rows, or a folder of data.
@@ -185,6 +187,7 @@ fn neither(text: &str, why: &str) -> anyhow::Error {
 fn on_hub(wanted: Wanted, text: &str) -> anyhow::Result<Source> {
     let kind = match wanted {
         Wanted::Model => Kind::Model,
+        Wanted::Pipeline => Kind::Pipeline,
         Wanted::Adapter => Kind::Adapter,
         Wanted::Data => Kind::Dataset,
     };

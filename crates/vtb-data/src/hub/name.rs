@@ -9,6 +9,8 @@ use super::error::{HubError, Result, printable};
 pub enum Kind {
     /// Weights, configuration, tokenizer and processor of a model.
     Model,
+    /// A model in the diffusers layout: a folder for each part.
+    Pipeline,
     /// A PEFT adapter.
     Adapter,
     /// Rows, pictures and clips.
@@ -19,7 +21,7 @@ impl Kind {
     /// `models` or `datasets`: in addresses and in the names of cache folders.
     pub(super) fn plural(self) -> &'static str {
         match self {
-            Self::Model | Self::Adapter => "models",
+            Self::Model | Self::Pipeline | Self::Adapter => "models",
             Self::Dataset => "datasets",
         }
     }
@@ -27,7 +29,7 @@ impl Kind {
     /// What stands before `org/name` in the addresses of pages and files.
     pub(super) fn prefix(self) -> &'static str {
         match self {
-            Self::Model | Self::Adapter => "",
+            Self::Model | Self::Pipeline | Self::Adapter => "",
             Self::Dataset => "datasets/",
         }
     }

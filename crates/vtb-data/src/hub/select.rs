@@ -14,6 +14,7 @@ use super::name::{Kind, Repo, check_path};
 const CONFIG: &str = "config.json";
 const WEIGHTS: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
+const PIPELINE: &str = "model_index.json";
 const ADAPTER: [&str; 2] = ["adapter_config.json", "adapter_model.safetensors"];
 /// Largest index of shards that is read.
 const INDEX_LIMIT: u64 = 64 << 20;
@@ -46,6 +47,14 @@ pub(super) fn wanted(repo: &Repo, files: Vec<RemoteFile>) -> Result<Vec<RemoteFi
             Box::new(move |name| {
                 let weights = ends(name, &["safetensors"]) && (!usual || name.starts_with("model"));
                 top(name) && (weights || ends(name, &["json", "jinja", "txt", "model"]))
+            })
+        }
+        Kind::Pipeline => {
+            check_pipeline(repo, &names)?;
+            Box::new(|name| {
+                let part = name.matches('/').count() == 1;
+                let texts = ends(name, &["json", "jinja", "txt", "model"]);
+                name == PIPELINE || (part && (texts || ends(name, &["safetensors"])))
             })
         }
         Kind::Adapter => {
@@ -81,7 +90,7 @@ fn check_model(repo: &Repo, names: &BTreeSet<&str>) -> Result<()> {
         (false, _) if names.contains(ADAPTER[0]) => {
             "is an adapter; give it as --adapter, and its base as --model"
         }
-        (false, _) if names.contains("model_index.json") => {
+        (false, _) if names.contains(PIPELINE) => {
             "is a pipeline of several models (model_index.json), not one model"
         }
         (false, _) => "holds no config.json; is it a model?",
@@ -90,6 +99,19 @@ fn check_model(repo: &Repo, names: &BTreeSet<&str>) -> Result<()> {
              .safetensors, or convert it in transformers (save_pretrained)"
         }
         (true, false) => "holds no .safetensors file",
+    };
+    Err(unusable(repo, reason))
+}
+
+fn check_pipeline(repo: &Repo, names: &BTreeSet<&str>) -> Result<()> {
+    let weights = |n: &&str| !top(n) && ends(n, &["safetensors"]);
+    let reason = match (names.contains(PIPELINE), names.iter().any(|n| weights(n))) {
+        (true, true) => return Ok(()),
+        (true, false) => "holds no .safetensors file in the folders of its parts",
+        (false, _) if names.contains(ADAPTER[0]) => {
+            "is an adapter; give it as --adapter, and its base as --model"
+        }
+        (false, _) => "holds no model_index.json; a model in the diffusers layout is needed",
     };
     Err(unusable(repo, reason))
 }
@@ -149,6 +171,11 @@ pub(super) fn missing(repo: &Repo, dir: &Path) -> Vec<String> {
             found
         }
         Kind::Model => lacks(&[CONFIG, WEIGHTS]),
+        Kind::Pipeline => {
+            let mut found = lacks(&[PIPELINE]);
+            found.extend(missing_parts(dir));
+            found
+        }
         Kind::Adapter => lacks(&ADAPTER),
         Kind::Dataset => match repo.file() {
             Some(file) => lacks(&[file]),
@@ -161,6 +188,32 @@ pub(super) fn missing(repo: &Repo, dir: &Path) -> Vec<String> {
             }
         },
     }
+}
+
+/// Shards that the parts of a pipeline name and lack.
+fn missing_parts(dir: &Path) -> Vec<String> {
+    let mut lacking = Vec::new();
+    for part in dir.read_dir().into_iter().flatten().flatten() {
+        let part = part.path();
+        for file in part.read_dir().into_iter().flatten().flatten() {
+            let name = file.file_name();
+            if !name.to_string_lossy().ends_with(".safetensors.index.json") {
+                continue;
+            }
+            let shown = file.path().display().to_string();
+            match shards(&file.path()) {
+                Ok(shards) => lacking.extend(
+                    shards
+                        .into_iter()
+                        .filter(|shard| !part.join(shard).is_file())
+                        .map(|shard| format!("no {shard} of {shown}")),
+                ),
+                Err(reason) => lacking.push(format!("{shown} {reason}")),
+            }
+        }
+    }
+    lacking.sort();
+    lacking
 }
 
 /// The files that an index of shards names.

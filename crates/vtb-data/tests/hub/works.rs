@@ -45,6 +45,57 @@ fn a_model_is_fetched_into_the_standard_layout() {
 }
 
 #[test]
+fn a_pipeline_comes_with_the_folders_of_its_parts() {
+    let cache = tempfile::tempdir().unwrap();
+    let index = r#"{"metadata": {}, "weight_map": {"w": "diffusion_pytorch_model-00001-of-00001.safetensors"}}"#;
+    let repository = Repository::new("models", "org/edit")
+        .small("model_index.json", "{}")
+        .small("transformer/config.json", SMALL)
+        .small(
+            "transformer/diffusion_pytorch_model.safetensors.index.json",
+            index,
+        )
+        .large(
+            "transformer/diffusion_pytorch_model-00001-of-00001.safetensors",
+            weights(),
+        )
+        .small("tokenizer/merges.txt", "a b")
+        .small("README.md", "# not wanted")
+        .large("whole.safetensors", b"twice".to_vec())
+        .large("assets/more/example.png", b"picture".to_vec());
+    let server = HubServer::of(repository);
+    let get = |kind| fetch_with(settings(cache.path(), &server.url), kind, "org/edit");
+    let dir = get(Kind::Pipeline).unwrap();
+    let names: Vec<String> = files(&dir).into_iter().map(|(name, _)| name).collect();
+    assert_eq!(
+        names,
+        [
+            "model_index.json",
+            "tokenizer/merges.txt",
+            "transformer/config.json",
+            "transformer/diffusion_pytorch_model-00001-of-00001.safetensors",
+            "transformer/diffusion_pytorch_model.safetensors.index.json",
+        ]
+    );
+    let error = get(Kind::Model).unwrap_err().to_string();
+    assert!(error.contains("pipeline of several models"), "{error}");
+
+    // Offline it is found whole, and what it lacks is named.
+    let offline = || HubSettings {
+        offline: true,
+        ..settings(cache.path(), &server.url)
+    };
+    assert_eq!(
+        fetch_with(offline(), Kind::Pipeline, "org/edit").unwrap(),
+        dir
+    );
+    let shard = "transformer/diffusion_pytorch_model-00001-of-00001.safetensors";
+    fs::remove_file(dir.join(shard)).unwrap();
+    let error = fetch_with(offline(), Kind::Pipeline, "org/edit").unwrap_err();
+    assert!(error.to_string().contains("00001-of-00001"), "{error}");
+}
+
+#[test]
 fn a_data_set_comes_with_folders_pages_and_pictures() {
     let cache = tempfile::tempdir().unwrap();
     let mut repository = Repository::new("datasets", "org/rows")

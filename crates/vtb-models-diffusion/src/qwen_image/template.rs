@@ -11,7 +11,7 @@ const END: &str = "<|im_end|>\n<|im_start|>assistant\n";
 /// Stands for a picture.
 const PICTURE: &str = "<|vision_start|><|image_pad|><|vision_end|>";
 
-/// Tokens of the frame whose states are dropped: all of [`SYSTEM`] with the published tokenizer.
+/// Tokens of the frame whose states are dropped: everything up to the user's turn, with the published tokenizer.
 pub const DROPPED_TOKENS: usize = 64;
 
 /// How pictures stand before the instruction.

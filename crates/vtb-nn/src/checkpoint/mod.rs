@@ -21,4 +21,4 @@ pub use reader::Checkpoint;
 pub use renamed::RenamedSource;
 pub use source::{MemorySource, TensorInfo, TensorSource, load_tensor};
 pub use transpose::swap_last_axes;
-pub use writer::{save_safetensors, save_sharded};
+pub use writer::{save_safetensors, save_sharded, save_sharded_as};

@@ -47,7 +47,23 @@ pub fn save_sharded(
     max_shard_bytes: u64,
     metadata: &BTreeMap<String, String>,
 ) -> Result<Vec<PathBuf>, NnError> {
+    save_sharded_as(dir, STEM, source, max_shard_bytes, metadata)
+}
+
+/// As [`save_sharded`] with `stem` in the place of `model` in the names of files: diffusers looks for
+/// `diffusion_pytorch_model`.
+///
+/// # Errors
+/// As [`save_safetensors`].
+pub fn save_sharded_as(
+    dir: impl AsRef<Path>,
+    stem: &str,
+    source: &dyn TensorSource,
+    max_shard_bytes: u64,
+    metadata: &BTreeMap<String, String>,
+) -> Result<Vec<PathBuf>, NnError> {
     let dir = dir.as_ref();
+    let index = index_name(stem);
     fs::create_dir_all(dir).map_err(|e| NnError::io(dir, e))?;
     let tensors = describe(source)?;
     let shards = split(&tensors, max_shard_bytes);
@@ -56,8 +72,8 @@ pub fn save_sharded(
     let mut weight_map = BTreeMap::new();
     for (i, shard) in shards.iter().enumerate() {
         let file = match count {
-            1 => "model.safetensors".to_owned(),
-            _ => format!("model-{:05}-of-{count:05}.safetensors", i + 1),
+            1 => format!("{stem}.safetensors"),
+            _ => format!("{stem}-{:05}-of-{count:05}.safetensors", i + 1),
         };
         write_file(&dir.join(&file), source, shard, metadata)?;
         weight_map.extend(
@@ -68,15 +84,20 @@ pub fn save_sharded(
         written.insert(file);
     }
     if count > 1 {
-        write_index(&dir.join(INDEX), &tensors, &weight_map)?;
-        written.insert(INDEX.to_owned());
+        write_index(&dir.join(&index), &tensors, &weight_map)?;
+        written.insert(index.clone());
     }
-    remove_stale(dir, &written)?;
-    written.remove(INDEX);
+    remove_stale(dir, stem, &written)?;
+    written.remove(&index);
     Ok(written.iter().map(|file| dir.join(file)).collect())
 }
 
-const INDEX: &str = "model.safetensors.index.json";
+/// The stem that transformers looks for.
+const STEM: &str = "model";
+
+fn index_name(stem: &str) -> String {
+    format!("{stem}.safetensors.index.json")
+}
 
 type Described<'a> = (&'a String, &'a TensorInfo);
 
@@ -195,25 +216,26 @@ fn write_index(
 }
 
 /// Removes weights of an earlier save: transformers would prefer a stale `model.safetensors` over a new index.
-fn remove_stale(dir: &Path, written: &BTreeSet<String>) -> Result<(), NnError> {
+fn remove_stale(dir: &Path, stem: &str, written: &BTreeSet<String>) -> Result<(), NnError> {
     for entry in fs::read_dir(dir).map_err(|e| NnError::io(dir, e))? {
         let entry = entry.map_err(|e| NnError::io(dir, e))?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        if is_weight_file(&name) && !written.contains(&name) {
+        if is_weight_file(stem, &name) && !written.contains(&name) {
             fs::remove_file(entry.path()).map_err(|e| NnError::io(entry.path(), e))?;
         }
     }
     Ok(())
 }
 
-fn is_weight_file(name: &str) -> bool {
+fn is_weight_file(stem: &str, name: &str) -> bool {
     let digits = |s: &str| s.len() == 5 && s.bytes().all(|b| b.is_ascii_digit());
-    let shard = name
-        .strip_prefix("model-")
+    let rest = name.strip_prefix(stem);
+    let shard = rest
+        .and_then(|rest| rest.strip_prefix('-'))
         .and_then(|rest| rest.strip_suffix(".safetensors"))
         .and_then(|numbers| numbers.split_once("-of-"))
         .is_some_and(|(i, n)| digits(i) && digits(n));
-    shard || name == INDEX || name == "model.safetensors"
+    shard || name == index_name(stem) || rest == Some(".safetensors")
 }
 
 #[cfg(test)]
@@ -224,10 +246,11 @@ mod tests {
     fn only_our_own_weight_files_are_ever_stale() {
         for ours in [
             "model.safetensors",
-            INDEX,
+            "model.safetensors.index.json",
             "model-00001-of-00012.safetensors",
         ] {
-            assert!(is_weight_file(ours), "{ours}");
+            assert!(is_weight_file(STEM, ours), "{ours}");
+            assert!(!is_weight_file("diffusion_pytorch_model", ours), "{ours}");
         }
         for other in [
             "adapter_model.safetensors",
@@ -235,7 +258,7 @@ mod tests {
             "model-old.safetensors",
             "config.json",
         ] {
-            assert!(!is_weight_file(other), "{other}");
+            assert!(!is_weight_file(STEM, other), "{other}");
         }
     }
 }
