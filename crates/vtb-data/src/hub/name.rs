@@ -37,7 +37,7 @@ impl Kind {
     /// For messages.
     pub(super) fn noun(self) -> &'static str {
         match self {
-            Self::Model => "model",
+            Self::Model | Self::Pipeline => "model",
             Self::Adapter => "adapter",
             Self::Dataset => "data set",
         }

@@ -105,7 +105,7 @@ fn check_model(repo: &Repo, names: &BTreeSet<&str>) -> Result<()> {
 
 fn check_pipeline(repo: &Repo, names: &BTreeSet<&str>) -> Result<()> {
     let weights = |n: &&str| !top(n) && ends(n, &["safetensors"]);
-    let reason = match (names.contains(PIPELINE), names.iter().any(|n| weights(n))) {
+    let reason = match (names.contains(PIPELINE), names.iter().any(weights)) {
         (true, true) => return Ok(()),
         (true, false) => "holds no .safetensors file in the folders of its parts",
         (false, _) if names.contains(ADAPTER[0]) => {
