@@ -1,0 +1,172 @@
+//! Checks of the settings, and what a run is going to do.
+
+use std::path::{Path, PathBuf};
+
+use vtb_data::media::read_edit_rows;
+use vtb_models_diffusion::qwen_image::{EditModelDir, QwenImageTransformer};
+
+use super::inputs::{Inputs, row_file};
+use super::settings::ImageRun;
+use crate::model::check_machine;
+use crate::plan::Plan;
+use crate::session::refuse;
+use crate::settings::ModelSection;
+
+/// Fails with every fault of the settings at once.
+pub(super) fn check(run: &ImageRun) -> anyhow::Result<()> {
+    let mut faults = Vec::new();
+    if run.model.path.is_some() != run.data.train.is_some() {
+        faults.push(match &run.model.path {
+            Some(_) => "a model is named but no data; give --data FILE (metadata.json of `prepare-data image`)".into(),
+            None => "data is named but no model; give --model DIR or org/name".to_owned(),
+        });
+    }
+    if run.data.eval.is_some() && run.data.eval_split > 0.0 {
+        faults.push("data.eval_split and data.eval are both set; leave one out".into());
+    }
+    if !(0.0..1.0).contains(&run.data.eval_split) {
+        faults.push(format!(
+            "data.eval_split = {} must be at least 0 and below 1",
+            run.data.eval_split
+        ));
+    }
+    if run.batch.batch_size * run.batch.gradient_accumulation == 0 {
+        faults.push("batch.batch_size and batch.gradient_accumulation must be at least 1".into());
+    }
+    if run.data.ahead == 0 {
+        faults.push("data.ahead must be at least 1".into());
+    }
+    for (key, area) in [
+        ("max_pixels", run.data.max_pixels),
+        ("reference_area", run.data.reference_area),
+        ("condition_area", run.data.condition_area),
+    ] {
+        if area < 256 {
+            faults.push(format!("data.{key} = {area} must be at least 256"));
+        }
+    }
+    faults.extend(
+        run.flow
+            .validate()
+            .into_iter()
+            .map(|fault| format!("flow.{fault}")),
+    );
+    if run.eval.levels == 0 || run.eval.batch_size == 0 {
+        faults.push("eval.levels and eval.batch_size must be at least 1".into());
+    }
+    if run.samples.count > 0 && run.samples.steps < 2 {
+        faults.push("samples.steps must be at least 2".into());
+    }
+    if !run.samples.cfg.is_finite() {
+        faults.push("samples.cfg must be a number".into());
+    }
+    if run.model.gelu().is_none() {
+        let found = &run.model.activation;
+        faults.push(format!(
+            "model.activation = `{found}`: use `gelu_tanh` or `quick_gelu`"
+        ));
+    }
+    for (key, path) in [
+        ("samples.judge", &run.samples.judge),
+        ("samples.prompts", &run.samples.prompts),
+        ("data.image_root", &run.data.image_root),
+    ] {
+        if let Some(path) = path
+            && !Path::new(path).exists()
+        {
+            faults.push(format!("{key} = `{path}` does not exist"));
+        }
+    }
+    if let Err(name) = run.export.parsed() {
+        let known: Vec<&str> = vtb_lora::AdapterFormat::ALL
+            .iter()
+            .map(|f| f.name())
+            .collect();
+        faults.push(format!(
+            "export.formats: `{name}` is none of {}",
+            known.join(", ")
+        ));
+    }
+    if let Err(error) = run.lora.config().rules("lora") {
+        faults.push(error.to_string());
+    }
+    if let Err(error) = check_machine(&machine_section(run)) {
+        faults.push(error.to_string());
+    }
+    refuse(faults)
+}
+
+/// Device and precision as other programs name them.
+pub(super) fn machine_section(run: &ImageRun) -> ModelSection {
+    ModelSection::on(&run.model.device, &run.model.precision)
+}
+
+/// The lines of the plan; the model's small files and the rows are read for it.
+pub(super) fn plan(run: &ImageRun, inputs: &Inputs) -> anyhow::Result<Plan> {
+    let mut plan = Plan::default();
+    match &inputs.model {
+        Some(source) => {
+            plan.line("model", source.in_plan());
+            if let Some(path) = source.local() {
+                let dir = EditModelDir::open(path)?;
+                let outline = QwenImageTransformer::outline(&dir.transformer)?;
+                let report = outline.match_adapter(&run.lora.config())?;
+                let all: usize = QwenImageTransformer::tensors(&dir.transformer)?
+                    .values()
+                    .map(|shape| shape.iter().product::<usize>())
+                    .sum();
+                plan.line("parameters", all);
+                plan.line("trainable", report.parameters());
+            }
+        }
+        None => plan.line(
+            "model",
+            "a tiny Qwen-Image-Edit, made here (random transformer, hand-made autoencoder)",
+        ),
+    }
+    match &inputs.train {
+        Some(source) => {
+            plan.line("data", source.in_plan());
+            if let Some(path) = source.local() {
+                let root = run.data.image_root.as_deref().map(Path::new);
+                plan.line("rows", read_edit_rows(&row_file(path)?, root)?.len());
+            }
+        }
+        None => plan.line(
+            "data",
+            format!(
+                "{} generated {} puzzles",
+                run.demo.train_puzzles, run.demo.task
+            ),
+        ),
+    }
+    if let Some(eval) = &inputs.eval {
+        plan.line("held-out data", eval.in_plan());
+    }
+    if let Some(adapter) = &inputs.adapter {
+        plan.line("start from", adapter.in_plan());
+    }
+    if inputs.adapter.is_none() {
+        let (rank, alpha, targets) = (run.lora.rank, run.lora.alpha, &run.lora.targets);
+        plan.line(
+            "adapter",
+            format!("rank {rank}, alpha {alpha}, targets {targets}"),
+        );
+    }
+    let rows = run.batch.batch_size * run.batch.gradient_accumulation;
+    plan.line("steps", format!("{} × {rows} rows", run.train.max_steps));
+    let (rate, schedule) = (run.train.learning_rate, run.train.schedule);
+    plan.line("learning rate", format!("{rate} ({schedule:?})"));
+    plan.line("cache", cache_dir(run).display());
+    plan.line("seed", run.seed);
+    plan.line("output", &run.output_dir);
+    Ok(plan)
+}
+
+/// Where encoded prompts and pictures lie.
+pub(super) fn cache_dir(run: &ImageRun) -> PathBuf {
+    match &run.data.cache_dir {
+        Some(dir) => PathBuf::from(dir),
+        None => Path::new(&run.output_dir).join("cache"),
+    }
+}
