@@ -11,7 +11,6 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use common::{stderr, stdout};
-use vtb_models_diffusion::tiny::TinyEditSpec;
 
 /// Numbers of the guides and those that the test puts in their place.
 const SMALLER: [(&str, &str); 5] = [
@@ -189,56 +188,6 @@ fn reinforcement_learning() {
         ],
     );
     assert!(guide.file("runs/mazes/summary.json").is_file());
-}
-
-#[test]
-fn training_of_an_editing_model() {
-    let guide = Guide::open("train-image.md");
-    let corpus = ["Draw a path from start to goal.".to_owned()];
-    TinyEditSpec::default()
-        .write(&guide.file("Qwen-Image-Edit-2511"), &corpus, 1)
-        .unwrap();
-    let ran = guide.run_all(|line| match line {
-        line if line.contains("train-image") => &[
-            "--set",
-            "data.reference_area=12544",
-            "--set",
-            "data.condition_area=12544",
-            "--set",
-            "samples.steps=2",
-            "--set",
-            "samples.count=1",
-            "--set",
-            "eval.levels=2",
-        ],
-        line if line.contains("infer-image") => &[
-            "--reference-area",
-            "12544",
-            "--condition-area",
-            "12544",
-            "--steps",
-            "2",
-        ],
-        _ => &[],
-    });
-    names(
-        &ran,
-        &[
-            "generate-dataset",
-            "prepare-data",
-            "--dry-run",
-            "train-image",
-            "infer-image",
-            "evaluate",
-            "adapter",
-        ],
-    );
-    let metrics = fs::read_to_string(guide.file("runs/mazes/metrics.jsonl")).unwrap();
-    for name in ["eval/loss", "sample/score"] {
-        assert!(metrics.contains(name), "{metrics}");
-    }
-    assert!(guide.file("runs/mazes/report/results.jsonl").is_file());
-    assert!(guide.file("mazes.safetensors").is_file());
 }
 
 #[test]
