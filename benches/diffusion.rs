@@ -16,11 +16,14 @@
     reason = "a benchmark"
 )]
 
+mod common;
+
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Instant;
 
 use burn::tensor::DType;
+use common::{median, peak_kib};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -119,21 +122,6 @@ fn step(model: &QwenImageTransformer, rows: &[FlowRow], recompute: bool) {
     std::hint::black_box(gradients.unwrap());
 }
 
-/// Median milliseconds of `reps` runs after two warm-up runs.
-fn median(reps: usize, mut f: impl FnMut()) -> f64 {
-    f();
-    f();
-    let mut times: Vec<f64> = (0..reps)
-        .map(|_| {
-            let started = Instant::now();
-            f();
-            started.elapsed().as_secs_f64() * 1e3
-        })
-        .collect();
-    times.sort_by(f64::total_cmp);
-    times[reps / 2]
-}
-
 const CASES: [(&str, usize, usize); 3] = [("b1", 1, 16), ("b4", 4, 16), ("small", 1, 8)];
 
 fn speed(reps: usize, only: Option<&str>) -> Value {
@@ -145,15 +133,16 @@ fn speed(reps: usize, only: Option<&str>) -> Value {
         }
         let rows = rows(batch, side, 32, 256);
         if only.is_none() {
-            let forward = median(reps, || {
-                std::hint::black_box(plain.velocity(&rows, AdapterState::On).unwrap());
-            });
+            let forward = 1e3
+                * median(reps, || {
+                    std::hint::black_box(plain.velocity(&rows, AdapterState::On).unwrap());
+                });
             found.insert(format!("{name}_forward_ms"), json!(forward));
         }
-        let kept = median(reps, || step(&adapted, &rows, false));
+        let kept = 1e3 * median(reps, || step(&adapted, &rows, false));
         found.insert(format!("{name}_lora_fwd_bwd_ms"), json!(kept));
         if only.is_none() {
-            let recomputed = median(reps, || step(&adapted, &rows, true));
+            let recomputed = 1e3 * median(reps, || step(&adapted, &rows, true));
             found.insert(format!("{name}_lora_recompute_ms"), json!(recomputed));
         }
     }
@@ -171,14 +160,6 @@ fn reference(python: &str, reps: usize) -> Option<Value> {
     serde_json::from_str(text.get(text.find('{')?..)?).ok()
 }
 
-/// Most MiB this process has held, from the kernel.
-fn peak_mib() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find(|l| l.starts_with("VmHWM:"));
-    let number = line.and_then(|l| l.split_whitespace().nth(1));
-    number.and_then(|n| n.parse::<u64>().ok()).unwrap_or(0) / 1024
-}
-
 /// A pass through `blocks` blocks of the true size, in a process of its own.
 fn block_of(blocks: usize, side: usize) {
     let config = TransformerConfig {
@@ -186,14 +167,14 @@ fn block_of(blocks: usize, side: usize) {
         ..TransformerConfig::published()
     };
     let model = model(config, true);
-    let loaded = peak_mib();
+    let loaded = peak_kib() / 1024;
     let rows = rows(1, side, 230, 3584);
     let started = Instant::now();
     step(&model, &rows, true);
     let seconds = started.elapsed().as_secs_f64();
     println!(
         "{}",
-        json!({"loaded": loaded, "peak": peak_mib(), "seconds": seconds})
+        json!({"loaded": loaded, "peak": peak_kib() / 1024, "seconds": seconds})
     );
 }
 

@@ -13,6 +13,8 @@
     reason = "a benchmark"
 )]
 
+mod common;
+
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Instant;
@@ -232,7 +234,7 @@ impl Case {
             "{}",
             json!({
                 "predicted": states.peak(&pass),
-                "measured": peak(),
+                "measured": 1024 * common::peak_kib(),
                 "weights": states.weights(),
                 "training": states.training(),
                 "program": PROGRAM,
@@ -246,14 +248,6 @@ impl Case {
             })
         );
     }
-}
-
-/// Most bytes this process has held, from the kernel.
-fn peak() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|l| l.starts_with("VmHWM:")).unwrap();
-    let kib = line.split_whitespace().nth(1).unwrap();
-    kib.parse::<u64>().unwrap() * 1024
 }
 
 fn main() {

@@ -15,11 +15,13 @@
     reason = "a benchmark"
 )]
 
+mod common;
+
 use std::process::Command;
 use std::sync::Arc;
-use std::time::Instant;
 
 use burn::tensor::DType;
+use common::{median, peak_kib};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -155,21 +157,6 @@ fn step(model: &Qwen3Vl, rows: &[LmRow], recompute: bool) {
     std::hint::black_box(gradients);
 }
 
-/// Median seconds of `reps` runs after two warm-up runs.
-fn median(reps: usize, mut f: impl FnMut()) -> f64 {
-    f();
-    f();
-    let mut times: Vec<f64> = (0..reps)
-        .map(|_| {
-            let started = Instant::now();
-            f();
-            started.elapsed().as_secs_f64()
-        })
-        .collect();
-    times.sort_by(f64::total_cmp);
-    times[reps / 2]
-}
-
 fn speed(reps: usize, only: Option<&str>) -> Value {
     let rows = rows(BATCH, TEXT, 3);
     let adapted = model(true);
@@ -266,19 +253,6 @@ fn reference(python: &str, reps: usize) -> Option<Value> {
     let output = Command::new(python).args(args).output().ok()?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     serde_json::from_str(text.get(text.find('{')?..)?).ok()
-}
-
-/// Peak resident memory of this process in KiB, from the kernel.
-fn peak_kib() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status
-        .lines()
-        .find(|l| l.starts_with("VmHWM:"))
-        .unwrap_or_default();
-    line.split_whitespace()
-        .nth(1)
-        .and_then(|n| n.parse().ok())
-        .unwrap_or(0)
 }
 
 /// One LoRA step on one row of `tokens`, in a process of its own.

@@ -8,6 +8,7 @@
 //! [`write_as`].
 
 mod adapter_config;
+pub mod attach;
 mod config;
 mod convert;
 mod error;

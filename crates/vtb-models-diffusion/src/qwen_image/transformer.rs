@@ -1,13 +1,13 @@
 //! The transformer of Qwen-Image: loading, adapters, and velocities.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use burn::module::Module;
 use burn::tensor::{DType, Device, Tensor};
-use vtb_lora::match_targets;
 use vtb_lora::{
     Adapter, AdapterPass, Factors, LinearInfo, LoraConfig, LoraError, LoraLinear, MatchReport,
+    attach, match_targets,
 };
 use vtb_models_vlm::model::RmsNorm;
 use vtb_nn::NnError;
@@ -334,16 +334,7 @@ impl QwenImageTransformer {
         seed: u64,
     ) -> Result<MatchReport, LoraError> {
         let report = self.match_adapter(lora)?;
-        let matched: BTreeSet<&str> = report
-            .matches
-            .iter()
-            .map(|m| m.linear.path.as_str())
-            .collect();
-        for linear in self.net.linears_mut() {
-            if matched.contains(linear.path()) {
-                linear.attach_fresh(lora, seed)?;
-            }
-        }
+        attach::attach_fresh(self.net.linears_mut(), &report, lora, seed)?;
         self.lora = Some(lora.clone());
         self.trainable = TrainableSet::adapters(&self.net);
         Ok(report)
@@ -354,24 +345,14 @@ impl QwenImageTransformer {
     /// # Errors
     /// A factor has no layer or does not fit it; `origin` and the layer are named.
     pub fn load_adapter(&mut self, adapter: Adapter, origin: &Path) -> Result<(), LoraError> {
-        let mut adapter = adapter.fit(&self.linears(), origin)?;
-        for linear in self.net.linears_mut() {
-            if let Some(factors) = adapter.factors.remove(linear.path()) {
-                linear.attach(&adapter.config, factors)?;
-            }
-        }
-        self.lora = Some(adapter.config);
+        self.lora = Some(attach::attach(self.net.linears_mut(), adapter, origin)?);
         self.trainable = TrainableSet::adapters(&self.net);
         Ok(())
     }
 
     /// The factors of every adapted layer, by module path.
     pub fn adapter_factors(&self) -> BTreeMap<String, Factors> {
-        let mut net = self.net.clone();
-        let linears = net.linears_mut().into_iter();
-        linears
-            .filter_map(|l| Some((l.path().to_owned(), l.factors()?)))
-            .collect()
+        attach::factors(self.net.clone().linears_mut())
     }
 
     /// Settings of the attached adapter, if there is one.

@@ -12,7 +12,7 @@ mod tower;
 mod train;
 mod weights;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use burn::module::Module;
@@ -21,7 +21,7 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use vtb_lora::{
-    Adapter, Factors, LoraConfig, LoraLinear, MatchReport, match_targets, write_adapter,
+    Adapter, Factors, LoraConfig, LoraLinear, MatchReport, attach, match_targets, write_adapter,
 };
 use vtb_nn::NnError;
 use vtb_nn::checkpoint::{Checkpoint, RenamedSource, TensorSource, save_sharded};
@@ -310,16 +310,7 @@ impl<T: Tower> Vlm<T> {
         seed: u64,
     ) -> Result<MatchReport, VlmError> {
         let report = self.match_adapter(lora)?;
-        let matched: BTreeSet<&str> = report
-            .matches
-            .iter()
-            .map(|m| m.linear.path.as_str())
-            .collect();
-        for linear in self.net.linears_mut() {
-            if matched.contains(linear.path()) {
-                linear.attach_fresh(lora, seed)?;
-            }
-        }
+        attach::attach_fresh(self.net.linears_mut(), &report, lora, seed)?;
         let device = self.device.clone();
         for experts in self.net.model.language_model.experts_mut() {
             experts.attach_fresh(lora, seed, &device)?;
@@ -350,19 +341,7 @@ impl<T: Tower> Vlm<T> {
         for experts in self.net.model.language_model.experts_mut() {
             experts.attach(&adapter.config, &mut adapter.factors, &device)?;
         }
-        let infos: Vec<_> = self
-            .net
-            .linears_mut()
-            .iter()
-            .map(|l| l.info(false))
-            .collect();
-        let mut adapter = adapter.fit(&infos, origin)?;
-        for linear in self.net.linears_mut() {
-            if let Some(factors) = adapter.factors.remove(linear.path()) {
-                linear.attach(&adapter.config, factors)?;
-            }
-        }
-        self.lora = Some(adapter.config);
+        self.lora = Some(attach::attach(self.net.linears_mut(), adapter, origin)?);
         self.train_adapter();
         Ok(())
     }
@@ -386,10 +365,7 @@ impl<T: Tower> Vlm<T> {
     /// The factors of every adapted layer, by module path; those of experts by the paths of peft's wrappers.
     pub fn adapter_factors(&self) -> BTreeMap<String, Factors> {
         let mut net = self.net.clone();
-        let linears = net.linears_mut().into_iter();
-        let mut factors: BTreeMap<_, _> = linears
-            .filter_map(|l| Some((l.path().to_owned(), l.factors()?)))
-            .collect();
+        let mut factors = attach::factors(net.linears_mut());
         let experts = net.model.language_model.experts_mut();
         factors.extend(experts.flat_map(|e| e.factors()));
         factors

@@ -3,6 +3,7 @@
 use rayon::prelude::*;
 
 use super::{math, simd, written};
+use crate::ops::rope::Pairs;
 
 const TASK: usize = 16_384;
 
@@ -124,59 +125,15 @@ pub(crate) fn gelu_backward(x: &[f32], grad: &[f32], tanh: bool) -> Vec<f32> {
     })
 }
 
-/// Rotates halves of every head: `(a, b) -> (a·cos - b·sin, b·cos + a·sin)`.
+/// Rotates the pairs of every head: `(a, b) -> (a·cos - b·sin, b·cos + a·sin)`, pair `i` by angle `i`.
 ///
 /// `x` is `[tokens, heads, dim]`, `cos` and `sin` are `[tokens, dim/2]`; `sign` is -1 for the inverse rotation.
 pub(crate) fn rope(
     x: &[f32],
     cos: &[f32],
     sin: &[f32],
-    heads: usize,
-    dim: usize,
-    sign: f32,
-) -> Vec<f32> {
-    let half = dim / 2;
-    let width = heads * dim;
-    let tokens_per_task = super::rows_per_task(width);
-    written(x.len(), |out| {
-        out.par_chunks_mut(tokens_per_task * width)
-            .zip(x.par_chunks(tokens_per_task * width))
-            .zip(cos.par_chunks(tokens_per_task * half))
-            .zip(sin.par_chunks(tokens_per_task * half))
-            .for_each(|(((out, x), cos), sin)| {
-                simd(
-                    #[inline(always)]
-                    || {
-                        for (t, (out, x)) in out
-                            .chunks_exact_mut(width)
-                            .zip(x.chunks_exact(width))
-                            .enumerate()
-                        {
-                            let cos = &cos[t * half..(t + 1) * half];
-                            let sin = &sin[t * half..(t + 1) * half];
-                            for (out, x) in out.chunks_exact_mut(dim).zip(x.chunks_exact(dim)) {
-                                let (lo, hi) = out.split_at_mut(half);
-                                let (a, b) = x.split_at(half);
-                                for i in 0..half {
-                                    let s = sin[i] * sign;
-                                    lo[i] = a[i] * cos[i] - b[i] * s;
-                                    hi[i] = b[i] * cos[i] + a[i] * s;
-                                }
-                            }
-                        }
-                    },
-                )
-            })
-    })
-}
-
-/// As [`rope`] with neighbours as pairs: `(x[2i], x[2i+1])` turn by angle `i`.
-pub(crate) fn rope_adjacent(
-    x: &[f32],
-    cos: &[f32],
-    sin: &[f32],
-    heads: usize,
-    dim: usize,
+    [heads, dim]: [usize; 2],
+    pairs: Pairs,
     sign: f32,
 ) -> Vec<f32> {
     let half = dim / 2;
@@ -188,19 +145,16 @@ pub(crate) fn rope_adjacent(
             .zip(cos.par_chunks(task * half))
             .zip(sin.par_chunks(task * half))
             .for_each(|(((out, x), cos), sin)| {
+                let angles = cos.chunks_exact(half).zip(sin.chunks_exact(half));
+                let rows = out.chunks_exact_mut(width).zip(x.chunks_exact(width));
                 simd(
                     #[inline(always)]
                     || {
-                        let rows = out.chunks_exact_mut(width).zip(x.chunks_exact(width));
-                        for (t, (out, x)) in rows.enumerate() {
-                            let cos = &cos[t * half..(t + 1) * half];
-                            let sin = &sin[t * half..(t + 1) * half];
+                        for ((out, x), (cos, sin)) in rows.zip(angles) {
                             for (out, x) in out.chunks_exact_mut(dim).zip(x.chunks_exact(dim)) {
-                                for i in 0..half {
-                                    let (a, b) = (x[2 * i], x[2 * i + 1]);
-                                    let s = sin[i] * sign;
-                                    out[2 * i] = a * cos[i] - b * s;
-                                    out[2 * i + 1] = b * cos[i] + a * s;
+                                match pairs {
+                                    Pairs::Halves => turn_halves(out, x, cos, sin, sign),
+                                    Pairs::Adjacent => turn_adjacent(out, x, cos, sin, sign),
                                 }
                             }
                         }
@@ -208,4 +162,26 @@ pub(crate) fn rope_adjacent(
                 )
             })
     })
+}
+
+#[inline(always)]
+fn turn_halves(out: &mut [f32], x: &[f32], cos: &[f32], sin: &[f32], sign: f32) {
+    let half = cos.len();
+    let (lo, hi) = out.split_at_mut(half);
+    let (a, b) = x.split_at(half);
+    for i in 0..half {
+        let s = sin[i] * sign;
+        lo[i] = a[i] * cos[i] - b[i] * s;
+        hi[i] = b[i] * cos[i] + a[i] * s;
+    }
+}
+
+#[inline(always)]
+fn turn_adjacent(out: &mut [f32], x: &[f32], cos: &[f32], sin: &[f32], sign: f32) {
+    for i in 0..cos.len() {
+        let (a, b) = (x[2 * i], x[2 * i + 1]);
+        let s = sin[i] * sign;
+        out[2 * i] = a * cos[i] - b * s;
+        out[2 * i + 1] = b * cos[i] + a * s;
+    }
 }

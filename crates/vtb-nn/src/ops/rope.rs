@@ -113,10 +113,12 @@ fn rotated(x: Tensor<3>, table: &RopeTable, pairs: Pairs) -> Tensor<3> {
     apply(Rope { table, pairs }, [x.into()]).get()
 }
 
-/// Which values turn together.
+/// Which values of a head turn together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Pairs {
+pub(crate) enum Pairs {
+    /// `i` and `i + dim/2`.
     Halves,
+    /// `2i` and `2i + 1`.
     Adjacent,
 }
 
@@ -128,7 +130,7 @@ struct Rope {
 
 impl Rope {
     fn rotate(&self, x: Tensor<3>, sign: f32) -> Tensor<3> {
-        let [tokens, _, dim] = x.dims();
+        let [tokens, heads, dim] = x.dims();
         #[cfg(feature = "flex")]
         if let (Some(xv), Some(cos), Some(sin)) = (
             cpu::View::of(&x),
@@ -136,41 +138,24 @@ impl Rope {
             cpu::View::of(&self.table.sin),
         ) {
             let (cos, sin) = (cos.values(), sin.values());
-            let heads = x.dims()[1];
-            let y = match self.pairs {
-                Pairs::Halves => cpu::elementwise::rope(xv.values(), cos, sin, heads, dim, sign),
-                Pairs::Adjacent => {
-                    cpu::elementwise::rope_adjacent(xv.values(), cos, sin, heads, dim, sign)
-                }
-            };
+            let y = cpu::elementwise::rope(xv.values(), cos, sin, [heads, dim], self.pairs, sign);
             return cpu::tensor(y, [tokens, heads, dim]);
         }
-        if self.pairs == Pairs::Adjacent {
-            return self.rotate_adjacent(x, sign);
-        }
-        let dtype = x.dtype();
-        let half = dim / 2;
-        let x = x.cast(DType::F32);
-        let cos = self.table.cos.clone().reshape([tokens, 1, half]);
-        let sin = self.table.sin.clone().reshape([tokens, 1, half]) * sign;
-        let a = x.clone().narrow(2, 0, half);
-        let b = x.narrow(2, half, half);
-        let lo = a.clone() * cos.clone() - b.clone() * sin.clone();
-        let hi = b * cos + a * sin;
-        Tensor::cat(vec![lo, hi], 2).cast(dtype)
-    }
-
-    fn rotate_adjacent(&self, x: Tensor<3>, sign: f32) -> Tensor<3> {
-        let [tokens, heads, dim] = x.dims();
         let (dtype, half) = (x.dtype(), dim / 2);
-        let pairs = x.cast(DType::F32).reshape([tokens, heads, half, 2]);
-        let cos = self.table.cos.clone().reshape([tokens, 1, half, 1]);
-        let sin = self.table.sin.clone().reshape([tokens, 1, half, 1]) * sign;
-        let a = pairs.clone().narrow(3, 0, 1);
-        let b = pairs.narrow(3, 1, 1);
-        let even = a.clone() * cos.clone() - b.clone() * sin.clone();
-        let odd = b * cos + a * sin;
-        Tensor::cat(vec![even, odd], 3)
+        // Both values of a pair lie along this axis, the angles along the other one.
+        let (axis, split, angles) = match self.pairs {
+            Pairs::Halves => (2, [2, half], [1, half]),
+            Pairs::Adjacent => (3, [half, 2], [half, 1]),
+        };
+        let table = |values: &Tensor<2>| values.clone().reshape([tokens, 1, angles[0], angles[1]]);
+        let (cos, sin) = (table(&self.table.cos), table(&self.table.sin) * sign);
+        let x = x
+            .cast(DType::F32)
+            .reshape([tokens, heads, split[0], split[1]]);
+        let (a, b) = (x.clone().narrow(axis, 0, 1), x.narrow(axis, 1, 1));
+        let first = a.clone() * cos.clone() - b.clone() * sin.clone();
+        let second = b * cos + a * sin;
+        Tensor::cat(vec![first, second], axis)
             .reshape([tokens, heads, dim])
             .cast(dtype)
     }
