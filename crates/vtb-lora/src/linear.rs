@@ -219,11 +219,7 @@ pub(crate) fn draw(init: LoraInit, rank: usize, inputs: usize, rng: &mut ChaCha8
             let bound = 1.0 / (inputs as f32).sqrt();
             rng.random_range(-bound..bound)
         }
-        LoraInit::Gaussian => {
-            let (u, v): (f64, f64) = (1.0 - rng.random::<f64>(), rng.random());
-            let normal = (-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos();
-            (normal / rank as f64) as f32
-        }
+        LoraInit::Gaussian => (vtb_nn::random::pair(rng)[0] / rank as f64) as f32,
     }
 }
 

@@ -13,6 +13,7 @@ pub mod lm;
 pub mod loader;
 pub mod ops;
 pub mod params;
+pub mod random;
 pub mod recompute;
 pub mod trainable;
 pub mod velocity;

@@ -57,11 +57,6 @@ impl TrainableSet {
         first.is_some_and(|name| name.starts_with(prefix))
     }
 
-    /// Whether nothing trains.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     /// Nothing trains any more.
     pub fn clear(&mut self) {
         self.0.clear();

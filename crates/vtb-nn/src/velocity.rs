@@ -29,6 +29,15 @@ impl Latent {
         }
     }
 
+    /// Whether there are as many values as the shape says.
+    pub fn is_whole(&self) -> bool {
+        let count = self
+            .shape
+            .iter()
+            .try_fold(1usize, |n, side| n.checked_mul(*side));
+        count == Some(self.values.len())
+    }
+
     /// Number of values of one frame of one channel.
     pub fn frame_len(&self) -> usize {
         self.shape[2] * self.shape[3]

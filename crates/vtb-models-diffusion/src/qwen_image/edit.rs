@@ -231,7 +231,7 @@ pub fn edit_latent(
     noise: Latent,
     told: &mut dyn FnMut(usize, &Latent),
 ) -> Result<Latent, DiffusionError> {
-    if noise.shape != inputs.shape || noise.values.len() != inputs.shape.iter().product::<usize>() {
+    if noise.shape != inputs.shape || !noise.is_whole() {
         return Err(DiffusionError::input(format!(
             "noise of shape {:?} was given, the output needs {:?}",
             noise.shape, inputs.shape

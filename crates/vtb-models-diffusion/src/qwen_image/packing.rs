@@ -19,7 +19,7 @@ pub(super) fn grid_of(latent: &Latent, channels: usize, patch: usize) -> Result<
         && width > 0
         && height % patch == 0
         && width % patch == 0
-        && latent.values.len() == c * height * width;
+        && latent.is_whole();
     if !fits {
         return Err(NnError::input(format!(
             "a latent of shape {:?} with {} values does not fit: expected [{channels}, 1, H, W] with H and W multiples \

@@ -1,12 +1,12 @@
 //! From noise to a latent: Euler steps along the velocity, with guidance.
 
-use rand::RngExt;
+use std::sync::Arc;
+
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use vtb_nn::lm::AdapterState;
+use vtb_nn::random::normals;
 use vtb_nn::velocity::{FlowCondition, FlowRow, Latent, VelocityModel};
-
-use std::sync::Arc;
 
 use super::packing::{grid_of, pack, unpack};
 use crate::DiffusionError;
@@ -25,18 +25,10 @@ pub struct Guidance {
 /// Standard normal noise of a latent, a function of the seed and the shape alone.
 pub fn noise(shape: [usize; 4], seed: u64) -> Latent {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let mut latent = Latent::zeros(shape);
-    for pair in latent.values.chunks_mut(2) {
-        let (u, v): (f64, f64) = (1.0 - rng.random::<f64>(), rng.random());
-        let (radius, angle) = ((-2.0 * u.ln()).sqrt(), std::f64::consts::TAU * v);
-        for (value, z) in pair
-            .iter_mut()
-            .zip([radius * angle.cos(), radius * angle.sin()])
-        {
-            *value = z as f32;
-        }
+    Latent {
+        shape,
+        values: normals(&mut rng, shape.iter().product()),
     }
-    latent
 }
 
 /// Follows the velocity from `noise` through the noise levels `sigmas`, which end at 0. `patch` is the side of a token.

@@ -4,10 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use burn::tensor::TensorData;
-use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
-use sha2::{Digest, Sha256};
 use vtb_nn::checkpoint::{MemorySource, save_safetensors};
+use vtb_nn::random;
 
 use crate::qwen_image::{QwenImageTransformer, TransformerConfig};
 use crate::{DiffusionError, files};
@@ -97,16 +95,10 @@ fn gain(name: &str) -> f32 {
     found.map_or(1.0, |(_, gain)| *gain)
 }
 
-/// Normal numbers by Box and Muller.
+/// Normal numbers of a stream named by the tensor.
 fn normals(seed: u64, name: &str, count: usize, deviation: f32) -> Vec<f32> {
-    let mut hash = Sha256::new();
-    hash.update(seed.to_le_bytes());
-    hash.update(name.as_bytes());
-    let mut rng = ChaCha8Rng::from_seed(hash.finalize().into());
-    let draw = |_| {
-        let (u, v): (f64, f64) = (1.0 - rng.random::<f64>(), rng.random());
-        let normal = (-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos();
-        normal as f32 * deviation
-    };
-    (0..count).map(draw).collect()
+    let mut rng = random::named(seed, name);
+    (0..count)
+        .map(|_| random::pair(&mut rng)[0] as f32 * deviation)
+        .collect()
 }

@@ -17,9 +17,6 @@ use std::path::Path;
 
 use burn::module::Module;
 use burn::tensor::{DType, Device, Tensor};
-use rand::RngExt;
-use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::SeedableRng;
 use vtb_lora::{
     Adapter, Factors, LoraConfig, LoraLinear, MatchReport, attach, match_targets, write_adapter,
 };
@@ -32,6 +29,7 @@ use vtb_nn::lm::{
 };
 use vtb_nn::loader::Loader;
 use vtb_nn::params::visit_params;
+use vtb_nn::random;
 use vtb_nn::trainable::{Trainable, TrainableSet};
 
 pub use experts::{Experts, Router, SparseMlp};
@@ -251,7 +249,10 @@ impl<T: Tower> Vlm<T> {
         let init = |path: &str, shape: &[usize]| -> Vec<f32> {
             let len = shape.iter().product();
             if shape.len() > 1 {
-                return normals(seed, path, len).map(|x| x * std).collect();
+                let mut rng = random::named(seed, path);
+                return (0..len)
+                    .map(|_| random::pair(&mut rng)[0] as f32 * std)
+                    .collect();
             }
             vec![if path.ends_with("weight") { 1.0 } else { 0.0 }; len]
         };
@@ -447,20 +448,6 @@ impl<T: Tower> CausalLm for Vlm<T> {
         write_adapter(dir, lora, base_model, &self.adapter_factors())
             .map_err(|fault| NnError::Other(Box::new(fault)))
     }
-}
-
-/// Standard normal numbers (Box-Muller) of a stream named by seed and path.
-fn normals(seed: u64, path: &str, len: usize) -> impl Iterator<Item = f32> {
-    use sha2::{Digest, Sha256};
-    let digest = Sha256::new()
-        .chain_update(seed.to_le_bytes())
-        .chain_update(path)
-        .finalize();
-    let mut rng = ChaCha8Rng::from_seed(digest.into());
-    (0..len).map(move |_| {
-        let (u, v): (f64, f64) = (1.0 - rng.random::<f64>(), rng.random());
-        ((-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos()) as f32
-    })
 }
 
 impl<T: Tower> Trainable for Vlm<T> {

@@ -248,7 +248,7 @@ fn norm_silu(y: &mut [f32], x: &[f32], gain: &[f32], eps: f32) {
         #[inline(always)]
         || {
             for (y, x) in y.chunks_exact_mut(c).zip(x.chunks_exact(c)) {
-                let scale = 1.0 / (math::dot(x, x) / c as f32 + eps).sqrt();
+                let scale = super::norm::rms_scale(x, eps);
                 // By iterators: bounds checks would cost more than the arithmetic.
                 for ((y, x), gain) in y.iter_mut().zip(x).zip(gain) {
                     let normed = x * scale * gain;

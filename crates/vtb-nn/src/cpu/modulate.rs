@@ -2,7 +2,8 @@
 
 use rayon::prelude::*;
 
-use super::{math, rows_per_task, simd, written};
+use super::norm::{layer_row, moments};
+use super::{rows_per_task, simd, written};
 
 /// A modulation table and the runs of rows that read it.
 pub(crate) struct Parts<'a> {
@@ -79,15 +80,6 @@ impl Parts<'_> {
     }
 }
 
-/// Mean and inverse deviation of a row.
-#[inline(always)]
-fn moments(x: &[f32], eps: f32) -> (f32, f32) {
-    let n = x.len() as f32;
-    let mean = math::sum_of(x, |v| v) / n;
-    let var = math::sum_of(x, |v| (v - mean) * (v - mean)) / n;
-    (mean, 1.0 / (var + eps).sqrt())
-}
-
 /// `LN(x)·(1 + scale) + shift`.
 pub(crate) fn norm(x: &[f32], parts: &Parts<'_>, shift: usize, scale: usize, eps: f32) -> Vec<f32> {
     let tasks = parts.tasks();
@@ -112,14 +104,15 @@ pub(crate) fn norm(x: &[f32], parts: &Parts<'_>, shift: usize, scale: usize, eps
     })
 }
 
-/// Gradients of [`norm`] by `x` and by the table; `at` holds the parts of shift and scale.
+/// Gradients of [`norm`] by `x` and, if `wanted`, by the table; `at` holds the parts of shift and scale.
 pub(crate) fn norm_backward(
     x: &[f32],
     grad: &[f32],
     parts: &Parts<'_>,
     at: [usize; 2],
     eps: f32,
-) -> (Vec<f32>, Vec<f32>) {
+    wanted: bool,
+) -> (Vec<f32>, Option<Vec<f32>>) {
     let tasks = parts.tasks();
     let width = parts.width;
     let mut found = Vec::new();
@@ -129,7 +122,11 @@ pub(crate) fn norm_backward(
             .par_iter()
             .zip(outs)
             .map(|(task, dx)| {
-                let scale = parts.part(task.level, at[1]);
+                let gain: Vec<f32> = parts
+                    .part(task.level, at[1])
+                    .iter()
+                    .map(|s| 1.0 + s)
+                    .collect();
                 let (x, g) = (parts.of(*task, x), parts.of(*task, grad));
                 let mut sums = vec![0.0f32; 2 * width];
                 let (d_shift, d_scale) = sums.split_at_mut(width);
@@ -138,19 +135,7 @@ pub(crate) fn norm_backward(
                     || {
                         let rows = x.chunks_exact(width).zip(g.chunks_exact(width));
                         for (dx, (x, g)) in dx.chunks_exact_mut(width).zip(rows) {
-                            let (mean, inverse) = moments(x, eps);
-                            for i in 0..width {
-                                dx[i] = g[i] * (1.0 + scale[i]);
-                                d_shift[i] += g[i];
-                                d_scale[i] += g[i] * (x[i] - mean) * inverse;
-                            }
-                            let mean_g = math::sum_of(dx, |v| v) / width as f32;
-                            let dot = math::dot(dx, x) / width as f32;
-                            let along = (dot - mean_g * mean) * inverse;
-                            for i in 0..width {
-                                let xhat = (x[i] - mean) * inverse;
-                                dx[i] = inverse * (dx[i] - mean_g - xhat * along);
-                            }
+                            layer_row(dx, x, g, &gain, d_scale, d_shift, eps);
                         }
                     },
                 );
@@ -158,7 +143,10 @@ pub(crate) fn norm_backward(
             })
             .collect::<Vec<_>>();
     });
-    (dx, parts.table_gradient(&tasks, &found, &at))
+    (
+        dx,
+        wanted.then(|| parts.table_gradient(&tasks, &found, &at)),
+    )
 }
 
 /// `x + gate·y`.

@@ -39,7 +39,7 @@ fn width_of(x: &[f32], w: &[f32]) -> usize {
 }
 
 #[inline(always)]
-fn rms_scale(x: &[f32], eps: f32) -> f32 {
+pub(super) fn rms_scale(x: &[f32], eps: f32) -> f32 {
     1.0 / (math::dot(x, x) / x.len() as f32 + eps).sqrt()
 }
 
@@ -114,7 +114,7 @@ pub(crate) fn layer(x: &[f32], w: &[f32], b: &[f32], eps: f32) -> Vec<f32> {
 }
 
 #[inline(always)]
-fn moments(x: &[f32], eps: f32) -> (f32, f32) {
+pub(super) fn moments(x: &[f32], eps: f32) -> (f32, f32) {
     let n = x.len() as f32;
     let mean = math::sum_of(x, |v| v) / n;
     let var = math::sum_of(x, |v| (v - mean) * (v - mean)) / n;
@@ -158,7 +158,7 @@ pub(crate) fn layer_backward(
 }
 
 #[inline(always)]
-fn layer_row(
+pub(super) fn layer_row(
     dx: &mut [f32],
     x: &[f32],
     g: &[f32],

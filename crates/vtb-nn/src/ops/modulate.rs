@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use burn::tensor::{DType, Tensor};
 
+use super::norm::normalised;
 #[cfg(feature = "flex")]
 use crate::cpu;
 use crate::diff_op::{AnyTensor, DiffOp, apply};
@@ -71,6 +72,7 @@ pub fn gated_add(
     runs: &RowRuns,
 ) -> Tensor<2> {
     assert_eq!(x.dims(), y.dims(), "gated_add: shapes of both sides");
+    assert_eq!(x.dtype(), y.dtype(), "gated_add: types of both sides");
     check(&x, &table, gate, runs);
     let op = GatedAdd {
         gate,
@@ -90,6 +92,21 @@ fn check(x: &Tensor<2>, table: &Tensor<2>, last: usize, runs: &RowRuns) {
         runs.runs().iter().all(|(_, level)| *level < levels),
         "modulation: a run names a row outside the table of {levels}"
     );
+}
+
+#[cfg(feature = "flex")]
+fn parts_of<'a>(
+    values: &'a cpu::View,
+    table: &Tensor<2>,
+    width: usize,
+    runs: &'a RowRuns,
+) -> cpu::modulate::Parts<'a> {
+    cpu::modulate::Parts {
+        table: values.values(),
+        columns: table.dims()[1],
+        width,
+        runs: runs.runs(),
+    }
 }
 
 /// Part `part` of one row of the table, `[1, width]`, in f32.
@@ -144,16 +161,6 @@ fn table_gradient(like: &Tensor<2>, width: usize, parts: Vec<(usize, Tensor<2>)>
     total.cast(like.dtype())
 }
 
-fn normalised(x: Tensor<2>, eps: f32) -> (Tensor<2>, Tensor<2>) {
-    let centred = x.clone() - x.mean_dim(1);
-    let scale = (centred.clone() * centred.clone())
-        .mean_dim(1)
-        .add_scalar(eps)
-        .sqrt()
-        .recip();
-    (centred * scale.clone(), scale)
-}
-
 #[derive(Debug)]
 struct ModulatedNorm {
     shift: usize,
@@ -168,12 +175,7 @@ impl DiffOp<2> for ModulatedNorm {
         let width = x.dims()[1];
         #[cfg(feature = "flex")]
         if let (Some(xv), Some(tv)) = (cpu::View::of(&x), cpu::View::of(&table)) {
-            let parts = cpu::modulate::Parts {
-                table: tv.values(),
-                columns: table.dims()[1],
-                width,
-                runs: self.runs.runs(),
-            };
+            let parts = parts_of(&tv, &table, width, &self.runs);
             let y = cpu::modulate::norm(xv.values(), &parts, self.shift, self.scale, self.eps);
             return (cpu::tensor(y, x.dims()).into(), Vec::new());
         }
@@ -201,18 +203,13 @@ impl DiffOp<2> for ModulatedNorm {
         if let (Some(xv), Some(tv), Some(gv)) =
             (cpu::View::of(&x), cpu::View::of(&table), cpu::View::of(&g))
         {
-            let parts = cpu::modulate::Parts {
-                table: tv.values(),
-                columns: table.dims()[1],
-                width,
-                runs: self.runs.runs(),
-            };
+            let parts = parts_of(&tv, &table, width, &self.runs);
             let at = [self.shift, self.scale];
-            let (dx, dt) =
-                cpu::modulate::norm_backward(xv.values(), gv.values(), &parts, at, self.eps);
+            let (x, g) = (xv.values(), gv.values());
+            let (dx, dt) = cpu::modulate::norm_backward(x, g, &parts, at, self.eps, needs[1]);
             return [
                 Some(cpu::tensor(dx, [rows, width]).into()),
-                needs[1].then(|| cpu::tensor(dt, table.dims()).into()),
+                dt.map(|dt| cpu::tensor(dt, table.dims()).into()),
             ];
         }
         let dtype = x.dtype();
@@ -249,12 +246,7 @@ impl DiffOp<3> for GatedAdd {
         if let (Some(xv), Some(yv), Some(tv)) =
             (cpu::View::of(&x), cpu::View::of(&y), cpu::View::of(&table))
         {
-            let parts = cpu::modulate::Parts {
-                table: tv.values(),
-                columns: table.dims()[1],
-                width,
-                runs: self.runs.runs(),
-            };
+            let parts = parts_of(&tv, &table, width, &self.runs);
             let out = cpu::modulate::gated_add(xv.values(), yv.values(), &parts, self.gate);
             return (cpu::tensor(out, x.dims()).into(), Vec::new());
         }
@@ -285,12 +277,7 @@ impl DiffOp<3> for GatedAdd {
         let y = y.map(AnyTensor::get::<2>);
         #[cfg(feature = "flex")]
         if let (Some(gv), Some(tv)) = (cpu::View::of(&g), cpu::View::of(&table)) {
-            let parts = cpu::modulate::Parts {
-                table: tv.values(),
-                columns: table.dims()[1],
-                width,
-                runs: self.runs.runs(),
-            };
+            let parts = parts_of(&tv, &table, width, &self.runs);
             let dy = needs[1].then(|| {
                 let dy = cpu::modulate::gated(gv.values(), &parts, self.gate);
                 cpu::tensor(dy, g.dims()).into()

@@ -99,18 +99,16 @@ struct Layer {
     eps: f32,
 }
 
-impl Layer {
-    /// Normalised rows and the inverse deviations, in f32.
-    fn normalise(&self, x: Tensor<2>) -> (Tensor<2>, Tensor<2>) {
-        let x = x.cast(DType::F32);
-        let centred = x.clone() - x.mean_dim(1);
-        let scale = (centred.clone() * centred.clone())
-            .mean_dim(1)
-            .add_scalar(self.eps)
-            .sqrt()
-            .recip();
-        (centred * scale.clone(), scale)
-    }
+/// Normalised rows and the inverse deviations, in f32.
+pub(super) fn normalised(x: Tensor<2>, eps: f32) -> (Tensor<2>, Tensor<2>) {
+    let x = x.cast(DType::F32);
+    let centred = x.clone() - x.mean_dim(1);
+    let scale = (centred.clone() * centred.clone())
+        .mean_dim(1)
+        .add_scalar(eps)
+        .sqrt()
+        .recip();
+    (centred * scale.clone(), scale)
 }
 
 impl DiffOp<3> for Layer {
@@ -124,7 +122,7 @@ impl DiffOp<3> for Layer {
             return (cpu::tensor(y, x.dims()).into(), Vec::new());
         }
         let dtype = x.dtype();
-        let (xhat, _) = self.normalise(x);
+        let (xhat, _) = normalised(x, self.eps);
         let y = xhat * w.cast(DType::F32).unsqueeze::<2>() + b.cast(DType::F32).unsqueeze::<2>();
         (y.cast(dtype).into(), Vec::new())
     }
@@ -158,7 +156,7 @@ impl DiffOp<3> for Layer {
             ];
         }
         let (x_dtype, w_dtype) = (x.dtype(), w.dtype());
-        let (xhat, scale) = self.normalise(x);
+        let (xhat, scale) = normalised(x, self.eps);
         let g = g.cast(DType::F32);
         let w = w.cast(DType::F32).unsqueeze::<2>();
         let db = g.clone().sum_dim(0).squeeze_dim::<1>(0).cast(w_dtype);

@@ -21,6 +21,17 @@ impl From<ObjectiveError> for TrainError {
     }
 }
 
+impl ConfigFault {
+    /// Fails with all faults in one error, if there are any.
+    pub(crate) fn refuse(faults: &[Self]) -> Result<(), TrainError> {
+        if faults.is_empty() {
+            return Ok(());
+        }
+        let lines: Vec<String> = faults.iter().map(ToString::to_string).collect();
+        Err(TrainError::Config(lines.join("; ")))
+    }
+}
+
 impl From<ConfigFault> for TrainError {
     fn from(fault: ConfigFault) -> Self {
         Self::Config(fault.to_string())

@@ -3,7 +3,7 @@
 use burn::tensor::Device;
 use vtb_nn::lm::{NamedTensors, ParamInfo};
 
-use super::host::{to_device, to_host};
+use super::host::{fits, to_device, to_host};
 use crate::TrainError;
 use crate::checkpoint::{Checkpoint, encode_tensors};
 
@@ -38,7 +38,7 @@ impl Ema {
     }
 
     /// The decay of the next update.
-    pub fn next_decay(&self) -> f64 {
+    fn next_decay(&self) -> f64 {
         let n = self.updates as f64;
         self.decay.min((1.0 + n) / (10.0 + n))
     }
@@ -95,29 +95,7 @@ impl Ema {
                 format!("no metadata `{UPDATES}`; not an average of weights"),
             )
         })?;
-        if let Some(param) = params.iter().find(|p| {
-            let found = tensors.get(&p.name);
-            found.is_none_or(|tensor| tensor.shape != p.shape)
-        }) {
-            return Err(TrainError::file(
-                &path,
-                format!(
-                    "tensor `{}` of shape {:?} is missing; resume with the settings of the checkpoint",
-                    param.name, param.shape
-                ),
-            ));
-        }
-        if let Some(name) = tensors
-            .keys()
-            .find(|name| params.iter().all(|p| p.name != **name))
-        {
-            return Err(TrainError::file(
-                &path,
-                format!(
-                    "tensor `{name}` is no trainable parameter; resume with the settings of the checkpoint"
-                ),
-            ));
-        }
+        fits(&tensors, params, &path)?;
         (self.values, self.updates) = (to_device(&tensors, device), updates);
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! Named tensors between a device and host memory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use burn::tensor::{DType, Device, Tensor, TensorData, Transaction};
 use vtb_nn::lm::{NamedTensors, ParamInfo};
@@ -30,6 +31,31 @@ pub fn to_host(tensors: &NamedTensors, params: &[ParamInfo]) -> Result<HostTenso
         out.insert(name.clone(), HostTensor { shape, data });
     }
     Ok(out)
+}
+
+/// Refuses tensors of a checkpoint that are not those of the parameters, all of them and no other; `path` is their file.
+pub(crate) fn fits(
+    tensors: &HostTensors,
+    params: &[ParamInfo],
+    path: &Path,
+) -> Result<(), TrainError> {
+    let wrong = |message: String| {
+        let message = format!("{message}; resume with the settings of the checkpoint");
+        Err(TrainError::file(path, message))
+    };
+    for ParamInfo { name, shape, .. } in params {
+        if tensors
+            .get(name)
+            .is_none_or(|tensor| tensor.shape != *shape)
+        {
+            return wrong(format!("tensor `{name}` of shape {shape:?} is missing"));
+        }
+    }
+    let known: BTreeSet<&str> = params.iter().map(|p| p.name.as_str()).collect();
+    match tensors.keys().find(|name| !known.contains(name.as_str())) {
+        Some(name) => wrong(format!("tensor `{name}` is no trainable parameter")),
+        None => Ok(()),
+    }
 }
 
 /// Uploads host tensors, flat, in f32.

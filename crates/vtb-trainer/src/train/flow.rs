@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use rand::RngExt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use vtb_data::{BatchPlan, LastBatch};
+use vtb_data::LastBatch;
 use vtb_nn::lm::NamedTensors;
 use vtb_nn::velocity::{FlowBackwardOptions, VelocityModel};
 
@@ -13,7 +14,7 @@ use super::flow_pass::{FlowPass, passes, row_stream};
 use super::loader::{LoadOptions, Loader};
 use super::objective::{Objective, Position, StepOutput};
 use crate::TrainError;
-use crate::objectives::flow::{FlowConfig, FlowStats, Levels, flow_loss, unit};
+use crate::objectives::flow::{FlowConfig, FlowStats, Levels, flow_loss};
 use crate::optim::accumulate;
 use crate::rng;
 
@@ -66,19 +67,16 @@ impl<D: FlowSource> FlowObjective<D> {
         seed: u64,
         dropout: bool,
     ) -> Result<Self, TrainError> {
-        if settings.batch_size == 0 || settings.gradient_accumulation == 0 {
-            return Err(TrainError::Config(
-                "batch_size and gradient_accumulation must be at least 1".into(),
-            ));
-        }
-        let order = rng::seed(seed, "data order", 0, 0);
-        let plan = BatchPlan {
-            batch: settings.batch_size,
-            bucket: load.bucket,
-            last: settings.last,
-        };
-        let (len, draw) = (data.len(), settings.batch_size);
-        let loader = Loader::new(Arc::new(Samples(data)), len, order, load, plan, draw)?;
+        let len = data.len();
+        let loader = Loader::batches(
+            Samples(data),
+            len,
+            seed,
+            load,
+            settings.batch_size,
+            settings.gradient_accumulation,
+            settings.last,
+        )?;
         Ok(Self {
             loader,
             levels: Levels::new(config)?,
@@ -93,7 +91,7 @@ impl<D: FlowSource> FlowObjective<D> {
         let mut pass = FlowPass::default();
         for &row in rows {
             let sample = Arc::clone(&samples[row]);
-            let drawn = unit(&mut row_stream(self.seed, "noise level", step, row));
+            let drawn = row_stream(self.seed, "noise level", step, row).random::<f64>();
             let level = self.levels.at(drawn, sample.clean.shape);
             pass.push(sample, level, row_stream(self.seed, "noise", step, row));
         }

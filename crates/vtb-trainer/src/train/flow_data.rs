@@ -30,9 +30,7 @@ impl FlowSample {
     fn check(&self, index: usize) -> Result<(), TrainError> {
         let latents = std::iter::once(&self.clean).chain(&self.condition.references);
         for (i, latent) in latents.enumerate() {
-            let [c, f, h, w] = latent.shape;
-            let needed = [f, h, w].iter().try_fold(c, |n, side| n.checked_mul(*side));
-            if needed != Some(latent.values.len()) || latent.values.is_empty() {
+            if !latent.is_whole() || latent.values.is_empty() {
                 let what = match i {
                     0 => "the sample".to_owned(),
                     n => format!("reference {n}"),

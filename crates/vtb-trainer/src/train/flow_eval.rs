@@ -46,14 +46,15 @@ pub struct FlowMeasured {
 }
 
 impl FlowMeasured {
-    /// `eval/loss`, `eval/mse`, and `eval/mse_level_1` and so on by level, the noisiest first. Checkpoints are ranked by
-    /// the loss.
+    /// `eval/loss`, `eval/mse`, and `eval/mse_level_1` with its `eval/sigma_level_1` and so on by level, the noisiest first.
+    /// Checkpoints are ranked by the loss.
     pub fn evaluation(&self) -> Evaluation {
         let whole = [("eval/loss", self.loss), ("eval/mse", self.mse)];
         let mut metrics: BTreeMap<String, f64> =
             whole.map(|(name, value)| (name.to_owned(), value)).into();
         for (i, level) in self.levels.iter().enumerate() {
             metrics.insert(format!("eval/mse_level_{}", i + 1), level.mse);
+            metrics.insert(format!("eval/sigma_level_{}", i + 1), level.sigma);
         }
         let score = (self.rows > 0).then_some(-self.loss);
         Evaluation { metrics, score }

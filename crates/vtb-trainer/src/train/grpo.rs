@@ -17,6 +17,7 @@ use super::loader::{Load, LoadOptions, Loader};
 use super::objective::{Objective, Position, Prompt, PromptSource, StepOutput};
 use super::router_loss::RouterLoss;
 use crate::TrainError;
+use crate::objectives::ConfigFault;
 use crate::objectives::grpo::{
     CorrectionStats, DynamicSampling, GrpoConfig, LossRow, LossStats, Next, SamplingStats,
     StepCounts, advantages, collapse, completion_mask, completion_metrics, group_stats,
@@ -94,11 +95,7 @@ impl<P: PromptSource, R: Rollout> GrpoObjective<P, R> {
         seed: u64,
         dropout: bool,
     ) -> Result<Self, TrainError> {
-        let faults = config.validate();
-        if !faults.is_empty() {
-            let lines: Vec<String> = faults.iter().map(ToString::to_string).collect();
-            return Err(TrainError::Config(lines.join("; ")));
-        }
+        ConfigFault::refuse(&config.validate())?;
         if settings.batch_size * settings.gradient_accumulation * settings.steps_per_generation == 0
         {
             return Err(TrainError::Config(

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use vtb_data::{BatchPlan, BatchSampler, BatchState, Bucket, Prefetch};
+use vtb_data::{BatchPlan, BatchSampler, BatchState, Bucket, LastBatch, Prefetch};
 
 use super::objective::Position;
 use crate::TrainError;
+use crate::rng;
 
 /// How rows are prepared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +66,30 @@ pub(super) struct Loader<L: Load> {
 }
 
 impl<L: Load> Loader<L> {
+    /// Draws one batch at a time, `accumulation` of which make a step, in the order of a run.
+    pub(super) fn batches(
+        source: L,
+        len: usize,
+        run_seed: u64,
+        options: LoadOptions,
+        batch: usize,
+        accumulation: usize,
+        last: LastBatch,
+    ) -> Result<Self, TrainError> {
+        if batch == 0 || accumulation == 0 {
+            return Err(TrainError::Config(
+                "batch_size and gradient_accumulation must be at least 1".into(),
+            ));
+        }
+        let plan = BatchPlan {
+            batch,
+            bucket: options.bucket,
+            last,
+        };
+        let order = rng::seed(run_seed, "data order", 0, 0);
+        Self::new(Arc::new(source), len, order, options, plan, batch)
+    }
+
     /// Draws `draw` rows at a time, fewer only where `plan` has ragged batches.
     pub(super) fn new(
         source: Arc<L>,

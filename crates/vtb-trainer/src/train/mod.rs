@@ -19,10 +19,9 @@ pub use flow::{FlowObjective, FlowSettings};
 pub use flow_data::{FlowSample, FlowSource, shape_key};
 pub use flow_eval::{FlowEval, FlowMeasured, LevelLoss};
 pub use grpo::{GrpoObjective, GrpoSettings};
-#[cfg(feature = "http")]
 pub use grpo_batch::with_completion;
 pub use hooks::{DrawSamples, Evaluate, Evaluation, Export, Hooks, ShowCompletions};
 pub use loader::LoadOptions;
 pub use objective::{Objective, Position, Prompt, PromptSource, RowEncoder, StepOutput};
 pub use sft::{SftObjective, SftSettings};
-pub use step_loop::{Outcome, train};
+pub use step_loop::{Outcome, check_resume, train};

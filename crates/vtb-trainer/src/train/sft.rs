@@ -1,10 +1,8 @@
 //! Supervised fine-tuning as an [`Objective`].
 
-use std::sync::Arc;
-
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use vtb_data::{BatchPlan, Bucket, LastBatch};
+use vtb_data::{Bucket, LastBatch};
 use vtb_nn::lm::{BackwardOptions, CausalLm, LmRow, NamedTensors};
 
 use super::loader::{Load, LoadOptions, Loader};
@@ -62,19 +60,16 @@ impl<D: RowEncoder> SftObjective<D> {
         seed: u64,
         dropout: bool,
     ) -> Result<Self, TrainError> {
-        if settings.batch_size == 0 || settings.gradient_accumulation == 0 {
-            return Err(TrainError::Config(
-                "batch_size and gradient_accumulation must be at least 1".into(),
-            ));
-        }
-        let order = rng::seed(seed, "data order", 0, 0);
-        let plan = BatchPlan {
-            batch: settings.batch_size,
-            bucket: load.bucket,
-            last: settings.last,
-        };
-        let (len, draw) = (data.len(), settings.batch_size);
-        let loader = Loader::new(Arc::new(Encoded(data)), len, order, load, plan, draw)?;
+        let len = data.len();
+        let loader = Loader::batches(
+            Encoded(data),
+            len,
+            seed,
+            load,
+            settings.batch_size,
+            settings.gradient_accumulation,
+            settings.last,
+        )?;
         Ok(Self {
             loader,
             settings,

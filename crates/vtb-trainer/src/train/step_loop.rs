@@ -14,8 +14,9 @@ use super::objective::{Objective, Position, StepOutput};
 use crate::TrainError;
 use crate::checkpoint::{
     Checkpoint, CheckpointMeta, CheckpointStore, Content, HostTensor, ResumeCheck, encode_tensors,
+    latest,
 };
-use crate::optim::{AdamW, Ema, clip, global_norm, to_device, to_host};
+use crate::optim::{AdamW, Ema, clip, fits, global_norm, to_device, to_host};
 use crate::progress::Phase;
 use crate::run_dir::{Metrics, MetricsLog};
 use crate::schedule::Schedule;
@@ -362,6 +363,31 @@ impl<'a> Loop<'a> {
 }
 
 /// Puts a checkpoint's state in place and returns its step and the values that train.
+fn guard<'a>(run: &RunContext<'a>) -> ResumeCheck<'a> {
+    ResumeCheck {
+        config: run.config,
+        dataset_fingerprint: run.dataset_fingerprint,
+        seed: run.seed,
+        world: 1,
+        allowed: &FREE_KEYS,
+    }
+}
+
+/// Refuses to go on with other settings or other data, as [`train`] does, for programs that have work to do before they
+/// come to it. Without a checkpoint there is nothing to refuse.
+///
+/// # Errors
+/// [`TrainError::Resume`] with everything that differs; a checkpoint that cannot be read.
+pub fn check_resume(run: &RunContext<'_>) -> Result<(), TrainError> {
+    if !run.resume {
+        return Ok(());
+    }
+    match latest(&run.dir.checkpoints())? {
+        Some(checkpoint) => guard(run).check(&checkpoint),
+        None => Ok(()),
+    }
+}
+
 fn restore<M: Trainable>(
     checkpoint: &Checkpoint,
     model: &mut M,
@@ -369,15 +395,9 @@ fn restore<M: Trainable>(
     objective: &mut dyn Objective<M>,
     run: &RunContext<'_>,
 ) -> Result<(u64, NamedTensors), TrainError> {
-    let check = ResumeCheck {
-        config: run.config,
-        dataset_fingerprint: run.dataset_fingerprint,
-        seed: run.seed,
-        world: 1,
-        allowed: &FREE_KEYS,
-    };
-    check.check(checkpoint)?;
+    guard(run).check(checkpoint)?;
     let (tensors, _): (BTreeMap<String, HostTensor>, _) = checkpoint.tensors(TRAINABLE)?;
+    fits(&tensors, &model.trainable(), &checkpoint.file(TRAINABLE)?)?;
     let values = to_device(&tensors, run.device);
     model.set_trainable(values.clone())?;
     optimizer.load(checkpoint, OPTIMIZER, run.device)?;

@@ -78,7 +78,11 @@ fn checkpoints_are_ranked_by_the_loss() {
     assert_eq!(evaluation.score, Some(-found.loss));
     assert_eq!(evaluation.metrics["eval/loss"], found.loss);
     assert_eq!(evaluation.metrics["eval/mse_level_2"], found.levels[1].mse);
-    assert_eq!(evaluation.metrics.len(), 4);
+    assert_eq!(
+        evaluation.metrics["eval/sigma_level_2"],
+        found.levels[1].sigma
+    );
+    assert_eq!(evaluation.metrics.len(), 6);
     let nothing = measure(Patterns::even(0), 2, 4, 1, &Linear::new());
     assert_eq!(nothing.evaluation().score, None);
     assert!(FlowEval::new(mixed(), &FlowConfig::default(), 0, 1, 1).is_err());

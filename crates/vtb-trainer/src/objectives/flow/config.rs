@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::normal::cdf;
 use super::table::TABLE_LEN;
 use crate::objectives::ConfigFault;
 
@@ -69,7 +70,9 @@ pub struct FlowConfig {
     pub base_tokens: usize,
     /// Tokens of a large picture.
     pub max_tokens: usize,
-    /// Side, in values of a latent, of the squares that the model takes as tokens.
+    /// Side, in values of a latent, of the squares that the model takes as tokens. A fact of the model, not a setting:
+    /// no file has it.
+    #[serde(skip)]
     pub patch: usize,
     /// Where the drawn levels begin, as a share of the table counted from pure noise.
     pub min_timestep_boundary: f64,
@@ -191,7 +194,29 @@ impl FlowConfig {
             "true".into(),
             "false: only with sampling = \"table\" are levels matched to the table",
         );
+        let [noisiest, cleanest] = self.shares();
+        if faults.is_empty() && noisiest - cleanest < 1e-9 {
+            faults.push(ConfigFault {
+                key: "max_timestep_boundary",
+                message: "leaves next to nothing of the distribution; widen the boundaries".into(),
+            });
+        }
         faults
+    }
+
+    /// The shares of the distribution below the noisiest and the cleanest level that is drawn.
+    pub(super) fn shares(&self) -> [f64; 2] {
+        let share = |boundary: f64| match self.sampling {
+            // The ends are there whatever the logit of 0 and 1 would be.
+            LevelSampling::LogitNormal if boundary <= 0.0 => 1.0,
+            LevelSampling::LogitNormal if boundary >= 1.0 => 0.0,
+            LevelSampling::LogitNormal => {
+                let logit = ((1.0 - boundary) / boundary).ln();
+                cdf((logit - self.logit_mean) / self.logit_std)
+            }
+            _ => 1.0 - boundary,
+        };
+        [self.min_timestep_boundary, self.max_timestep_boundary].map(share)
     }
 
     /// Entries of the table that are drawn.

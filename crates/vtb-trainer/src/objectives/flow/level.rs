@@ -1,9 +1,10 @@
 //! Noise levels as they are drawn.
 
 use super::config::{FlowConfig, LevelSampling, Weighting};
-use super::normal::{cdf, quantile};
+use super::normal::quantile;
 use super::table::{SigmaTable, TABLE_LEN, bf16, shifted};
 use crate::TrainError;
+use crate::objectives::ConfigFault;
 
 /// A noise level.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -33,34 +34,12 @@ impl Levels {
     /// # Errors
     /// All settings that make no sense, named.
     pub fn new(config: &FlowConfig) -> Result<Self, TrainError> {
-        let mut faults = config.validate();
-        let share = |boundary: f64| match config.sampling {
-            // The ends are there whatever the logit of 0 and 1 would be.
-            LevelSampling::LogitNormal if boundary <= 0.0 => 1.0,
-            LevelSampling::LogitNormal if boundary >= 1.0 => 0.0,
-            LevelSampling::LogitNormal => {
-                let logit = ((1.0 - boundary) / boundary).ln();
-                cdf((logit - config.logit_mean) / config.logit_std)
-            }
-            _ => 1.0 - boundary,
-        };
-        let bounds = [config.min_timestep_boundary, config.max_timestep_boundary];
-        let shares = bounds.map(share);
-        if faults.is_empty() && shares[0] - shares[1] < 1e-9 {
-            faults.push(crate::objectives::ConfigFault {
-                key: "max_timestep_boundary",
-                message: "leaves next to nothing of the distribution; widen the boundaries".into(),
-            });
-        }
-        if !faults.is_empty() {
-            let lines: Vec<String> = faults.iter().map(ToString::to_string).collect();
-            return Err(TrainError::Config(lines.join("; ")));
-        }
+        ConfigFault::refuse(&config.validate())?;
         let mut levels = Self {
             config: config.clone(),
             even: Vec::new(),
             table: None,
-            shares,
+            shares: config.shares(),
         };
         let quantiles = (0..TABLE_LEN).map(|k| 1.0 - k as f64 / TABLE_LEN as f64);
         levels.even = quantiles.map(|share| levels.unshifted(share)).collect();

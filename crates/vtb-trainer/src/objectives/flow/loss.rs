@@ -138,10 +138,7 @@ fn check(predicted: &[Latent], targets: &[FlowTarget<'_>]) -> Result<(), Objecti
             ("the noise", target.noise),
             ("the velocity", v),
         ] {
-            let values = shape
-                .iter()
-                .try_fold(1usize, |n, side| n.checked_mul(*side));
-            if latent.shape != shape || values != Some(latent.values.len()) {
+            if latent.shape != shape || !latent.is_whole() {
                 return Err(ObjectiveError::Latent {
                     row,
                     what,

@@ -23,5 +23,5 @@ pub use config::{FlowConfig, LevelSampling, TimeShift, Weighting};
 pub use level::{Level, Levels};
 pub use loss::{FlowLoss, FlowTarget, RowLoss, flow_loss, noisy, row_losses};
 pub use metrics::FlowStats;
-pub use noise::{normals, unit};
-pub use table::{SigmaTable, TABLE_LEN, shifted, stretched};
+pub use noise::normals;
+pub use table::SigmaTable;

@@ -1,29 +1,6 @@
 //! Noise on the host.
 
-use std::f64::consts::TAU;
-
-use rand::Rng;
-
-/// Steps of [`unit`]: what an f64 below 1 can tell apart.
-const STEPS: f64 = (1u64 << 53) as f64;
-
-/// A number from 0 to below 1.
-pub fn unit(rng: &mut impl Rng) -> f64 {
-    (rng.next_u64() >> 11) as f64 / STEPS
-}
-
-/// `len` independent numbers of the standard normal distribution, by the transform of Box and Muller:
-/// `√(-2·ln u)·(cos, sin)(2π·v)` with `u` in (0, 1] and `v` in [0, 1).
-pub fn normals(rng: &mut impl Rng, len: usize) -> Vec<f32> {
-    let mut values = Vec::with_capacity(len + 1);
-    while values.len() < len {
-        let radius = (-2.0 * (1.0 - unit(rng)).ln()).sqrt();
-        let (sin, cos) = (TAU * unit(rng)).sin_cos();
-        values.extend([(radius * cos) as f32, (radius * sin) as f32]);
-    }
-    values.truncate(len);
-    values
-}
+pub use vtb_nn::random::normals;
 
 #[cfg(test)]
 mod tests {

@@ -1,17 +1,17 @@
 //! The noise levels of training and their weights.
 
 /// Entries of a table.
-pub const TABLE_LEN: usize = 1000;
+pub(super) const TABLE_LEN: usize = 1000;
 
 /// Moves noise levels towards noise: `σ' = f·σ / (1 + (f-1)·σ)`. The exponential shift of schedulers by `mu` is that by
 /// `f = e^mu`; their linear shift is that by the shift itself.
-pub fn shifted(sigma: f64, factor: f64) -> f64 {
+pub(super) fn shifted(sigma: f64, factor: f64) -> f64 {
     factor * sigma / (1.0 + (factor - 1.0) * sigma)
 }
 
 /// Stretches noise levels, which keep their 1, so that `last` becomes `terminal`:
 /// `σ' = 1 - (1-σ)·(1-terminal)/(1-last)`.
-pub fn stretched(sigma: f64, last: f64, terminal: f64) -> f64 {
+pub(super) fn stretched(sigma: f64, last: f64, terminal: f64) -> f64 {
     1.0 - (1.0 - sigma) * (1.0 - terminal) / (1.0 - last)
 }
 
