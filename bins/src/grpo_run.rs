@@ -40,7 +40,7 @@ use crate::session::{
     shared_faults, shown,
 };
 use crate::settings::{DataSection, EvalSection, GrpoRun, SftRun};
-use crate::source::{GRPO_ROWS, Inputs, Places, take_over_signals};
+use crate::source::{EVAL_ROWS, GRPO_ROWS, Inputs, Named, Places, Wanted, take_over_signals};
 
 /// Runs the program. A configuration may name the rewards of `registry`.
 #[allow(clippy::print_stdout, reason = "results go to standard output")]
@@ -56,14 +56,18 @@ pub fn run(options: &TrainOptions, registry: &Registry) -> anyhow::Result<ExitCo
     let mut run = resolved.value;
     check(&run, registry)?;
     let resumed = options.resume.then(|| PathBuf::from(&run.output_dir));
-    let inputs = Inputs::find(&mut run.model, &mut run.data, resumed.as_deref())?;
+    let inputs = Inputs::find(
+        Wanted::Model,
+        Named::of(&mut run.model, &mut run.data),
+        resumed.as_deref(),
+    )?;
     let toml = config::to_toml(&run)?;
     weigh(&mut run)?;
     let accumulates = run.batch.gradient_accumulation > 1;
     let states = inputs.states(&run.model, &run.train, &run.lora, accumulates)?;
     let mut plan = whole_plan(&run, &inputs, states.as_ref());
     if options.dry_run {
-        let (rows, rules) = (inputs.local_rows(&GRPO_ROWS)?, RowRules::grpo());
+        let (rows, rules) = (inputs.local_rows(&GRPO_ROWS, &EVAL_ROWS)?, RowRules::grpo());
         for line in check_files(&run.data, &rows, rules, rules)? {
             plan.line("checked", line);
         }
@@ -86,7 +90,7 @@ pub fn run(options: &TrainOptions, registry: &Registry) -> anyhow::Result<ExitCo
         return Ok(ExitCode::SUCCESS);
     }
     let started = Instant::now();
-    let places = inputs.fetch(&GRPO_ROWS)?;
+    let places = inputs.fetch(&GRPO_ROWS, &EVAL_ROWS)?;
     let mut session = Session::open(&run, registry, options, &toml, &places)?;
     session.reporter.on_message(&format!("plan\n{plan}"));
     if !session.warm_start()? {

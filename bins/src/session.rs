@@ -104,6 +104,56 @@ fn numbered_directory(wanted: &str, in_use: bool) -> String {
     })
 }
 
+/// What settings name of model and data.
+pub struct NamedData {
+    /// A model.
+    pub model: bool,
+    /// Training rows.
+    pub train: bool,
+    /// Held-out rows.
+    pub eval: bool,
+    /// `data.eval_split`.
+    pub eval_split: f64,
+    /// `data.ahead`.
+    pub ahead: usize,
+}
+
+impl NamedData {
+    /// Faults in how these go together.
+    pub fn faults(&self) -> Vec<String> {
+        let share = self.eval_split;
+        let checks = [
+            (
+                self.model && !self.train,
+                "a model is named but no data; give --data FILE or org/name".to_owned(),
+            ),
+            (
+                self.train && !self.model,
+                "data is named but no model; give --model DIR or org/name".to_owned(),
+            ),
+            (
+                self.eval && !self.train,
+                "held-out data is named but no training data; give --data FILE".to_owned(),
+            ),
+            (
+                !(0.0..1.0).contains(&share),
+                format!("data.eval_split = {share} must be at least 0 and below 1"),
+            ),
+            (
+                share > 0.0 && self.eval,
+                "data.eval_split and data.eval are both set; leave one out".to_owned(),
+            ),
+            (
+                share > 0.0 && !self.train,
+                "data.eval_split is set but no data is named; give --data FILE".to_owned(),
+            ),
+            (self.ahead == 0, "data.ahead must be at least 1".to_owned()),
+        ];
+        let wrong = checks.into_iter().filter(|(wrong, _)| *wrong);
+        wrong.map(|(_, fault)| fault).collect()
+    }
+}
+
 /// Faults in how model, data and mode go together, shared by the programs.
 pub fn shared_faults(
     model: &ModelSection,
@@ -111,34 +161,14 @@ pub fn shared_faults(
     train: &TrainSection,
     eval: &EvalSection,
 ) -> Vec<String> {
-    let mut faults = Vec::new();
-    match (&model.path, &data.train) {
-        (Some(_), None) => {
-            faults.push(
-                "a model is named but no data; give --data FILE (ms-swift JSONL) or org/name"
-                    .into(),
-            );
-        }
-        (None, Some(_)) => {
-            faults.push("data is named but no model; give --model DIR or org/name".into())
-        }
-        _ => {}
-    }
-    if data.eval.is_some() && data.train.is_none() {
-        faults.push("held-out data is named but no training data; give --data FILE".into());
-    }
-    if !(0.0..1.0).contains(&data.eval_split) {
-        let share = data.eval_split;
-        faults.push(format!(
-            "data.eval_split = {share} must be at least 0 and below 1"
-        ));
-    }
-    if data.eval_split > 0.0 && data.eval.is_some() {
-        faults.push("data.eval_split and data.eval are both set; leave one out".into());
-    }
-    if data.eval_split > 0.0 && data.train.is_none() {
-        faults.push("data.eval_split is set but no data is named; give --data FILE".into());
-    }
+    let named = NamedData {
+        model: model.path.is_some(),
+        train: data.train.is_some(),
+        eval: data.eval.is_some(),
+        eval_split: data.eval_split,
+        ahead: data.ahead,
+    };
+    let mut faults = named.faults();
     if eval.batch_size == 0 {
         faults.push("eval.batch_size must be at least 1".into());
     }
@@ -167,9 +197,6 @@ pub fn shared_faults(
         faults.push(format!(
             "data.loss_scale = `{found}`: use `default`, `last_round` or `all`"
         ));
-    }
-    if data.ahead == 0 {
-        faults.push("data.ahead must be at least 1".into());
     }
     if !(data.cache_gib > 0.0 && data.cache_gib.is_finite()) {
         faults.push(format!(

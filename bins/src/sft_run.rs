@@ -27,7 +27,9 @@ use crate::session::{
     export, interrupted, names_model, open_run, refuse, reporter, settings, shared_faults, shown,
 };
 use crate::settings::{EvalSection, SftRun};
-use crate::source::{Inputs, Places, SFT_ROWS, Source, take_over_signals};
+use crate::source::{
+    EVAL_ROWS, Inputs, Named, Places, SFT_ROWS, Source, Wanted, take_over_signals,
+};
 
 /// Most tokens of a held-out answer, unless the settings say otherwise.
 const EVAL_TOKENS: usize = 64;
@@ -46,11 +48,15 @@ pub fn run(options: &TrainOptions) -> anyhow::Result<ExitCode> {
     let mut run = resolved.value;
     check(&run)?;
     let resumed = options.resume.then(|| PathBuf::from(&run.output_dir));
-    let inputs = Inputs::find(&mut run.model, &mut run.data, resumed.as_deref())?;
+    let inputs = Inputs::find(
+        Wanted::Model,
+        Named::of(&mut run.model, &mut run.data),
+        resumed.as_deref(),
+    )?;
     let states = states(&run, &inputs)?;
     let mut plan = plan(&run, &inputs, states.as_ref());
     if options.dry_run {
-        let rows = inputs.local_rows(&SFT_ROWS)?;
+        let rows = inputs.local_rows(&SFT_ROWS, &EVAL_ROWS)?;
         let eval = rows.eval.as_deref().map_or(RowRules::grpo(), eval_rules);
         for line in check_files(&run.data, &rows, RowRules::sft(), eval)? {
             plan.line("checked", line);
@@ -72,7 +78,7 @@ pub fn run(options: &TrainOptions) -> anyhow::Result<ExitCode> {
         print!("plan (no device was opened, nothing was written)\n{plan}");
         return Ok(ExitCode::SUCCESS);
     }
-    let places = inputs.fetch(&SFT_ROWS)?;
+    let places = inputs.fetch(&SFT_ROWS, &EVAL_ROWS)?;
     execute(&run, options, &config::to_toml(&run)?, &plan, &places)
 }
 

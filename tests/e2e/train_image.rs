@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
-use common::{IMAGE, path, refuse, run, stderr, stdout, succeed};
+use common::{IMAGE, path, refuse, stdout, succeed};
 use serde_json::{Value, json};
 
 const ADAPTER: &str = env!("CARGO_BIN_EXE_adapter");
@@ -322,8 +322,12 @@ fn a_killed_run_goes_on_as_if_nothing_had_been() {
     std::fs::write(&own.data, text.replacen("red line", "blue line", 1)).unwrap();
     let mut changed = own.args(&killed, &extra);
     changed.push("--resume");
-    let output = run(IMAGE, &changed);
-    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    let told = refuse(IMAGE, &changed, 1, &["dataset:", "metadata.json"]);
+    assert!(told.contains("killed"), "{told}");
+    std::fs::write(&own.data, text).unwrap();
+    let mut changed = own.args(&killed, &extra);
+    changed.extend(["--resume", "--learning-rate", "0.5"]);
+    refuse(IMAGE, &changed, 1, &["train.learning_rate", "0.5"]);
 }
 
 /// Times at which the entries of a cache were written.
@@ -395,8 +399,8 @@ fn the_cache_is_used_again_only_for_the_same_inputs() {
     );
     assert_eq!(
         go(&["--precision", "bf16"]),
-        45,
-        "encoders in another precision"
+        15,
+        "the text encoder in another precision; the autoencoder stays in f32"
     );
 
     // One prompt, one picture, then the files of the encoders.
@@ -417,16 +421,25 @@ fn the_cache_is_used_again_only_for_the_same_inputs() {
     let said = std::fs::read_to_string(&vae).unwrap();
     std::fs::write(&vae, said + "\n").unwrap();
     assert_eq!(go(&[]), 30, "another autoencoder");
-    let encoder = own.model.join("processor");
-    let file = std::fs::read_dir(&encoder)
-        .unwrap()
-        .next()
-        .unwrap()
-        .unwrap()
-        .path();
-    let said = std::fs::read_to_string(&file).unwrap();
-    std::fs::write(&file, said + "\n").unwrap();
-    assert_eq!(go(&[]), 15, "another text encoder");
+    for part in ["text_encoder", "tokenizer", "processor"] {
+        let file = own.model.join(part);
+        let mut files = std::fs::read_dir(&file).unwrap().map(|f| f.unwrap().path());
+        let file = files
+            .find(|f| f.extension().is_some_and(|e| e == "json"))
+            .unwrap();
+        let said = std::fs::read_to_string(&file).unwrap();
+        std::fs::write(&file, said + "\n").unwrap();
+        assert_eq!(go(&[]), 15, "another {part}");
+    }
+    let swapped = text.replacen("red line", "thin red line", 1);
+    let mut rows: Vec<Value> = serde_json::from_str(&swapped).unwrap();
+    let pair = json!([rows[0]["edit_image"], rows[1]["edit_image"]]);
+    rows[0]["edit_image"] = pair;
+    std::fs::write(&own.data, serde_json::to_vec(&rows).unwrap()).unwrap();
+    assert_eq!(go(&[]), 1, "a prompt about two pictures");
+    rows[0]["edit_image"].as_array_mut().unwrap().reverse();
+    std::fs::write(&own.data, serde_json::to_vec(&rows).unwrap()).unwrap();
+    assert_eq!(go(&[]), 1, "the same pictures in another order");
 
     // What is damaged is made again.
     let victim = entries(&cache).into_keys().next().unwrap();
@@ -465,6 +478,29 @@ fn bad_input_is_one_clear_sentence() {
         &["--set", "flow.shift=1e9", "--set", "samples.steps=1"],
         &["2 faults", "shift", "samples.steps"],
     );
+    bad(
+        2,
+        &[
+            "--set",
+            "train.ema_decay=1.5",
+            "--set",
+            "train.warmup_ratio=3",
+        ],
+        &["2 faults", "ema_decay", "warmup_ratio"],
+    );
+    bad(
+        2,
+        &["--device-memory", "80", "--dry-run"],
+        &["--device-memory"],
+    );
+    refuse(
+        IMAGE,
+        &["--eval-data", path(&own.eval), "--output-dir", path(&out)],
+        2,
+        &["no training data"],
+    );
+    let judge = format!("samples.judge={}", json!(path(own.data.parent().unwrap())));
+    bad(1, &["--set", &judge], &["samples.judge", "no record"]);
     bad(
         2,
         &["--set", "samples.judge=nowhere"],
@@ -521,6 +557,18 @@ fn bad_input_is_one_clear_sentence() {
         &["2 pictures", "single"],
     );
     with(&|rows| rows.clear(), &[], &["bad.json"]);
+
+    // Swapped across training and held-out rows.
+    let mut held_out: Vec<Value> =
+        serde_json::from_slice(&std::fs::read(&own.eval).unwrap()).unwrap();
+    let from = |key: &str| json!(own.data.with_file_name(rows[0][key].as_str().unwrap()));
+    (held_out[0]["image"], held_out[0]["edit_image"]) = (from("edit_image"), from("image"));
+    let other = own.eval.with_file_name("swapped.json");
+    std::fs::write(&other, serde_json::to_vec(&held_out).unwrap()).unwrap();
+    let mut args = own.args(&out, &[]);
+    let at = args.iter().position(|a| *a == path(&own.eval)).unwrap();
+    args[at] = path(&other);
+    refuse(IMAGE, &args, 1, &["swapped"]);
 
     let hide = |part: &str, word: &str| {
         let (from, to) = (own.model.join(part), own.root.join("hidden"));

@@ -74,7 +74,6 @@ impl Case {
         let mut request = EditRequest::new(self.pictures(), self.said["prompt"].as_str().unwrap());
         request.negative_prompt = self.said["negative"].as_str().map(str::to_owned);
         request.cfg = self.said["cfg"].as_f64().unwrap() as f32;
-        request.steps = self.usize("steps");
         request.size = Some((self.usize("width"), self.usize("height")));
         request.condition_area = self.usize("condition_area");
         request.reference_area = self.usize("reference_area");
@@ -173,7 +172,7 @@ fn edited(case: &Case) -> Vec<f32> {
         &transformer,
         model.transformer.patch_size,
         &model.scheduler,
-        request.steps,
+        case.usize("steps"),
         case.latent("latents"),
         &mut |_, latent| step_ends.push(latent.values.clone()),
     )

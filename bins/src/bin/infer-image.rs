@@ -7,15 +7,16 @@ use anyhow::Context;
 use clap::{Parser, ValueEnum};
 use serde_json::json;
 use vtb_bins::edit::{
-    EditModel, EditSettings, Job, PictureForm, Told, check_place, parse_size, read_latents,
+    EditModel, EditSettings, Job, PictureForm, Told, check_place, load, parse_size, read_latents,
     same_file, write_latents, write_picture,
 };
 use vtb_bins::ending::{self, Usage};
 use vtb_bins::model::{check_machine, open_machine};
 use vtb_bins::settings::ModelSection;
 use vtb_bins::source::{Source, Wanted};
+use vtb_data::ImageRef;
 use vtb_models_diffusion::qwen_image::{Activation, EditTemplate, noise};
-use vtb_models_vlm::processor::{DecodeOptions, Rgb, read_rgb};
+use vtb_models_vlm::processor::Rgb;
 
 /// Edits pictures by instruction with a Qwen-Image-Edit, optionally with a trained adapter.
 ///
@@ -146,10 +147,17 @@ fn one(
     out: &Path,
 ) -> anyhow::Result<ExitCode> {
     PictureForm::of(out)?;
-    let read = |path: &PathBuf| read_rgb(path, &DecodeOptions::default());
+    let read = |path: &PathBuf| load(&ImageRef::Path(path.clone()));
     let pictures: Vec<Rgb> = cli.image.iter().map(read).collect::<Result<_, _>>()?;
     let sizes: Vec<_> = pictures.iter().map(|p| (p.width, p.height)).collect();
     let size = settings.check_pictures(&sizes)?;
+    if cli.save_latents.as_deref() == Some(out) {
+        let why = format!(
+            "--out and --save-latents are both {}; name two files",
+            out.display()
+        );
+        return Err(Usage(why).into());
+    }
     for file in [Some(out), cli.save_latents.as_deref()]
         .into_iter()
         .flatten()
@@ -161,7 +169,7 @@ fn one(
             return Err(Usage(format!("{shown} would be replaced; name another file")).into());
         }
     }
-    let model = cli.open_model()?;
+    let model = cli.find_model()?.open()?;
     model.check_steps(settings.steps, size)?;
     let shape = model.latent_shape(size);
     let start = match &cli.latents {
@@ -196,10 +204,12 @@ fn many(
     data: &Path,
     output: &Path,
 ) -> anyhow::Result<ExitCode> {
-    let model = cli.open_model()?;
+    let found = cli.find_model()?;
     let mut recorded = settings.recorded();
-    recorded.insert("model".into(), json!(cli.model));
-    recorded.insert("adapter".into(), json!(cli.adapter));
+    recorded.insert("model".into(), json!(found.model.name()));
+    let adapter = found.adapter.as_ref().map(Source::name);
+    recorded.insert("adapter".into(), json!(adapter));
+    recorded.insert("precision".into(), json!(cli.precision));
     recorded.insert("num-samples".into(), json!(cli.num_samples));
     let job = Job::open(
         data,
@@ -209,6 +219,7 @@ fn many(
         recorded,
     )?;
     if !job.is_done() {
+        let model = found.open()?;
         job.check(settings, &model)?;
         job.run(settings, model, &open_machine(section)?)?;
     }
@@ -238,12 +249,26 @@ impl Cli {
         }
     }
 
-    /// Finds model and adapter before it fetches either.
-    fn open_model(&self) -> anyhow::Result<EditModel> {
-        let model = Source::find(Wanted::Pipeline, &self.model)?;
+    /// Finds out where model and adapter are; nothing is fetched yet.
+    fn find_model(&self) -> anyhow::Result<Found> {
         let adapter = self.adapter.as_deref();
         let adapter = adapter.map(|text| Source::find(Wanted::Adapter, text));
-        let adapter = adapter.transpose()?.map(|found| found.fetch());
-        EditModel::open(&model.fetch()?, adapter.transpose()?.as_deref())
+        Ok(Found {
+            model: Source::find(Wanted::Pipeline, &self.model)?,
+            adapter: adapter.transpose()?,
+        })
+    }
+}
+
+/// Model and adapter, found and not fetched.
+struct Found {
+    model: Source,
+    adapter: Option<Source>,
+}
+
+impl Found {
+    fn open(&self) -> anyhow::Result<EditModel> {
+        let adapter = self.adapter.as_ref().map(Source::fetch).transpose()?;
+        EditModel::open(&self.model.fetch()?, adapter.as_deref())
     }
 }

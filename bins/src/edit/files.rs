@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
 use burn::tensor::{DType, TensorData};
-use image::RgbImage;
 use image::codecs::jpeg::JpegEncoder;
 use vtb_data::image_io;
 use vtb_models_diffusion::qwen_image::VAE_SCALE;
@@ -14,6 +13,7 @@ use vtb_models_vlm::processor::Rgb;
 use vtb_nn::checkpoint::{Checkpoint, MemorySource, TensorSource, save_safetensors, write_atomic};
 use vtb_nn::velocity::Latent;
 
+use super::pictures::image_of;
 use crate::ending::Usage;
 
 /// Name of the tensor in a file of latents.
@@ -62,12 +62,7 @@ impl PictureForm {
 /// The file cannot be written; it is named.
 pub fn write_picture(path: &Path, picture: &Rgb) -> anyhow::Result<()> {
     let form = PictureForm::of(path)?;
-    let sides = (
-        u32::try_from(picture.width)?,
-        u32::try_from(picture.height)?,
-    );
-    let pixels = RgbImage::from_raw(sides.0, sides.1, picture.pixels.clone())
-        .context("the picture has not the pixels that its size says")?;
+    let pixels = image_of(picture)?;
     let bytes = match form {
         PictureForm::Png => image_io::encode_png(&pixels)?,
         PictureForm::Jpeg => {

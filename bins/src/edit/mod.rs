@@ -4,12 +4,15 @@
 
 mod files;
 mod model;
+pub(crate) mod pictures;
 mod rows;
 mod settings;
 mod told;
 
 pub use files::{PictureForm, check_place, read_latents, same_file, write_latents, write_picture};
+pub(crate) use model::fitting;
 pub use model::{Drawing, EditModel};
-pub use rows::{Job, PREDICTIONS, SETTINGS};
+pub use pictures::load;
+pub use rows::Job;
 pub use settings::{EditSettings, parse_size};
 pub use told::Told;

@@ -7,7 +7,7 @@ use vtb_lora::{Adapter, AdapterFile, LinearInfo};
 use vtb_models_diffusion::qwen_image::vae::QwenImageVae;
 use vtb_models_diffusion::qwen_image::{
     Activation, EditInputs, EditModelDir, EditRequest, EditTexts, QwenImageTransformer,
-    edit_latent, latent_picture,
+    edit_latent, latent_picture, latent_shape,
 };
 use vtb_models_vlm::processor::Rgb;
 use vtb_nn::velocity::Latent;
@@ -44,9 +44,7 @@ impl EditModel {
 
     /// Shape of the latent of a picture: channels, 1, height and width in cells.
     pub fn latent_shape(&self, (width, height): (usize, usize)) -> [usize; 4] {
-        use vtb_models_diffusion::qwen_image::VAE_SCALE;
-        let channels = self.dir.transformer.out_channels;
-        [channels, 1, height / VAE_SCALE, width / VAE_SCALE]
+        latent_shape(self.dir.transformer.out_channels, width, height)
     }
 
     /// Checks that the model's schedule has this many steps for a picture of this size.
@@ -147,7 +145,7 @@ impl Drawing {
 }
 
 /// An adapter of any form for a model with these layers. Everything that does not fit is told at once.
-fn fitting(path: &Path, linears: &[LinearInfo]) -> anyhow::Result<Adapter> {
+pub(crate) fn fitting(path: &Path, linears: &[LinearInfo]) -> anyhow::Result<Adapter> {
     let shown = path.display();
     let file = AdapterFile::open_any(path, Some(linears))
         .with_context(|| format!("cannot use the adapter {shown}"))?;

@@ -9,28 +9,29 @@ use anyhow::{Context, bail, ensure};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
 use vtb_data::media::read_edit_rows;
-use vtb_data::{ImageRef, Origin};
+use vtb_data::{ImageRef, Origin, image_io};
 use vtb_models_diffusion::qwen_image::noise;
-use vtb_models_vlm::processor::{DecodeOptions, Rgb, decode, read_rgb};
+use vtb_models_vlm::processor::Rgb;
 use vtb_nn::checkpoint::{read_bounded, write_atomic};
+use vtb_trainer::canonical::hex;
 use vtb_trainer::rng;
 
 use super::files::write_picture;
 use super::model::EditModel;
+use super::pictures;
 use super::settings::EditSettings;
 use super::told::Told;
 use crate::ending::Usage;
 use crate::model::Machine;
 
 /// Attempts, a line each, as `evaluate image` reads them.
-pub const PREDICTIONS: &str = "predictions.jsonl";
+const PREDICTIONS: &str = "predictions.jsonl";
 /// What the pictures were made with.
-pub const SETTINGS: &str = "settings.json";
+const SETTINGS: &str = "settings.json";
 /// Largest file of settings or predictions that is read.
 const MAX_BYTES: u64 = 256 << 20;
-/// Longest file name of a picture, without ending.
-const MAX_STEM: usize = 200;
 
 /// A row to edit.
 #[derive(Debug)]
@@ -79,13 +80,16 @@ impl Job {
         samples: usize,
         recorded: Map<String, Value>,
     ) -> anyhow::Result<Self> {
+        let rows = read_rows(data, image_root)?;
         let mut job = Self {
-            rows: read_rows(data, image_root)?,
             output: output.to_owned(),
             samples,
             done: Vec::new(),
             recorded,
+            rows,
         };
+        let content = job.content()?;
+        job.recorded.insert("rows".into(), content.into());
         job.done = job.attempts()?;
         if !job.done.is_empty() {
             agree(&output.join(SETTINGS), &job.recorded)?;
@@ -124,6 +128,20 @@ impl Job {
             let size = size.with_context(|| row.origin.to_string())?;
             model.check_steps(settings.steps, size)
         })
+    }
+
+    /// A hash of what the rows ask for: prompts, and the files of their pictures.
+    fn content(&self) -> anyhow::Result<String> {
+        let hashes: Vec<anyhow::Result<Vec<u8>>> = self
+            .rows
+            .par_iter()
+            .map(|row| row.content().with_context(|| row.origin.to_string()))
+            .collect();
+        let mut whole = Sha256::new();
+        for hash in hashes {
+            whole.update(hash?);
+        }
+        Ok(hex(&whole.finalize()))
     }
 
     fn left(&self) -> &[Row] {
@@ -203,6 +221,12 @@ impl Job {
         let path = self.predictions();
         let shown = path.display();
         if !path.exists() {
+            let pictures =
+                (0..self.len()).map(|attempt| self.output.join(self.line(attempt).image));
+            if let Some(there) = pictures.into_iter().find(|picture| picture.exists()) {
+                let there = there.display();
+                bail!("{there} is there already and would be replaced; name another --output");
+            }
             return Ok(Vec::new());
         }
         let bytes = read_bounded(&path, MAX_BYTES)?;
@@ -240,21 +264,23 @@ impl Job {
 }
 
 impl Row {
+    fn content(&self) -> anyhow::Result<Vec<u8>> {
+        let mut hash = Sha256::new();
+        for text in [&self.id, &self.prompt] {
+            hash.update((text.len() as u64).to_le_bytes());
+            hash.update(text);
+        }
+        for image in &self.pictures {
+            let bytes = image_io::encoded(image, &pictures::options());
+            let bytes = bytes.with_context(|| image.to_string())?;
+            hash.update(Sha256::digest(bytes.unwrap_or_default()));
+        }
+        Ok(hash.finalize().to_vec())
+    }
+
     /// The pictures to edit.
     fn load(&self) -> anyhow::Result<Vec<Rgb>> {
-        let options = DecodeOptions::default();
-        let load = |image: &ImageRef| -> anyhow::Result<Rgb> {
-            Ok(match image {
-                ImageRef::Path(path) => read_rgb(path, &options)?,
-                ImageRef::Encoded(bytes) => decode("`edit_image`", bytes, &options)?,
-                ImageRef::Pixels(pixels) => Rgb {
-                    width: pixels.width() as usize,
-                    height: pixels.height() as usize,
-                    pixels: pixels.as_raw().clone(),
-                },
-            })
-        };
-        let loaded: anyhow::Result<Vec<Rgb>> = self.pictures.iter().map(load).collect();
+        let loaded: anyhow::Result<Vec<Rgb>> = self.pictures.iter().map(pictures::load).collect();
         loaded.with_context(|| self.origin.to_string())
     }
 }
@@ -263,18 +289,13 @@ fn read_rows(data: &Path, image_root: Option<&Path>) -> anyhow::Result<Vec<Row>>
     let mut rows: Vec<Row> = Vec::new();
     let mut names = HashMap::new();
     for (number, row) in read_edit_rows(data, image_root)?.into_iter().enumerate() {
+        let id = row.id()?.unwrap_or_else(|| (number + 1).to_string());
         let origin = row.origin;
         ensure!(
             !row.edit_images.is_empty(),
             "{origin}: has no `edit_image`, and there is nothing to edit without one"
         );
-        let id = match row.extra.get("id") {
-            Some(Value::String(id)) if !id.is_empty() => id.clone(),
-            Some(Value::Number(id)) => id.to_string(),
-            None | Some(Value::Null) => (number + 1).to_string(),
-            Some(_) => bail!("{origin}: `id` is neither text nor a number"),
-        };
-        let stem = file_stem(&id);
+        let stem = pictures::file_stem(&id);
         // Some file systems do not tell upper from lower case.
         if let Some(other) = names.insert(stem.to_lowercase(), number) {
             let other: &Row = &rows[other];
@@ -293,19 +314,6 @@ fn read_rows(data: &Path, image_root: Option<&Path>) -> anyhow::Result<Vec<Row>>
         });
     }
     Ok(rows)
-}
-
-/// An id as a file name that means the same everywhere.
-fn file_stem(id: &str) -> String {
-    let plain = |c: char| match c.is_ascii_alphanumeric() || "._-".contains(c) {
-        true => c,
-        false => '_',
-    };
-    let stem: String = id.chars().take(MAX_STEM).map(plain).collect();
-    match stem.strip_prefix('.') {
-        Some(rest) => format!("_{rest}"),
-        None => stem,
-    }
 }
 
 /// Compares what the pictures depend on with what was noted.

@@ -75,10 +75,7 @@ impl EditSettings {
             );
             return Err(Usage(why).into());
         }
-        let seen = match self.template {
-            EditTemplate::List => self.condition_area,
-            EditTemplate::Single => REFERENCE_AREA,
-        };
+        let seen = self.template.seen_area(self.condition_area);
         for (width, height) in sizes {
             area_size(seen, *width, *height)?;
             area_size(self.reference_area, *width, *height)?;
@@ -95,7 +92,6 @@ impl EditSettings {
             negative_prompt: Some(self.negative_prompt.clone()),
             cfg: self.cfg,
             rescale: self.rescale,
-            steps: self.steps,
             size: self.size,
             template: self.template,
             reference_area: self.reference_area,

@@ -5,44 +5,34 @@ use std::path::{Path, PathBuf};
 use vtb_data::media::read_edit_rows;
 use vtb_models_diffusion::qwen_image::{EditModelDir, QwenImageTransformer};
 
-use super::inputs::{Inputs, row_file};
 use super::settings::ImageRun;
 use crate::model::check_machine;
 use crate::plan::Plan;
-use crate::session::refuse;
+use crate::session::{NamedData, refuse};
 use crate::settings::ModelSection;
+use crate::source::{IMAGE_EVAL_ROWS, IMAGE_ROWS, Inputs};
 
 /// Fails with every fault of the settings at once.
 pub(super) fn check(run: &ImageRun) -> anyhow::Result<()> {
-    let mut faults = Vec::new();
-    if run.model.path.is_some() != run.data.train.is_some() {
-        faults.push(match &run.model.path {
-            Some(_) => "a model is named but no data; give --data FILE (metadata.json of `prepare-data image`)".into(),
-            None => "data is named but no model; give --model DIR or org/name".to_owned(),
-        });
-    }
-    if run.data.eval.is_some() && run.data.eval_split > 0.0 {
-        faults.push("data.eval_split and data.eval are both set; leave one out".into());
-    }
-    if !(0.0..1.0).contains(&run.data.eval_split) {
-        faults.push(format!(
-            "data.eval_split = {} must be at least 0 and below 1",
-            run.data.eval_split
-        ));
-    }
+    let named = NamedData {
+        model: run.model.path.is_some(),
+        train: run.data.train.is_some(),
+        eval: run.data.eval.is_some(),
+        eval_split: run.data.eval_split,
+        ahead: run.data.ahead,
+    };
+    let mut faults = named.faults();
+    faults.extend(run.loop_config().faults());
     if run.batch.batch_size * run.batch.gradient_accumulation == 0 {
         faults.push("batch.batch_size and batch.gradient_accumulation must be at least 1".into());
-    }
-    if run.data.ahead == 0 {
-        faults.push("data.ahead must be at least 1".into());
     }
     for (key, area) in [
         ("max_pixels", run.data.max_pixels),
         ("reference_area", run.data.reference_area),
         ("condition_area", run.data.condition_area),
     ] {
-        if area < 256 {
-            faults.push(format!("data.{key} = {area} must be at least 256"));
+        if area < 1024 {
+            faults.push(format!("data.{key} = {area} must be at least 1024"));
         }
     }
     faults.extend(
@@ -125,13 +115,7 @@ pub(super) fn plan(run: &ImageRun, inputs: &Inputs) -> anyhow::Result<Plan> {
         ),
     }
     match &inputs.train {
-        Some(source) => {
-            plan.line("data", source.in_plan());
-            if let Some(path) = source.local() {
-                let root = run.data.image_root.as_deref().map(Path::new);
-                plan.line("rows", read_edit_rows(&row_file(path)?, root)?.len());
-            }
-        }
+        Some(source) => plan.line("data", source.in_plan()),
         None => plan.line(
             "data",
             format!(
@@ -140,11 +124,18 @@ pub(super) fn plan(run: &ImageRun, inputs: &Inputs) -> anyhow::Result<Plan> {
             ),
         ),
     }
-    if let Some(eval) = &inputs.eval {
-        plan.line("held-out data", eval.in_plan());
-    }
-    if let Some(adapter) = &inputs.adapter {
-        plan.line("start from", adapter.in_plan());
+    plan.inputs(inputs);
+    let local = inputs.local_rows(&IMAGE_ROWS, &IMAGE_EVAL_ROWS)?;
+    let root = run.data.image_root.as_deref().map(Path::new);
+    let prompts = run.samples.prompts.as_ref().map(PathBuf::from);
+    for (name, file) in [
+        ("rows", local.train),
+        ("held-out rows", local.eval),
+        ("previews", prompts),
+    ] {
+        if let Some(file) = file {
+            plan.line(name, read_edit_rows(&file, root)?.len());
+        }
     }
     if inputs.adapter.is_none() {
         let (rank, alpha, targets) = (run.lora.rank, run.lora.alpha, &run.lora.targets);

@@ -4,23 +4,22 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
+use burn::tensor::{DType, Device};
 use image::{Rgb as Pixel, RgbImage, imageops};
 use vtb_data::image_io::write_png;
 use vtb_data::manifest::Manifest;
 use vtb_models_diffusion::cache::{Key, TensorCache};
-use vtb_models_diffusion::qwen_image::vae::QwenImageVae;
 use vtb_models_diffusion::qwen_image::{
-    EditInputs, Guidance, QwenImageTransformer, edit_latent, latent_picture, noise,
+    EditInputs, EditModelDir, Guidance, QwenImageTransformer, edit_latent, latent_picture, noise,
 };
-use vtb_models_diffusion::scheduler::FlowMatchEuler;
-use vtb_models_vlm::processor::Rgb;
 use vtb_nn::velocity::FlowCondition;
 use vtb_puzzle::judge::PictureJudge;
 use vtb_trainer::rng;
 
 use super::rows::{self, Row};
 use super::settings::SampleSection;
+use crate::edit::pictures::{file_stem, image_of};
 
 /// Width of the pictures of a sheet.
 const SHEET_SIDE: u32 = 224;
@@ -38,24 +37,36 @@ struct Preview {
 /// What is drawn again and again.
 pub(super) struct Previews {
     all: Vec<Preview>,
-    vae: QwenImageVae,
-    scheduler: FlowMatchEuler,
-    patch: usize,
+    model: EditModelDir,
+    device: Device,
     steps: usize,
     dir: PathBuf,
 }
 
-/// Judges of puzzles, by the ids of their rows.
-fn judges(dataset: &Path, wanted: &[&Row]) -> anyhow::Result<HashMap<String, PictureJudge>> {
+/// Judges of puzzles, by the ids of their rows. Every row must have one.
+///
+/// # Errors
+/// The data set cannot be read, or lacks a row.
+pub(super) fn judges(
+    dataset: &Path,
+    rows: &[Row],
+) -> anyhow::Result<HashMap<String, PictureJudge>> {
     let manifest = Manifest::open(dataset)?;
     let mut found = HashMap::new();
     for (index, entry) in manifest.iter().enumerate() {
         let id = entry?.id;
-        if wanted.iter().any(|row| row.id == id) {
+        if rows.iter().any(|row| row.id == id) {
             found.insert(id, manifest.picture_judge(index)?);
         }
     }
-    Ok(found)
+    match rows.iter().find(|row| !found.contains_key(&row.id)) {
+        Some(row) => bail!(
+            "it has no record `{}`, the id of {}; name the data set that the rows were made of, or none",
+            row.id,
+            row.place
+        ),
+        None => Ok(found),
+    }
 }
 
 impl Previews {
@@ -66,17 +77,12 @@ impl Previews {
         rows: &[&Row],
         negative: &[Key],
         cache: &TensorCache,
-        vae: QwenImageVae,
-        scheduler: FlowMatchEuler,
-        patch: usize,
+        mut judges: HashMap<String, PictureJudge>,
+        model: EditModelDir,
+        device: Device,
         seed: u64,
         dir: PathBuf,
     ) -> anyhow::Result<Self> {
-        let mut judges = match &section.judge {
-            Some(dataset) => judges(Path::new(dataset), rows)
-                .with_context(|| format!("samples.judge = {dataset}"))?,
-            None => HashMap::new(),
-        };
         let mut all = Vec::with_capacity(rows.len());
         for (i, row) in rows.iter().enumerate() {
             let condition = rows::condition(cache, row)?;
@@ -96,7 +102,7 @@ impl Previews {
                 inputs: EditInputs {
                     guidance: guidance.transpose()?,
                     condition: Arc::new(condition),
-                    shape: row.target.shape(vae.config().z_dim),
+                    shape: row.target.shape(model.transformer.out_channels),
                 },
                 seed: rng::seed(seed, "preview noise", 0, i as u64),
                 start: image_of(&start.original()?)?,
@@ -106,9 +112,8 @@ impl Previews {
         }
         Ok(Self {
             all,
-            vae,
-            scheduler,
-            patch,
+            model,
+            device,
             steps: section.steps,
             dir,
         })
@@ -123,21 +128,23 @@ impl Previews {
     ) -> anyhow::Result<BTreeMap<String, f64>> {
         let dir = self.dir.join(format!("step-{step:06}"));
         std::fs::create_dir_all(&dir).with_context(|| dir.display().to_string())?;
+        // Small beside the transformer, and not needed between previews.
+        let vae = self.model.load_vae(&self.device, DType::F32)?;
         let mut drawn = Vec::with_capacity(self.all.len());
         let mut sums: BTreeMap<String, (f64, usize)> = BTreeMap::new();
         for (i, preview) in self.all.iter().enumerate() {
             let latent = edit_latent(
                 &preview.inputs,
                 model,
-                self.patch,
-                &self.scheduler,
+                self.model.transformer.patch_size,
+                &self.model.scheduler,
                 self.steps,
                 noise(preview.inputs.shape, preview.seed),
                 &mut |_, _| {},
             )?;
-            let picture = image_of(&latent_picture(&latent, &self.vae)?)?;
+            let picture = image_of(&latent_picture(&latent, &vae)?)?;
             write_png(
-                &dir.join(format!("{i:02}-{}.png", file_name(&preview.id))),
+                &dir.join(format!("{i:02}-{}.png", file_stem(&preview.id))),
                 &picture,
             )?;
             let mut add = |name: &str, value: f64| {
@@ -188,17 +195,6 @@ impl Previews {
         }
         sheet
     }
-}
-
-fn image_of(picture: &Rgb) -> anyhow::Result<RgbImage> {
-    let (width, height) = (picture.width as u32, picture.height as u32);
-    RgbImage::from_raw(width, height, picture.pixels.clone()).context("a picture without pixels")
-}
-
-/// Letters, digits and dashes of an id.
-fn file_name(id: &str) -> String {
-    let safe = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
-    id.chars().take(60).map(safe).collect()
 }
 
 /// Peak signal-to-noise ratio in dB, 99 for equal pictures.

@@ -8,18 +8,23 @@ use anyhow::{Context, bail};
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 use vtb_data::media::{EditRow, read_edit_rows};
-use vtb_data::{Bucket, ImageOptions, ImageRef, image_io};
+use vtb_data::{Bucket, ImageRef, image_io};
 use vtb_models_diffusion::cache::{Entry, Key, TensorCache};
 use vtb_models_diffusion::qwen_image::vae::QwenImageVae;
 use vtb_models_diffusion::qwen_image::{
-    EditTemplate, PromptEncoder, VAE_SCALE, picture_latent, sizes,
+    EditTemplate, PromptEncoder, latent_shape, picture_latent, sizes,
 };
 use vtb_models_vlm::processor::Rgb;
 use vtb_nn::velocity::{FlowCondition, Latent, TextStates};
 use vtb_trainer::TrainError;
+use vtb_trainer::canonical::hex;
 use vtb_trainer::train::{FlowSample, FlowSource, shape_key};
 
 use super::settings::{EditDataSection, ImageRun};
+use crate::edit::pictures;
+
+/// Stands for pictures in framed prompts.
+const PAD: &str = "<|image_pad|>";
 
 /// A picture at a size, and its place in the cache.
 #[derive(Debug, Clone)]
@@ -68,7 +73,7 @@ pub(super) struct Geometry {
     pub(super) encoder: String,
     /// Hash of the autoencoder's files.
     pub(super) vae: String,
-    /// Format in which the encoders run.
+    /// Format in which the text encoder runs; the autoencoder always runs in f32.
     pub(super) precision: String,
 }
 
@@ -91,6 +96,11 @@ impl Geometry {
         }
     }
 
+    /// Pixels of a picture as the text encoder sees it.
+    fn seen_area(&self) -> usize {
+        self.template.seen_area(self.condition_area)
+    }
+
     /// The key of a prompt about pictures, given by the hashes of their files.
     pub(super) fn text_key(&self, prompt: &str, pictures: &[[u8; 32]]) -> Key {
         Key::of(
@@ -99,7 +109,7 @@ impl Geometry {
                 ("prompt", prompt.as_bytes()),
                 ("pictures", &pictures.concat()),
                 ("template", self.template.name().as_bytes()),
-                ("area", &(self.condition_area as u64).to_le_bytes()),
+                ("area", &(self.seen_area() as u64).to_le_bytes()),
                 ("encoder", self.encoder.as_bytes()),
                 ("precision", self.precision.as_bytes()),
             ],
@@ -120,7 +130,6 @@ impl Geometry {
                 ("height", &height.to_le_bytes()),
                 ("cut", cut_name),
                 ("vae", self.vae.as_bytes()),
-                ("precision", self.precision.as_bytes()),
             ],
         );
         Encoded {
@@ -143,9 +152,6 @@ pub(super) fn read(
     geometry: &Geometry,
 ) -> anyhow::Result<Vec<Row>> {
     let rows = read_edit_rows(path, root)?;
-    if rows.is_empty() {
-        bail!("{}: there is no row", path.display());
-    }
     rows.into_par_iter()
         .map(|row| {
             let place = row.origin.to_string();
@@ -154,16 +160,22 @@ pub(super) fn read(
         .collect()
 }
 
+/// Hash of a picture's file, and its width and height.
+fn look_at(image: &ImageRef) -> anyhow::Result<([u8; 32], (usize, usize))> {
+    let options = pictures::options();
+    let bytes = image_io::encoded(image, &options).with_context(|| image.to_string())?;
+    let bytes = bytes.with_context(|| format!("{image}: is no file"))?;
+    let hash = Sha256::digest(&bytes).into();
+    let header = ImageRef::Encoded(bytes.as_ref().into());
+    let size = image_io::dimensions(&header, &options).with_context(|| image.to_string())?;
+    Ok((hash, (size.0 as usize, size.1 as usize)))
+}
+
 fn look(row: EditRow, geometry: &Geometry) -> anyhow::Result<Row> {
-    let options = ImageOptions::default();
-    let hash = |image: &ImageRef| -> anyhow::Result<[u8; 32]> {
-        let bytes = image_io::encoded(image, &options).with_context(|| image.to_string())?;
-        Ok(Sha256::digest(bytes.unwrap_or_default()).into())
-    };
-    let size = |image: &ImageRef| -> anyhow::Result<(usize, usize)> {
-        let (w, h) = image_io::dimensions(image, &options).with_context(|| image.to_string())?;
-        Ok((w as usize, h as usize))
-    };
+    let id = row.id()?;
+    if row.prompt.contains(PAD) {
+        bail!("the prompt holds `{PAD}`, which stands for pictures; leave it out");
+    }
     if row.edit_images.is_empty() {
         bail!("the row has no `edit_image`; an editing model needs a picture to start from");
     }
@@ -173,30 +185,24 @@ fn look(row: EditRow, geometry: &Geometry) -> anyhow::Result<Row> {
             "the row has {count} pictures to edit; the template `single` takes one, `list` any number"
         );
     }
-    let target_hash = hash(&row.image)?;
-    let (width, height) = size(&row.image)?;
+    let (target_hash, (width, height)) = look_at(&row.image)?;
     let target_size = sizes::target_size(width, height, geometry.max_pixels)?;
     let mut hashes = Vec::with_capacity(row.edit_images.len());
     let mut references = Vec::with_capacity(row.edit_images.len());
     for image in row.edit_images {
-        let found = hash(&image)?;
+        let (found, (width, height)) = look_at(&image)?;
         if found == target_hash {
             bail!(
                 "`image` and `edit_image` ({image}) are the same picture: there is nothing to learn"
             );
         }
-        let (width, height) = size(&image)?;
         let to = sizes::area_size(geometry.reference_area, width, height)?;
-        sizes::area_size(geometry.condition_area, width, height)?;
+        sizes::area_size(geometry.seen_area(), width, height)?;
         references.push(geometry.picture(image, &found, to, Cut::Stretched));
         hashes.push(found);
     }
     let place = row.origin.to_string();
-    let id = match row.extra.get("id") {
-        Some(serde_json::Value::String(id)) => id.clone(),
-        Some(serde_json::Value::Number(id)) => id.to_string(),
-        _ => place.clone(),
-    };
+    let id = id.unwrap_or_else(|| place.clone());
     Ok(Row {
         text: geometry.text_key(&row.prompt, &hashes),
         hashes,
@@ -213,9 +219,10 @@ fn look(row: EditRow, geometry: &Geometry) -> anyhow::Result<Row> {
 ///
 /// # Errors
 /// Names both rows.
-pub(super) fn refuse_swapped(rows: &[Row]) -> anyhow::Result<()> {
+pub(super) fn refuse_swapped(rows: &[&Row]) -> anyhow::Result<()> {
     let starts: HashMap<&[u8; 32], &Row> = rows
         .iter()
+        .copied()
         .flat_map(|row| row.hashes.iter().map(move |hash| (hash, row)))
         .collect();
     for row in rows {
@@ -231,22 +238,10 @@ pub(super) fn refuse_swapped(rows: &[Row]) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn rgb(image: &ImageRef) -> anyhow::Result<Rgb> {
-    let found =
-        image_io::load(image, &ImageOptions::default()).with_context(|| image.to_string())?;
-    let (width, height) = (found.width() as usize, found.height() as usize);
-    Ok(Rgb::new(
-        &image.to_string(),
-        width,
-        height,
-        found.as_raw().clone(),
-    )?)
-}
-
 impl Encoded {
     /// The picture at its size.
     pub(super) fn picture(&self) -> anyhow::Result<Rgb> {
-        let picture = rgb(&self.image)?;
+        let picture = pictures::load(&self.image)?;
         let (width, height) = self.size;
         Ok(match self.cut {
             Cut::Covered => sizes::covered(&picture, width, height),
@@ -256,13 +251,12 @@ impl Encoded {
 
     /// The picture as it is stored.
     pub(super) fn original(&self) -> anyhow::Result<Rgb> {
-        rgb(&self.image)
+        pictures::load(&self.image)
     }
 
     /// Shape of its latent.
     pub(super) fn shape(&self, channels: usize) -> [usize; 4] {
-        let (width, height) = self.size;
-        [channels, 1, height / VAE_SCALE, width / VAE_SCALE]
+        latent_shape(channels, self.size.0, self.size.1)
     }
 }
 
@@ -436,16 +430,15 @@ impl FlowSource for CachedRows {
     }
 }
 
-/// Identifies rows and everything that made them.
+/// Identifies rows by what they hold: prompts, and the files of their pictures.
 pub(super) fn fingerprint(rows: &[Row]) -> String {
     let mut hash = Sha256::new();
     for row in rows {
-        hash.update(row.text.as_str());
-        hash.update(row.target.key.as_str());
-        for reference in &row.references {
-            hash.update(reference.key.as_str());
-        }
-        hash.update([0]);
+        hash.update((row.prompt.len() as u64).to_le_bytes());
+        hash.update(&row.prompt);
+        hash.update(row.target_hash);
+        hash.update((row.hashes.len() as u64).to_le_bytes());
+        hash.update(row.hashes.concat());
     }
-    hash.finalize().iter().map(|b| format!("{b:02x}")).collect()
+    hex(&hash.finalize())
 }

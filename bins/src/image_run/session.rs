@@ -1,5 +1,6 @@
 //! A run from an open device to its summary.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
@@ -7,10 +8,11 @@ use std::time::Instant;
 use anyhow::Context;
 use burn::tensor::DType;
 use serde_json::{Value, json};
-use vtb_data::Bucket;
-use vtb_lora::{AdapterHeader, Factors, read_any, write_as};
-use vtb_models_diffusion::cache::{TensorCache, hash_folders};
+use vtb_data::{Bucket, held_out_rows};
+use vtb_lora::{Adapter, AdapterHeader, Factors, write_as};
+use vtb_models_diffusion::cache::{Key, TensorCache, hash_folders};
 use vtb_models_diffusion::qwen_image::{EditModelDir, QwenImageTransformer};
+use vtb_puzzle::judge::PictureJudge;
 use vtb_trainer::TrainError;
 use vtb_trainer::checkpoint::{Content, Contents};
 use vtb_trainer::objectives::flow::FlowConfig;
@@ -20,47 +22,43 @@ use vtb_trainer::run_dir::RunDir;
 use vtb_trainer::signal::Interrupt;
 use vtb_trainer::train::{
     DrawSamples, Evaluate, FlowEval, FlowMeasured, FlowObjective, Hooks, LoadOptions, Outcome,
-    RunContext, train,
+    RunContext, check_resume, train,
 };
 
 use super::demo;
-use super::inputs::Places;
 use super::plan::{cache_dir, machine_section};
-use super::previews::Previews;
+use super::previews::{Previews, judges};
 use super::rows::{self, Asked, CachedRows, Geometry, Missing, Row};
 use super::settings::ImageRun;
 use crate::config;
 use crate::data::spread;
+use crate::edit::fitting;
 use crate::ending::INTERRUPTED;
 use crate::model::{Machine, open_machine};
 use crate::options::TrainOptions;
 use crate::plan::Plan;
 use crate::session::{identify, interrupted, open_dir, reporter, shown};
-use crate::source::take_over_signals;
+use crate::source::{Places, take_over_signals};
 
 /// What held-out rows were before the first step.
 const BEFORE: &str = "before.json";
+/// Name shown while it runs.
+const PHASE: &str = "image";
 
-/// Takes rows to hold out, the same ones whatever their order in the file.
-fn hold_out(mut rows: Vec<Row>, share: f64, seed: u64) -> (Vec<Row>, Vec<Row>) {
-    if share == 0.0 || rows.len() < 2 {
-        return (rows, Vec::new());
+/// Takes rows to hold out: a matter of their number, the share and the seed.
+fn hold_out(rows: Vec<Row>, share: f64, seed: u64) -> anyhow::Result<(Vec<Row>, Vec<Row>)> {
+    if share == 0.0 {
+        return Ok((rows, Vec::new()));
     }
-    let many = (rows.len() as f64 * share).round() as usize;
-    let many = many.clamp(1, rows.len() - 1);
-    let rank = |row: &Row| {
-        let seed = seed.to_le_bytes();
-        let inputs = [
-            ("seed", &seed[..]),
-            ("row", row.target.key.as_str().as_bytes()),
-        ];
-        vtb_models_diffusion::cache::Key::of("held out", &inputs)
-    };
-    let mut ranks: Vec<_> = rows.iter().map(rank).collect();
-    ranks.sort();
-    let last = ranks[many - 1].clone();
-    let (eval, train) = rows.drain(..).partition(|row| rank(row) <= last);
-    (train, eval)
+    let held_out = held_out_rows(rows.len(), share, seed)?;
+    let (mut train, mut eval) = (Vec::new(), Vec::new());
+    for (index, row) in rows.into_iter().enumerate() {
+        match held_out.binary_search(&index) {
+            Ok(_) => eval.push(row),
+            Err(_) => train.push(row),
+        }
+    }
+    Ok((train, eval))
 }
 
 /// A run whose device is open and whose rows were looked at.
@@ -71,12 +69,16 @@ pub(super) struct Session {
     config: Value,
     model_dir: EditModelDir,
     model_name: String,
-    adapter: Option<PathBuf>,
+    /// To start from, fitted to the model.
+    adapter: Option<(Adapter, PathBuf)>,
+    judges: HashMap<String, PictureJudge>,
     cache: TensorCache,
     train: Vec<Row>,
     eval: Vec<Row>,
     samples: Vec<Row>,
     geometry: Geometry,
+    /// Of the training rows alone.
+    dataset_hash: String,
     fingerprint: String,
     started: Instant,
 }
@@ -91,9 +93,11 @@ impl Session {
         let config = serde_json::to_value(&run)?;
         let toml = config::to_toml(&run)?;
         let machine = open_machine(&machine_section(&run))?;
-        if let Some(path) = &places.model {
-            EditModelDir::open(path)?;
-        }
+        let given = places
+            .model
+            .as_deref()
+            .map(EditModelDir::open)
+            .transpose()?;
         let root = PathBuf::from(&run.output_dir);
         let dir = open_dir(&root, options.resume)?;
         let (train_file, eval_file) = match places.train {
@@ -106,14 +110,15 @@ impl Session {
                 (made.train, Some(made.eval))
             }
         };
-        let model_path = places
-            .model
-            .clone()
-            .unwrap_or_else(|| dir.root().join("model"));
-        if places.model.is_none() {
-            demo::model(&model_path, &train_file, run.seed)?;
-        }
-        let model_dir = EditModelDir::open(&model_path)?;
+        let model_dir = match given {
+            Some(dir) => dir,
+            None => {
+                let path = dir.root().join("model");
+                demo::model(&path, &train_file, run.seed)?;
+                EditModelDir::open(&path)?
+            }
+        };
+        let model_path = model_dir.root().to_owned();
         let part = |name: &str| model_path.join(name);
         let precision = format!("{:?}", machine.dtype);
         let geometry = Geometry::of(
@@ -122,25 +127,26 @@ impl Session {
             hash_folders(&[part("vae")])?,
             precision,
         );
-        let read = |file: &Path| {
-            rows::read(
-                file,
-                run.data.image_root.as_deref().map(Path::new),
-                &geometry,
-            )
-        };
+        let root = run.data.image_root.as_deref().map(Path::new);
+        let root = root.filter(|_| run.data.train.is_some());
+        let read = |file: &Path| rows::read(file, root, &geometry);
         let train = read(&train_file)?;
-        let (train, eval) = match &eval_file {
-            Some(file) => (train, read(file)?),
+        let eval = eval_file.as_deref().map(read).transpose()?;
+        if run.data.check_swapped {
+            rows::refuse_swapped(
+                &train
+                    .iter()
+                    .chain(eval.iter().flatten())
+                    .collect::<Vec<_>>(),
+            )?;
+        }
+        let (train, eval) = match eval {
+            Some(eval) => (train, eval),
             None => {
                 let seed = rng::seed(run.seed, "held-out rows", 0, 0);
-                hold_out(train, run.data.eval_split, seed)
+                hold_out(train, run.data.eval_split, seed)?
             }
         };
-        if run.data.check_swapped {
-            rows::refuse_swapped(&train)?;
-            rows::refuse_swapped(&eval)?;
-        }
         let samples = match (&run.samples.prompts, run.samples.count) {
             (_, 0) => Vec::new(),
             (Some(file), count) => read(Path::new(file))?.into_iter().take(count).collect(),
@@ -154,7 +160,33 @@ impl Session {
             most => most,
         };
         let eval: Vec<Row> = spread(eval.len(), most).map(|i| eval[i].clone()).collect();
-        let fingerprint = rows::fingerprint(&train);
+        let judges = match &run.samples.judge {
+            Some(dataset) => judges(Path::new(dataset), &samples)
+                .with_context(|| format!("samples.judge = {dataset}"))?,
+            None => HashMap::new(),
+        };
+        let outline = QwenImageTransformer::outline(&model_dir.transformer)?;
+        let adapter = match places.adapter {
+            Some(path) => Some((fitting(&path, &outline.linears())?, path)),
+            None => {
+                outline.match_adapter(&run.lora.config())?;
+                None
+            }
+        };
+        let dataset_hash = rows::fingerprint(&train);
+        let encoders = [geometry.encoder.as_str(), &geometry.vae].concat();
+        let encoders = Key::of("encoders", &[("files", encoders.as_bytes())]);
+        let name = run.data.train.as_deref().unwrap_or("generated");
+        let fingerprint = format!("{name} {dataset_hash}, encoders {encoders}");
+        check_resume(&RunContext {
+            dir: &dir,
+            phase: PHASE,
+            config: &config,
+            dataset_fingerprint: &fingerprint,
+            seed: run.seed,
+            resume: options.resume,
+            device: &machine.device,
+        })?;
         identify(
             "train-image",
             &dir,
@@ -169,7 +201,9 @@ impl Session {
             model_name: places
                 .model_name
                 .unwrap_or_else(|| model_path.display().to_string()),
-            adapter: places.adapter,
+            adapter,
+            judges,
+            dataset_hash,
             run,
             machine,
             dir,
@@ -255,7 +289,7 @@ impl Session {
         Ok(true)
     }
 
-    fn previews(&self) -> anyhow::Result<Option<Previews>> {
+    fn previews(&mut self) -> anyhow::Result<Option<Previews>> {
         if self.samples.is_empty() {
             return Ok(None);
         }
@@ -264,15 +298,16 @@ impl Session {
             .into_iter()
             .map(|asked| asked.key)
             .collect();
+        let judges = std::mem::take(&mut self.judges);
         let rows: Vec<&Row> = self.samples.iter().collect();
         Ok(Some(Previews::new(
             &self.run.samples,
             &rows,
             &negative,
             &self.cache,
-            self.model_dir.load_vae(&self.machine.device, DType::F32)?,
-            self.model_dir.scheduler.clone(),
-            self.model_dir.transformer.patch_size,
+            judges,
+            self.model_dir.clone(),
+            self.machine.device.clone(),
             self.run.seed,
             self.dir.samples(),
         )?))
@@ -284,13 +319,10 @@ impl Session {
             .load_transformer(&self.machine.device, self.machine.dtype)?;
         model.activation = self.run.model.gelu().unwrap_or_default();
         match &self.adapter {
-            Some(path) => {
-                let (adapter, format) = read_any(path, Some(&model.linears()))?;
-                model.load_adapter(adapter, path)?;
-                let form = format.name();
-                reporter.on_message(&format!(
-                    "training goes on with the adapter of form {form} that was loaded"
-                ));
+            Some((adapter, path)) => {
+                model.load_adapter(adapter.clone(), path)?;
+                let path = path.display();
+                reporter.on_message(&format!("training goes on with the adapter {path}"));
             }
             None => {
                 let lora = self.run.lora.config();
@@ -310,11 +342,38 @@ impl Session {
         }
     }
 
-    pub(super) fn run(self, options: &TrainOptions, plan: &Plan) -> anyhow::Result<ExitCode> {
+    /// The rows as the trainer draws them, and the noise levels at which it does.
+    fn objective(&self) -> anyhow::Result<(FlowObjective<CachedRows>, FlowConfig)> {
+        let run = &self.run;
+        let flow = FlowConfig {
+            patch: self.model_dir.transformer.patch_size,
+            ..run.flow.clone()
+        };
+        let load = LoadOptions {
+            threads: run.data.threads,
+            ahead: run.data.ahead,
+            bucket: match run.data.bucket {
+                true => Bucket::Pixels,
+                false => Bucket::None,
+            },
+        };
+        let given = self
+            .adapter
+            .as_ref()
+            .map(|(adapter, _)| adapter.config.dropout);
+        let dropout = given.unwrap_or(run.lora.dropout) > 0.0;
+        let rows = self.rows(&self.train);
+        let batch = run.batch.clone();
+        let objective = FlowObjective::new(rows, load, batch, &flow, run.seed, dropout)?;
+        Ok((objective, flow))
+    }
+
+    pub(super) fn run(mut self, options: &TrainOptions, plan: &Plan) -> anyhow::Result<ExitCode> {
         take_over_signals();
         let interrupt = Interrupt::install()?;
         let mut reporter = reporter(options, self.run.log.seconds, &interrupt)?;
         reporter.on_message(&format!("plan\n{plan}"));
+        let (mut objective, flow) = self.objective()?;
         if !self.fill_cache(reporter.as_mut(), &interrupt)? {
             let root = shown(self.dir.root());
             reporter.on_message(&format!(
@@ -325,29 +384,6 @@ impl Session {
         let previews = self.previews()?;
         let mut model = self.model(reporter.as_mut())?;
         let run = &self.run;
-        let flow = FlowConfig {
-            patch: self.model_dir.transformer.patch_size,
-            ..run.flow.clone()
-        };
-        let bucket = if run.data.bucket {
-            Bucket::Pixels
-        } else {
-            Bucket::None
-        };
-        let load = LoadOptions {
-            threads: run.data.threads,
-            ahead: run.data.ahead,
-            bucket,
-        };
-        let dropout = run.lora.dropout > 0.0;
-        let mut objective = FlowObjective::new(
-            self.rows(&self.train),
-            load,
-            run.batch.clone(),
-            &flow,
-            run.seed,
-            dropout,
-        )?;
         let seed = rng::seed(run.seed, "held-out noise", 0, 0);
         let eval = &run.eval;
         let held_out = (!self.eval.is_empty())
@@ -378,17 +414,19 @@ impl Session {
         let config = run.loop_config();
         let context = RunContext {
             dir: &self.dir,
-            phase: "image",
+            phase: PHASE,
             config: &self.config,
             dataset_fingerprint: &self.fingerprint,
             seed: run.seed,
             resume: options.resume,
             device: &self.machine.device,
         };
-        let mut evaluate_step = |model: &QwenImageTransformer, _: u64| {
-            Ok(measure(model)?
-                .map(|found| found.evaluation())
-                .unwrap_or_default())
+        let mut last = None;
+        let mut evaluate_step = |model: &QwenImageTransformer, step: u64| {
+            let found = measure(model)?;
+            let evaluation = found.as_ref().map(FlowMeasured::evaluation);
+            last = found.map(|found| (step, found));
+            Ok(evaluation.unwrap_or_default())
         };
         let evaluate: &mut Evaluate<'_, QwenImageTransformer> = &mut evaluate_step;
         let mut draw = |model: &QwenImageTransformer, step: u64| match &previews {
@@ -410,7 +448,10 @@ impl Session {
             reporter.on_message(&interrupted(step, self.dir.root()));
             return Ok(ExitCode::from(INTERRUPTED));
         }
-        let after = measure(&model).context("the final evaluation failed")?;
+        let after = match last {
+            Some((step, found)) if step == config.max_steps => Some(found),
+            _ => measure(&model).context("the final evaluation failed")?,
+        };
         self.tell(after)
     }
 
@@ -423,7 +464,7 @@ impl Session {
         let header = AdapterHeader {
             base_model: Some(self.model_name.clone()),
             base_hash: Some(hash_folders(&[self.model_dir.root().join("transformer")])?),
-            dataset_hash: Some(self.fingerprint.clone()),
+            dataset_hash: Some(self.dataset_hash.clone()),
             template: Some(self.run.model.template.name().into()),
             activation: Some(self.run.model.activation.clone()),
             zero_cond_t: Some(self.model_dir.transformer.zero_cond_t),

@@ -24,8 +24,8 @@ use crate::ending::Usage;
 #[cfg(feature = "hub")]
 use crate::plan::gib;
 
-pub use rows::{EVAL_ROWS, GRPO_ROWS, SFT_ROWS, rows_file};
-pub use run::{Inputs, Places, take_over_signals};
+pub use rows::{EVAL_ROWS, GRPO_ROWS, IMAGE_EVAL_ROWS, IMAGE_ROWS, SFT_ROWS, rows_file};
+pub use run::{Inputs, Named, Places, take_over_signals};
 
 /// Largest `config.json` that is read ahead of a download.
 #[cfg(feature = "hub")]

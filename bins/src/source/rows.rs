@@ -1,5 +1,6 @@
 //! Which file of a folder holds the rows.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -19,6 +20,16 @@ pub const EVAL_ROWS: [&str; 5] = [
     "eval_sft.jsonl",
 ];
 
+/// Names of rows of pictures to draw.
+pub const IMAGE_ROWS: [&str; 4] = [
+    "metadata.json",
+    "metadata.jsonl",
+    "metadata.csv",
+    "train.json",
+];
+/// Names of held-out ones.
+pub const IMAGE_EVAL_ROWS: [&str; 3] = ["eval.json", "validation.json", "test.json"];
+
 /// The file of rows that `path` is, or that the folder holds: by name, also in its folder `data`, or the only one.
 ///
 /// # Errors
@@ -35,6 +46,7 @@ pub fn rows_file(path: &Path, names: &[&str]) -> anyhow::Result<PathBuf> {
     if let Some(file) = by_name {
         return Ok(file);
     }
+    let kinds: BTreeSet<&str> = names.iter().filter_map(|n| n.rsplit('.').next()).collect();
     let mut found = Vec::new();
     for folder in folders.iter().filter(|folder| folder.is_dir()) {
         let entries = folder
@@ -42,7 +54,8 @@ pub fn rows_file(path: &Path, names: &[&str]) -> anyhow::Result<PathBuf> {
             .with_context(|| format!("cannot list {}", folder.display()))?;
         for entry in entries {
             let file = entry?.path();
-            if file.extension().is_some_and(|e| e == "jsonl") && file.is_file() {
+            let kind = file.extension().and_then(|e| e.to_str());
+            if kind.is_some_and(|kind| kinds.contains(kind)) && file.is_file() {
                 found.push(file);
             }
         }
@@ -59,7 +72,10 @@ pub fn rows_file(path: &Path, names: &[&str]) -> anyhow::Result<PathBuf> {
     };
     let listed: Vec<String> = found.iter().take(10).map(shown).collect();
     let there = match listed.is_empty() {
-        true => "holds no .jsonl file".to_owned(),
+        true => {
+            let kinds: Vec<&str> = kinds.into_iter().collect();
+            format!("holds no .{} file", kinds.join(" or ."))
+        }
         false => format!("holds {}", listed.join(", ")),
     };
     Err(Usage(format!(

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{EVAL_ROWS, Source, Wanted, as_recorded, rows_file};
+use super::{Source, Wanted, as_recorded, rows_file};
 use crate::memory::{States, on_gpu};
 use crate::settings::{DataSection, LoraSection, ModelSection, TrainSection};
 
@@ -34,17 +34,37 @@ pub struct Places {
     pub eval: Option<PathBuf>,
 }
 
+/// Where settings name what a run reads.
+pub struct Named<'a> {
+    /// `model.path`.
+    pub model: &'a mut Option<String>,
+    /// `model.adapter`.
+    pub adapter: &'a mut Option<String>,
+    /// `data.train`.
+    pub train: &'a mut Option<String>,
+    /// `data.eval`.
+    pub eval: &'a mut Option<String>,
+}
+
+impl<'a> Named<'a> {
+    /// The places of language models.
+    pub fn of(model: &'a mut ModelSection, data: &'a mut DataSection) -> Self {
+        Self {
+            model: &mut model.path,
+            adapter: &mut model.adapter,
+            train: &mut data.train,
+            eval: &mut data.eval,
+        }
+    }
+}
+
 impl Inputs {
     /// Finds everything that the settings name, and writes names on the hub into them with the commits they stand
-    /// for. `resumed` is the directory of a run that goes on: its commits stay.
+    /// for. `model` says which layout the model has; `resumed` is the directory of a run that goes on: its commits stay.
     ///
     /// # Errors
     /// As [`Source::find`].
-    pub fn find(
-        model: &mut ModelSection,
-        data: &mut DataSection,
-        resumed: Option<&Path>,
-    ) -> anyhow::Result<Self> {
+    pub fn find(model: Wanted, named: Named<'_>, resumed: Option<&Path>) -> anyhow::Result<Self> {
         let recorded = resumed.and_then(|dir| read_config(&dir.join("config.resolved.toml")));
         let find = |wanted, table: &str, key: &str, text: &mut Option<String>| {
             let Some(given) = text.as_deref() else {
@@ -61,18 +81,19 @@ impl Inputs {
             Ok(Some(source))
         };
         Ok(Self {
-            model: find(Wanted::Model, "model", "path", &mut model.path)?,
-            adapter: find(Wanted::Adapter, "model", "adapter", &mut model.adapter)?,
-            train: find(Wanted::Data, "data", "train", &mut data.train)?,
-            eval: find(Wanted::Data, "data", "eval", &mut data.eval)?,
+            model: find(model, "model", "path", named.model)?,
+            adapter: find(Wanted::Adapter, "model", "adapter", named.adapter)?,
+            train: find(Wanted::Data, "data", "train", named.train)?,
+            eval: find(Wanted::Data, "data", "eval", named.eval)?,
         })
     }
 
-    /// Fetches what is not on this machine. Rows that are a folder are looked for under `names`.
+    /// Fetches what is not on this machine. Rows that are a folder are looked for under `names`, held-out ones under
+    /// `eval_names`.
     ///
     /// # Errors
     /// As [`Source::fetch`] and [`rows_file`].
-    pub fn fetch(&self, names: &[&str]) -> anyhow::Result<Places> {
+    pub fn fetch(&self, names: &[&str], eval_names: &[&str]) -> anyhow::Result<Places> {
         let fetch = |source: &Option<Source>| source.as_ref().map(Source::fetch).transpose();
         let rows = |source: &Option<Source>, names: &[&str]| {
             let path = fetch(source)?;
@@ -83,7 +104,7 @@ impl Inputs {
             model_name: self.model.as_ref().map(Source::plain_name),
             adapter: fetch(&self.adapter)?,
             train: rows(&self.train, names)?,
-            eval: rows(&self.eval, &EVAL_ROWS)?,
+            eval: rows(&self.eval, eval_names)?,
         })
     }
 
@@ -128,14 +149,14 @@ impl Inputs {
     ///
     /// # Errors
     /// As [`rows_file`].
-    pub fn local_rows(&self, names: &[&str]) -> anyhow::Result<Places> {
+    pub fn local_rows(&self, names: &[&str], eval_names: &[&str]) -> anyhow::Result<Places> {
         let rows = |source: &Option<Source>, names: &[&str]| {
             let path = source.as_ref().and_then(Source::local);
             path.map(|path| rows_file(path, names)).transpose()
         };
         Ok(Places {
             train: rows(&self.train, names)?,
-            eval: rows(&self.eval, &EVAL_ROWS)?,
+            eval: rows(&self.eval, eval_names)?,
             ..Places::default()
         })
     }

@@ -50,7 +50,7 @@ pub use image_io::{ImageCheck, ImageOptions};
 pub use image_ref::ImageRef;
 pub use jsonl::{JsonlDataset, OpenOptions, RowCheck};
 pub use message::{IMAGE_TAG, Message, Piece, Role, VIDEO_TAG};
-pub use part::RowPart;
+pub use part::{RowPart, held_out_rows};
 pub use picture_cache::PictureCache;
 pub use prefetch::Prefetch;
 pub use row::{RowMode, RowRules, TrainRow};

@@ -10,6 +10,22 @@ use crate::dataset::{Fingerprint, RowSource};
 use crate::error::{DataError, Result};
 use crate::row::TrainRow;
 
+/// Which of `len` rows are held out, in order: `share` (above 0, below 1) of them, at least one and not all. The same seed
+/// and number of rows give the same ones.
+///
+/// # Errors
+/// A share out of range, or a single row.
+pub fn held_out_rows(len: usize, share: f64, seed: u64) -> Result<Vec<usize>> {
+    if !(share > 0.0 && share < 1.0) || len < 2 {
+        return Err(DataError::HeldOut { share, rows: len });
+    }
+    let count = ((len as f64 * share).round() as usize).clamp(1, len - 1);
+    let mut dice = ChaCha8Rng::seed_from_u64(seed);
+    let mut held_out = index::sample(&mut dice, len, count).into_vec();
+    held_out.sort_unstable();
+    Ok(held_out)
+}
+
 /// Some rows of a data set, in its order.
 pub struct RowPart {
     source: Arc<dyn RowSource>,
@@ -24,13 +40,7 @@ impl RowPart {
     /// A share out of range, or a data set of a single row.
     pub fn hold_out(source: Arc<dyn RowSource>, share: f64, seed: u64) -> Result<(Self, Self)> {
         let len = source.len();
-        if !(share > 0.0 && share < 1.0) || len < 2 {
-            return Err(DataError::HeldOut { share, rows: len });
-        }
-        let count = ((len as f64 * share).round() as usize).clamp(1, len - 1);
-        let mut dice = ChaCha8Rng::seed_from_u64(seed);
-        let mut held_out = index::sample(&mut dice, len, count).into_vec();
-        held_out.sort_unstable();
+        let held_out = held_out_rows(len, share, seed)?;
         let left = (0..len)
             .filter(|row| held_out.binary_search(row).is_err())
             .collect();

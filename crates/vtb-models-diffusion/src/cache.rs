@@ -32,13 +32,17 @@ pub struct Key(String);
 impl Key {
     /// The key of a `kind` of entry made from named inputs.
     pub fn of(kind: &str, inputs: &[(&str, &[u8])]) -> Self {
+        Self::at_version(VERSION, kind, inputs)
+    }
+
+    fn at_version(version: u32, kind: &str, inputs: &[(&str, &[u8])]) -> Self {
         let mut hash = Sha256::new();
         let mut add = |bytes: &[u8]| {
             hash.update((bytes.len() as u64).to_le_bytes());
             hash.update(bytes);
         };
         add(kind.as_bytes());
-        add(&VERSION.to_le_bytes());
+        add(&version.to_le_bytes());
         for (name, bytes) in inputs {
             add(name.as_bytes());
             add(bytes);
@@ -86,11 +90,6 @@ impl TensorCache {
         let root = root.into();
         std::fs::create_dir_all(&root).map_err(|e| DiffusionError::io(&root, e))?;
         Ok(Self { root })
-    }
-
-    /// The folder.
-    pub fn root(&self) -> &Path {
-        &self.root
     }
 
     /// The file of an entry.
@@ -279,6 +278,7 @@ mod tests {
             Key::of("text", &[("a", b"12"), ("b", b"")]),
             Key::of("text", &[("a", b"1"), ("c", b"2")]),
             Key::of("text", &[("a", b"1")]),
+            Key::at_version(VERSION + 1, "text", &[("a", b"1"), ("b", b"2")]),
         ] {
             assert_ne!(base, other);
         }

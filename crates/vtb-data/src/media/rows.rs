@@ -33,6 +33,29 @@ pub struct EditRow {
     pub origin: Origin,
 }
 
+impl EditRow {
+    /// Its `id` as text; `None` where it has none.
+    ///
+    /// # Errors
+    /// [`DataError::Row`] for an `id` that is neither text nor a number.
+    pub fn id(&self) -> Result<Option<String>> {
+        match self.extra.get("id") {
+            Some(Value::String(id)) if !id.is_empty() => Ok(Some(id.clone())),
+            Some(Value::Number(id)) => Ok(Some(id.to_string())),
+            None | Some(Value::Null) => Ok(None),
+            Some(other) => {
+                let fault = RowFault::Field {
+                    field: "id".to_owned(),
+                    expected: "text or a number",
+                    found: kind(other),
+                };
+                let origin = self.origin.clone();
+                Err(DataError::Row { origin, fault })
+            }
+        }
+    }
+}
+
 /// A clip to draw.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ClipRow {

@@ -8,7 +8,10 @@ use std::sync::Arc;
 
 use burn::tensor::{DType, Device};
 use serde::Deserialize;
+use vtb_models_vlm::config::Qwen2_5VlConfig;
+use vtb_models_vlm::files::ModelDir;
 use vtb_models_vlm::processor::Rgb;
+use vtb_nn::checkpoint::Checkpoint;
 use vtb_nn::velocity::{FlowCondition, Latent, VelocityModel};
 
 use super::prompt::PromptEncoder;
@@ -23,6 +26,11 @@ use crate::{DiffusionError, files};
 /// Pixels of a cell of the latent, each way.
 pub const VAE_SCALE: usize = 8;
 
+/// Shape of the latent of a picture.
+pub fn latent_shape(channels: usize, width: usize, height: usize) -> [usize; 4] {
+    [channels, 1, height / VAE_SCALE, width / VAE_SCALE]
+}
+
 /// What is asked of a model.
 #[derive(Debug, Clone)]
 pub struct EditRequest {
@@ -36,8 +44,6 @@ pub struct EditRequest {
     pub cfg: f32,
     /// Whether guidance keeps the norm of every token.
     pub rescale: bool,
-    /// Euler steps.
-    pub steps: usize,
     /// Width and height of the result; by default about a megapixel with the shape of the last picture.
     pub size: Option<(usize, usize)>,
     /// How pictures stand in the prompt.
@@ -49,7 +55,7 @@ pub struct EditRequest {
 }
 
 impl EditRequest {
-    /// An edit with the published settings: 40 steps, guidance 4 against a blank prompt, norms kept.
+    /// An edit with the published settings: guidance 4 against a blank prompt, norms kept.
     pub fn new(pictures: Vec<Rgb>, prompt: impl Into<String>) -> Self {
         Self {
             pictures,
@@ -57,7 +63,6 @@ impl EditRequest {
             negative_prompt: Some(" ".into()),
             cfg: 4.0,
             rescale: true,
-            steps: 40,
             size: None,
             template: EditTemplate::List,
             reference_area: REFERENCE_AREA,
@@ -184,7 +189,7 @@ impl EditTexts {
                 negative: condition(text),
             }),
             condition: condition(self.prompt),
-            shape: [vae.config().z_dim, 1, height / VAE_SCALE, width / VAE_SCALE],
+            shape: latent_shape(vae.config().z_dim, width, height),
         })
     }
 }
@@ -272,10 +277,10 @@ impl EditModelDir {
     /// Classes of pipelines that this code runs.
     const CLASSES: [&'static str; 2] = ["QwenImageEditPlusPipeline", "QwenImageEditPipeline"];
 
-    /// Opens a directory in the diffusers layout.
+    /// Opens a directory in the diffusers layout. Of weights the headers are read.
     ///
     /// # Errors
-    /// A part is missing, or of another kind of model; the part is named.
+    /// A part or a shard is missing, or of another model than the others; it is named.
     pub fn open(root: &Path) -> Result<Self, DiffusionError> {
         let index_path = root.join(files::MODEL_INDEX);
         if index_path.is_file() {
@@ -314,6 +319,20 @@ impl EditModelDir {
                     vae.z_dim, transformer.out_channels
                 ),
             ));
+        }
+        let encoder = Qwen2_5VlConfig::from_dir(&ModelDir::open(root.join("text_encoder"))?)?;
+        if encoder.text.hidden_size != transformer.joint_attention_dim {
+            return Err(DiffusionError::file(
+                root,
+                format!(
+                    "the text encoder has states of width {}, the transformer takes {}: parts of two models",
+                    encoder.text.hidden_size, transformer.joint_attention_dim
+                ),
+            ));
+        }
+        // Shards that are missing or damaged show in their headers, before hours of work with the other parts.
+        for name in ["text_encoder", "vae", "transformer"] {
+            Checkpoint::open(root.join(name))?;
         }
         Ok(Self {
             root: root.to_path_buf(),

@@ -18,7 +18,7 @@ pub use block::{Activation, Block, JointAttention, Mlp, Nothing, Up};
 pub use config::TransformerConfig;
 pub use edit::{
     EditInputs, EditModelDir, EditRequest, EditTexts, VAE_SCALE, edit_latent, latent_picture,
-    picture_latent, reference_latent,
+    latent_shape, picture_latent, reference_latent,
 };
 pub use prompt::PromptEncoder;
 pub use sample::{Guidance, denoise, noise};

@@ -11,7 +11,7 @@ use vtb_models_vlm::tokenizer::Tokenizer;
 use vtb_nn::lm::LmRow;
 use vtb_nn::velocity::TextStates;
 
-use super::sizes::{CONDITION_AREA, REFERENCE_AREA, area_size, resized};
+use super::sizes::{CONDITION_AREA, area_size, resized};
 use super::template::{DROPPED_TOKENS, EditTemplate};
 use crate::{DiffusionError, files};
 
@@ -63,10 +63,7 @@ impl PromptEncoder {
                 "the prompt holds `<|image_pad|>`, which stands for pictures; leave it out",
             ));
         }
-        let area = match self.template {
-            EditTemplate::List => self.condition_area,
-            EditTemplate::Single => REFERENCE_AREA,
-        };
+        let area = self.template.seen_area(self.condition_area);
         let mut images = Vec::with_capacity(pictures.len());
         for (i, picture) in pictures.iter().enumerate() {
             let (width, height) = area_size(area, picture.width, picture.height)?;

@@ -30,7 +30,8 @@ pub fn area_size(
     let (w, h) = (round(wide), round(high));
     if !(w >= STEP && h >= STEP && w.is_finite() && h.is_finite()) {
         return Err(DiffusionError::input(format!(
-            "a picture of {width}x{height} is too long and narrow for {area} pixels in multiples of 32"
+            "a picture of {width}x{height} is too long and narrow for {area} pixels in multiples of 32; cut it, or give a \
+             larger area"
         )));
     }
     Ok((w as usize, h as usize))

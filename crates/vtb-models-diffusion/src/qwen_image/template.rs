@@ -4,6 +4,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::sizes::REFERENCE_AREA;
+
 /// Everything up to the user's turn.
 const SYSTEM: &str = "<|im_start|>system\nDescribe the key features of the input image (color, shape, size, texture, objects, background), then explain how the user's text instruction should alter or modify the image. Generate a new image that meets the user's requirements while maintaining consistency with the original input where appropriate.<|im_end|>\n<|im_start|>user\n";
 /// From the end of the user's turn on.
@@ -35,6 +37,14 @@ impl EditTemplate {
             Self::Single => PICTURE.to_owned(),
         };
         format!("{SYSTEM}{pictures}{instruction}{END}")
+    }
+
+    /// Pixels of a picture as the text encoder sees it, where `condition_area` is asked for: that is for lists.
+    pub fn seen_area(self, condition_area: usize) -> usize {
+        match self {
+            Self::List => condition_area,
+            Self::Single => REFERENCE_AREA,
+        }
     }
 
     /// Name in files and settings.

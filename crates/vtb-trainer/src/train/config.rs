@@ -2,11 +2,12 @@
 
 use burn::tensor::Device;
 use serde_json::Value;
+use vtb_nn::lm::NamedTensors;
 
 use crate::checkpoint::Retention;
-use crate::optim::AdamWConfig;
+use crate::optim::{AdamW, AdamWConfig, Ema};
 use crate::run_dir::RunDir;
-use crate::schedule::ScheduleConfig;
+use crate::schedule::{Schedule, ScheduleConfig};
 
 /// Settings a resumed run may change: they do not touch what was computed.
 pub(super) const FREE_KEYS: [&str; 19] = [
@@ -56,6 +57,18 @@ pub struct LoopConfig {
     pub ema_decay: f64,
     /// Steps whose gradients may be skipped in a row for not being finite before the run stops.
     pub max_skipped_steps: u64,
+}
+
+impl LoopConfig {
+    /// Settings that make no sense, one sentence each. [`super::train`] refuses the first of them, when model and data are
+    /// there already.
+    pub fn faults(&self) -> Vec<String> {
+        let schedule = Schedule::new(&self.schedule, self.max_steps).err();
+        let optimizer = AdamW::new(self.optimizer.clone(), &[]).err();
+        let ema = Ema::new(self.ema_decay, &NamedTensors::new()).err();
+        let faults = schedule.into_iter().chain(optimizer).chain(ema);
+        faults.map(|fault| fault.to_string()).collect()
+    }
 }
 
 /// What identifies the run.
