@@ -7,5 +7,6 @@ pub mod files;
 pub mod qwen_image;
 pub mod scheduler;
 pub mod tiny;
+pub mod wan;
 
 pub use error::DiffusionError;

@@ -48,7 +48,7 @@ impl SigmaTable {
         Self { sigmas, weights }
     }
 
-    /// Noise level of entry `id`, which lies below [`TABLE_LEN`].
+    /// Noise level of entry `id`, which lies below 1,000.
     pub fn sigma(&self, id: usize) -> f64 {
         self.sigmas[id]
     }

@@ -1,0 +1,1 @@
+//! The text encoder of Wan: UMT5 and its tokenizer.
