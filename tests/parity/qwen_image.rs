@@ -15,10 +15,11 @@ use vtb_nn::device::cpu_device;
 use vtb_nn::lm::{AdapterState, NamedTensors};
 use vtb_nn::trainable::Trainable;
 use vtb_nn::velocity::{
-    FlowBackwardOptions, FlowCondition, FlowRow, Latent, TextStates, VelocityModel,
+    FlowBackwardOptions, FlowCondition, FlowRow, Latent, VelocityModel,
 };
 use vtb_trainer::optim::{AdamW, AdamWConfig};
 
+use support::flow::{latents, texts, weighted_mse};
 use support::{Reference, close, close_relative, fixtures, values};
 
 const MODELS: [&str; 2] = ["plain", "edit"];
@@ -33,48 +34,6 @@ fn load(model: &str) -> QwenImageTransformer {
 
 fn cases(model: &str) -> Reference {
     Reference::open(dir(model).join("cases.safetensors"))
-}
-
-/// Latents stored as `[batch, C, 1, H, W]`.
-fn latents(reference: &Reference, name: &str) -> Vec<Latent> {
-    let shape = reference.0.info(name).unwrap().shape;
-    let [_, c, f, h, w] = shape[..] else {
-        panic!("{name} has the shape {shape:?}")
-    };
-    let values = reference.floats(name);
-    let each = values.chunks_exact(c * f * h * w);
-    each.map(|v| Latent {
-        shape: [c, f, h, w],
-        values: v.to_vec(),
-    })
-    .collect()
-}
-
-/// Text states of every sample without their padding.
-fn texts(reference: &Reference, prefix: &str) -> Vec<TextStates> {
-    let name = format!("{prefix}text");
-    let shape = reference.0.info(&name).unwrap().shape;
-    let [batch, most, width] = shape[..] else {
-        panic!("{name} has the shape {shape:?}")
-    };
-    let mask = format!("{prefix}text_mask");
-    let lengths: Vec<usize> = if reference.has(&mask) {
-        let mask = reference.0.data(&mask).unwrap();
-        let kept: Vec<bool> = mask.iter::<i64>().map(|x| x != 0).collect();
-        kept.chunks(most)
-            .map(|row| row.iter().filter(|x| **x).count())
-            .collect()
-    } else {
-        vec![most; batch]
-    };
-    let values = reference.floats(&name);
-    let rows = values.chunks_exact(most * width).zip(lengths);
-    rows.map(|(values, rows)| TextStates {
-        rows,
-        width,
-        values: values[..rows * width].to_vec(),
-    })
-    .collect()
 }
 
 /// The samples of a case: noisy latent `target`, references `{refs}.0`, `{refs}.1`, ...
@@ -156,27 +115,6 @@ fn bf16_is_near() {
     }
 }
 
-/// The mean over samples of `w·mean((v - (n - x0))²)`, as an objective.
-fn weighted_mse(
-    targets: Vec<Latent>,
-    weights: Vec<f32>,
-) -> impl FnMut(&[Latent]) -> Result<Vec<Latent>, vtb_nn::NnError> {
-    move |predicted| {
-        let n = predicted.len() as f32;
-        let each = predicted.iter().zip(&targets).zip(&weights);
-        Ok(each
-            .map(|((v, target), w)| {
-                let factor = 2.0 * w / (v.values.len() as f32 * n);
-                let pairs = v.values.iter().zip(&target.values);
-                Latent {
-                    shape: v.shape,
-                    values: pairs.map(|(v, t)| factor * (v - t)).collect(),
-                }
-            })
-            .collect())
-    }
-}
-
 /// Targets `n - x0` from `noisy = (1-σ)·x0 + σ·n`.
 fn step_rows(reference: &Reference) -> (Vec<FlowRow>, Vec<Latent>, Vec<f32>) {
     let rows = rows(reference, "", "noisy", "ref", "sigma");
@@ -198,7 +136,7 @@ fn gradients(model: &QwenImageTransformer, reference: &Reference, recompute: boo
         recompute,
     };
     model
-        .backward(&rows, &options, &mut weighted_mse(targets, weights))
+        .backward(&rows, &options, &mut weighted_mse(targets, weights, 0))
         .unwrap()
 }
 

@@ -58,3 +58,30 @@ pub fn part(model: &Path, name: &str) -> Result<PathBuf, DiffusionError> {
     };
     Err(DiffusionError::file(model, what))
 }
+
+/// Checks the constants of a latent's channels.
+///
+/// # Errors
+/// Says which value cannot be.
+pub(crate) fn check_latents(channels: usize, mean: &[f64], deviation: &[f64]) -> Result<(), String> {
+    for (key, values) in [("latents_mean", mean), ("latents_std", deviation)] {
+        if values.len() != channels {
+            return Err(format!(
+                "`{key}` has {} entries for the {channels} channels of `z_dim`",
+                values.len()
+            ));
+        }
+        if values.iter().any(|v| !(*v as f32).is_finite()) {
+            return Err(format!("`{key}` holds a number that is not finite"));
+        }
+    }
+    match deviation
+        .iter()
+        .find(|s| !(**s as f32).is_normal() || **s < 0.0)
+    {
+        Some(bad) => Err(format!(
+            "`latents_std` holds {bad}; deviations are above zero"
+        )),
+        None => Ok(()),
+    }
+}

@@ -2,11 +2,13 @@
 //! velocities a trainer needs.
 
 pub mod cache;
+mod causal;
 mod error;
 pub mod files;
 pub mod qwen_image;
 pub mod scheduler;
 pub mod tiny;
+pub mod transformer;
 pub mod wan;
 
 pub use error::DiffusionError;

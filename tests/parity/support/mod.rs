@@ -10,6 +10,7 @@
 mod adapter;
 mod batch;
 mod decoder;
+pub(crate) mod flow;
 mod video;
 
 pub(crate) use adapter::adapter_is_theirs;

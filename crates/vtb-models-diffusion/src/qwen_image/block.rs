@@ -1,21 +1,18 @@
 //! One dual-stream block: text and pictures keep weights of their own and meet in attention.
 
 use burn::module::Module;
-use burn::tensor::{DType, Tensor};
-use vtb_lora::{AdapterPass, LoraLinear};
+use burn::tensor::Tensor;
+use vtb_lora::LoraLinear;
 use vtb_models_vlm::model::RmsNorm;
 use vtb_nn::loader::Loader;
 use vtb_nn::ops::{Gelu, attention, gated_add, gelu, modulated_norm, rope_adjacent};
 
 use super::TransformerConfig;
 use super::layout::Layout;
+use crate::transformer::{Nothing, Pass, silu};
 
 /// Epsilon of every norm.
 pub(super) const EPS: f32 = 1e-6;
-
-/// A place in a published list that holds no parameters: an activation, a dropout.
-#[derive(Module, Debug)]
-pub struct Nothing {}
 
 /// Which GELU the MLPs use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -42,8 +39,7 @@ impl Activation {
 /// What every block of a pass sees.
 pub(super) struct Context<'a> {
     pub(super) layout: &'a Layout,
-    pub(super) pass: AdapterPass,
-    pub(super) activation: Activation,
+    pub(super) pass: &'a Pass<Activation>,
 }
 
 /// The first layer of an MLP, under its published name.
@@ -70,10 +66,10 @@ impl Mlp {
     }
 
     fn forward(&self, x: Tensor<2>, context: &Context<'_>) -> Tensor<2> {
-        let x = self.net.0.proj.forward(x, context.pass);
+        let x = self.net.0.proj.forward(x, context.pass.adapter);
         self.net
             .2
-            .forward(context.activation.apply(x), context.pass)
+            .forward(context.pass.options.apply(x), context.pass.adapter)
     }
 }
 
@@ -133,7 +129,7 @@ impl JointAttention {
 
     /// Attention of text and pictures, joined: `[text | pictures]` of each sample, before the output projections.
     fn forward(&self, texts: Tensor<2>, pictures: Tensor<2>, context: &Context<'_>) -> Tensor<2> {
-        let (layout, pass, dim) = (context.layout, context.pass, self.head_dim);
+        let (layout, pass, dim) = (context.layout, context.pass.adapter, self.head_dim);
         let heads = |x: Tensor<2>| {
             let [rows, width] = x.dims();
             x.reshape([rows, width / dim, dim])
@@ -217,12 +213,12 @@ impl Block {
         let layout = context.layout;
         let [levels, texts, pictures] = [layout.levels, layout.text_rows, layout.picture_rows];
         let (text_runs, picture_runs) = (&layout.text_runs, &layout.picture_runs);
-        let times = x.clone().narrow(0, 0, levels);
+        let times = context.pass.condition(x.clone().narrow(0, 0, levels));
         let text = x.clone().narrow(0, levels, texts);
         let picture = x.narrow(0, levels + texts, pictures);
         let act = silu(times.clone());
-        let m_picture = self.img_mod.1.forward(act.clone(), context.pass);
-        let m_text = self.txt_mod.1.forward(act, context.pass);
+        let m_picture = self.img_mod.1.forward(act.clone(), context.pass.adapter);
+        let m_text = self.txt_mod.1.forward(act, context.pass.adapter);
 
         let joined = self.attn.forward(
             modulated_norm(text.clone(), m_text.clone(), [0, 1], text_runs, EPS),
@@ -235,7 +231,7 @@ impl Block {
             ),
             context,
         );
-        let out = self.attn.to_out[0].forward(layout.pictures_of(&joined), context.pass);
+        let out = self.attn.to_out[0].forward(layout.pictures_of(&joined), context.pass.adapter);
         let picture = gated_add(picture, out, m_picture.clone(), 2, picture_runs);
         let normed = modulated_norm(
             picture.clone(),
@@ -252,7 +248,7 @@ impl Block {
         let out = self
             .attn
             .to_add_out
-            .forward(layout.texts_of(&joined), context.pass);
+            .forward(layout.texts_of(&joined), context.pass.adapter);
         let text = gated_add(text, out, m_text.clone(), 2, text_runs);
         let normed = modulated_norm(text.clone(), m_text.clone(), [3, 4], text_runs, EPS);
         let out = self.txt_mlp.forward(normed, context);
@@ -280,10 +276,4 @@ impl Block {
         }
         all
     }
-}
-
-/// `x·sigmoid(x)`, in f32.
-pub(super) fn silu(x: Tensor<2>) -> Tensor<2> {
-    let dtype = x.dtype();
-    burn::tensor::activation::silu(x.cast(DType::F32)).cast(dtype)
 }

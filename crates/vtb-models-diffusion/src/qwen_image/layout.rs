@@ -10,7 +10,8 @@ use vtb_nn::ops::{AttentionMask, RopeTable, RowRuns};
 use vtb_nn::velocity::FlowRow;
 
 use super::TransformerConfig;
-use super::packing::{Grid, angles, grid_of, pack, picture_positions, text_positions};
+use super::packing::{Grid, grid_of, pack, picture_positions, text_positions};
+use crate::transformer::{axis_angles, cat, check_text, sinusoid};
 
 /// Values of the sinusoidal embedding of a noise level.
 pub(super) const TIME_FEATURES: usize = 256;
@@ -99,7 +100,7 @@ impl Layout {
         let lengths: Vec<usize> = samples.iter().map(|s| s.text + s.picture_len()).collect();
         let half = config.attention_head_dim / 2;
         let table = |positions: &[[i32; 3]]| {
-            RopeTable::from_angles(&angles(positions, config.axes_dims_rope), half, device)
+            RopeTable::from_angles(&axis_angles(positions, config.axes_dims_rope), half, device)
         };
         Ok(Self {
             levels: zero + usize::from(config.zero_cond_t),
@@ -201,13 +202,6 @@ impl Layout {
     }
 }
 
-fn cat(mut parts: Vec<Tensor<2>>) -> Tensor<2> {
-    match parts.len() {
-        1 => parts.remove(0),
-        _ => Tensor::cat(parts, 0),
-    }
-}
-
 struct Placed {
     sample: Sample,
     text: Vec<[i32; 3]>,
@@ -219,22 +213,8 @@ fn place(row: &FlowRow, config: &TransformerConfig) -> Result<Placed, NnError> {
     if row.condition.clean_frames > 0 {
         return Err(NnError::input("pictures have no clean frames"));
     }
-    if !(0.0..=1.0).contains(&row.sigma) {
-        return Err(NnError::input(format!(
-            "the noise level {} must lie in 0..=1",
-            row.sigma
-        )));
-    }
     let text = &row.condition.text;
-    let width = config.joint_attention_dim;
-    if text.rows == 0 || text.width != width || text.values.len() != text.rows * width {
-        return Err(NnError::input(format!(
-            "text states of shape [{}, {}] with {} values do not fit: expected [tokens, {width}]",
-            text.rows,
-            text.width,
-            text.values.len()
-        )));
-    }
+    check_text(row.sigma, text, config.joint_attention_dim)?;
     let mut grids = vec![grid(&row.noisy)?];
     for reference in &row.condition.references {
         grids.push(grid(reference)?);
@@ -256,15 +236,7 @@ fn place(row: &FlowRow, config: &TransformerConfig) -> Result<Placed, NnError> {
     })
 }
 
-/// Cosines, then sines, of `1000·σ·10000^(-i/128)`, with the roundings of the reference: products in f32.
+/// Features of a noise level. The reference multiplies by it before it multiplies by 1000.
 fn time_features(sigma: f32) -> Vec<f32> {
-    let half = TIME_FEATURES / 2;
-    let angle = |i: usize| {
-        let frequency = (-(10_000f64.ln() as f32) * i as f32 / half as f32).exp();
-        f64::from(1000.0 * (sigma * frequency))
-    };
-    let cosines = (0..half).map(|i| angle(i).cos() as f32);
-    cosines
-        .chain((0..half).map(|i| angle(i).sin() as f32))
-        .collect()
+    sinusoid(TIME_FEATURES, |frequency| 1000.0 * (sigma * frequency))
 }

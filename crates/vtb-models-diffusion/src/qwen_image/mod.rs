@@ -10,11 +10,10 @@ mod prompt;
 mod sample;
 pub mod sizes;
 mod template;
-mod train;
 mod transformer;
 pub mod vae;
 
-pub use block::{Activation, Block, JointAttention, Mlp, Nothing, Up};
+pub use block::{Activation, Block, JointAttention, Mlp, Up};
 pub use config::TransformerConfig;
 pub use edit::{
     EditInputs, EditModelDir, EditRequest, EditTexts, VAE_SCALE, edit_latent, latent_picture,
@@ -24,5 +23,5 @@ pub use prompt::PromptEncoder;
 pub use sample::{Guidance, denoise, noise};
 pub use template::{DROPPED_TOKENS, EditTemplate};
 pub use transformer::{
-    Head, Network, NormOut, QwenImageTransformer, RECIPE_TARGETS, Stem, TimeEmbed, TimestepEmbedder,
+    Head, Network, NormOut, QwenBatch, QwenImageTransformer, RECIPE_TARGETS, Stem, TimeEmbed, TimestepEmbedder,
 };

@@ -96,18 +96,6 @@ pub(super) fn text_positions(tokens: usize, grids: &[Grid]) -> Vec<[i32; 3]> {
     (0..tokens).map(|j| [(start + j) as i32; 3]).collect()
 }
 
-/// Angles of a head: frequencies `10000^(-2i/D)` of each axis of width `D`, one axis after the other.
-pub(super) fn angles(positions: &[[i32; 3]], axes: [usize; 3]) -> Vec<f32> {
-    let frequencies = axes.map(|dim| vtb_nn::ops::rope::inverse_frequencies(dim, 10_000.0));
-    let mut angles = Vec::with_capacity(positions.len() * axes.iter().sum::<usize>() / 2);
-    for position in positions {
-        for (p, frequencies) in position.iter().zip(&frequencies) {
-            angles.extend(frequencies.iter().map(|f| *p as f32 * f));
-        }
-    }
-    angles
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

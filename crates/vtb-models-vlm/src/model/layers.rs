@@ -47,7 +47,8 @@ pub struct LayerNorm {
 }
 
 impl LayerNorm {
-    pub(crate) fn load(loader: &Loader<'_>, width: usize) -> Self {
+    /// Loads `weight` and `bias` of `width` values.
+    pub fn load(loader: &Loader<'_>, width: usize) -> Self {
         Self {
             weight: loader.param("weight", [width]),
             bias: loader.param("bias", [width]),

@@ -175,31 +175,7 @@ impl VaeConfig {
                 stages - 1
             ));
         }
-        for (key, values) in [
-            ("latents_mean", &self.latents_mean),
-            ("latents_std", &self.latents_std),
-        ] {
-            if values.len() != self.z_dim {
-                return Err(format!(
-                    "`{key}` has {} entries for the {} channels of `z_dim`",
-                    values.len(),
-                    self.z_dim
-                ));
-            }
-            if values.iter().any(|v| !(*v as f32).is_finite()) {
-                return Err(format!("`{key}` holds a number that is not finite"));
-            }
-        }
-        if let Some(bad) = self
-            .latents_std
-            .iter()
-            .find(|s| !(**s as f32).is_normal() || **s < 0.0)
-        {
-            return Err(format!(
-                "`latents_std` holds {bad}; deviations are above zero"
-            ));
-        }
-        Ok(())
+        files::check_latents(self.z_dim, &self.latents_mean, &self.latents_std)
     }
 }
 

@@ -2,10 +2,9 @@
 
 use burn::tensor::Tensor;
 use vtb_nn::loader::Loader;
-use vtb_nn::ops::Grid;
 
 use super::VaeConfig;
-use super::layers::{Conv, Middle, Norm, ResBlock, Resample};
+use crate::causal::{Conv, Memory, Middle, Norm, ResBlock, Resample, Taps};
 
 /// Stages of residual blocks with sides halved in between, a middle, and a head.
 #[derive(Debug, Clone)]
@@ -33,12 +32,17 @@ impl Encoder {
         for (stage, &output) in widths.iter().enumerate() {
             for _ in 0..config.num_res_blocks {
                 let place = blocks.pp(down_blocks.len());
-                down_blocks.push(Down::Block(Box::new(ResBlock::load(&place, width, output))));
+                down_blocks.push(Down::Block(Box::new(ResBlock::load(&place, width, output, Taps::Last))));
                 width = output;
             }
             if let Some(&time) = config.temperal_downsample.get(stage) {
                 let place = blocks.pp(down_blocks.len());
-                down_blocks.push(Down::Halve(Box::new(Resample::down(&place, width, time))));
+                down_blocks.push(Down::Halve(Box::new(Resample::down(
+                    &place,
+                    width,
+                    time,
+                    Taps::Last,
+                ))));
             }
         }
         Self {
@@ -46,24 +50,27 @@ impl Encoder {
                 &loader.pp("conv_in"),
                 config.input_channels,
                 config.base_dim,
+                Taps::Last,
             ),
             down_blocks,
-            mid_block: Middle::load(&loader.pp("mid_block"), width),
+            mid_block: Middle::load(&loader.pp("mid_block"), width, Taps::Last),
             norm_out: Norm::causal(&loader.pp("norm_out"), width),
-            conv_out: Conv::causal(&loader.pp("conv_out"), width, 2 * config.z_dim),
+            conv_out: Conv::causal(&loader.pp("conv_out"), width, 2 * config.z_dim, Taps::Last),
         }
     }
 
     /// `[height, width, colours]` to `[height/f, width/f, 2·z]`.
     pub(super) fn forward(&self, picture: Tensor<3>) -> Tensor<3> {
-        let mut x = self.conv_in.forward(picture, Grid::Same);
+        let memory = &mut Memory::default();
+        let mut x = self.conv_in.forward(vec![picture], memory);
         for block in &self.down_blocks {
             x = match block {
-                Down::Block(block) => block.forward(x),
-                Down::Halve(resample) => resample.forward(x),
+                Down::Block(block) => block.forward(x, memory),
+                Down::Halve(resample) => resample.forward(x, memory),
             };
         }
-        let x = self.mid_block.forward(x);
-        self.conv_out.activated(x, &self.norm_out, None)
+        let x = self.mid_block.forward(x, memory);
+        let mut x = self.conv_out.activated(x, &self.norm_out, None, memory);
+        x.remove(0)
     }
 }

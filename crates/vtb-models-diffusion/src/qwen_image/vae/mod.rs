@@ -7,7 +7,6 @@
 mod config;
 mod decoder;
 mod encoder;
-mod layers;
 mod names;
 
 use std::collections::BTreeMap;
@@ -23,9 +22,9 @@ use vtb_nn::velocity::Latent;
 pub use config::VaeConfig;
 use decoder::Decoder;
 use encoder::Encoder;
-use layers::Pointwise;
 
 use crate::DiffusionError;
+use crate::causal::Pointwise;
 use crate::files;
 
 /// A picture on the host.
