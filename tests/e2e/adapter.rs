@@ -284,6 +284,29 @@ fn an_adapter_rewritten_for_others_stays_the_same_adapter() {
 }
 
 #[test]
+fn a_file_with_the_layers_of_a_language_model_becomes_peft() {
+    let dir = tempfile::tempdir().unwrap();
+    let [model, adapter] = model_and_adapter(dir.path(), 0.3);
+    let weights = Checkpoint::open(Path::new(&adapter).join("adapter_model.safetensors")).unwrap();
+    let mut tensors = BTreeMap::new();
+    for name in weights.names() {
+        let renamed = name.replace("base_model.model.", "diffusion_model.");
+        tensors.insert(renamed, weights.load(&name).unwrap());
+    }
+    let file = dir.path().join("theirs.safetensors");
+    save_safetensors(&file, &MemorySource::new("x", tensors), &BTreeMap::new()).unwrap();
+    let out = dir.path().join("peft");
+    let args = ["convert", path(&file), "--to", "peft", "--output-dir"];
+    let args = [&args[..], &[path(&out)]].concat();
+    refuse(ADAPTER, &args, 1, &["--model DIR"]);
+    succeed(ADAPTER, &[&args[..], &["--model", &model]].concat());
+    let settings = fs::read_to_string(out.join("adapter_config.json")).unwrap();
+    assert!(settings.contains("CAUSAL_LM"), "{settings}");
+    let [before, after] = [Path::new(&adapter), &out].map(|dir| read_adapter(dir).unwrap());
+    assert_eq!(before.factors, after.factors);
+}
+
+#[test]
 fn what_is_wrong_is_found_and_named() {
     let dir = tempfile::tempdir().unwrap();
     let [model, adapter] = model_and_adapter(dir.path(), 0.3);

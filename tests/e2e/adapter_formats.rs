@@ -16,12 +16,12 @@ use std::path::Path;
 
 use burn::tensor::{DType, TensorData};
 use common::{path, refuse, run, stderr, stdout, succeed};
-use lora_files::{fixture, made, same};
+use lora_files::{deltas, fixture, made, same};
 use serde_json::Value;
 use vtb_lora::{
     AdapterFile, AdapterFormat, AdapterHeader, DiffusionFamily, LinearInfo, read_any, write_as,
 };
-use vtb_nn::checkpoint::{Checkpoint, MemorySource, save_safetensors};
+use vtb_nn::checkpoint::{Checkpoint, MemorySource, TensorSource, save_safetensors};
 
 const ADAPTER: &str = env!("CARGO_BIN_EXE_adapter");
 const FORMS: [&str; 5] = ["peft", "diffusers", "comfyui", "kohya", "diffsynth"];
@@ -105,6 +105,15 @@ fn an_adapter_of_qwen_image_goes_through_every_form_and_fits_its_model() {
             .contains("transformer_blocks."),
         "{report}"
     );
+    // Whatever its form.
+    let (other, out) = (fixture("pipeline"), dir.path().join("other"));
+    for adapter in [path(&first), &at] {
+        let args = ["convert", adapter, "--to", "diffusers", "--model"];
+        let place = [path(&other), "--output-dir", path(&out)];
+        let args = [&args[..], &place].concat();
+        refuse(ADAPTER, &args, 1, &["transformer_blocks.", adapter]);
+        assert!(!out.exists());
+    }
 }
 
 #[test]
@@ -134,10 +143,7 @@ fn ranks_alphas_and_origin_survive_for_both_families() {
                     let copy = convert(path(&start), to, &on, &extra);
                     let (after, _) = read_any(&copy, None).unwrap();
                     same(&first, &after, 1e-6);
-                    let kept = AdapterFile::open_any(&copy, None)
-                        .unwrap()
-                        .header()
-                        .unwrap();
+                    let kept = AdapterFile::open_any(&copy, None).unwrap().header();
                     assert_eq!(kept, header, "{from} {to}");
                 }
             }
@@ -172,6 +178,95 @@ fn wan_modules() -> Vec<LinearInfo> {
             is_head: false,
         })
         .collect()
+}
+
+/// A model of Wan in the diffusers layout: a transformer of `modules` and a norm, and another part.
+fn wan_model(dir: &Path, modules: &[LinearInfo]) -> BTreeMap<String, TensorData> {
+    let mut tensors = BTreeMap::new();
+    for (i, module) in modules.iter().enumerate() {
+        let shape = [module.out_features, module.in_features];
+        let wave = |k: usize| ((k as f32 * 78.233 + i as f32).sin() * 43.758).fract();
+        let values: Vec<f32> = (0..shape[0] * shape[1]).map(wave).collect();
+        tensors.insert(
+            format!("{}.weight", module.path),
+            TensorData::new(values, shape),
+        );
+    }
+    let norm = TensorData::new(vec![1.0f32; 4], [4]);
+    tensors.insert("blocks.0.norm2.weight".to_owned(), norm);
+    for (name, text) in [
+        ("model_index.json", r#"{"_class_name": "WanPipeline"}"#),
+        (
+            "transformer/config.json",
+            r#"{"_class_name": "WanTransformer3DModel"}"#,
+        ),
+        ("vae/config.json", "{}"),
+    ] {
+        let file = dir.join(name);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(file, text).unwrap();
+    }
+    fs::write(dir.join("vae/weights.safetensors"), "as it is").unwrap();
+    let weights = dir.join("transformer/diffusion_pytorch_model.safetensors");
+    let source = MemorySource::new("test", tensors.clone());
+    save_safetensors(weights, &source, &BTreeMap::new()).unwrap();
+    tensors
+}
+
+#[test]
+fn a_transformer_of_wan_takes_an_adapter_of_any_form() {
+    let dir = tempfile::tempdir().unwrap();
+    let modules = wan_modules();
+    let model = dir.path().join("model");
+    let base = wan_model(&model, &modules);
+    let adapter = made(&modules, false);
+    let deltas = deltas(&adapter);
+    let (config, factors) = (&adapter.config, &adapter.factors);
+    let merge = |from: &Path, to: &Path| {
+        let args = ["merge", "--model", path(&model), "--adapter", path(from)];
+        [&args[..], &["--output-dir", path(to)]]
+            .concat()
+            .into_iter()
+            .map(str::to_owned)
+            .collect::<Vec<String>>()
+    };
+    for format in AdapterFormat::ALL {
+        let from = dir.path().join(format!("{format}.safetensors"));
+        let header = AdapterHeader::default();
+        write_as(format, &from, config, factors, &header, DType::F32).unwrap();
+        let out = dir.path().join(format!("{format}-merged"));
+        let told = stdout(&succeed(ADAPTER, &common::words(&merge(&from, &out))));
+        let layers = format!("merged {} layers of the transformer", modules.len());
+        assert!(told.contains(&layers), "{told}");
+        let merged = Checkpoint::open(out.join("transformer")).unwrap();
+        assert!(merged.names().iter().eq(base.keys()));
+        for (name, before) in &base {
+            let after = merged.load(name).unwrap();
+            let delta = deltas.get(name.trim_end_matches(".weight"));
+            for (i, (b, a)) in before.iter::<f64>().zip(after.iter::<f64>()).enumerate() {
+                let expected = b + delta.map_or(0.0, |delta| delta[i]);
+                assert!((a - expected).abs() < 1e-5, "{format} {name}: {a} {b}");
+            }
+        }
+        for name in [
+            "model_index.json",
+            "transformer/config.json",
+            "vae/weights.safetensors",
+        ] {
+            let read = |dir: &Path| fs::read_to_string(dir.join(name)).unwrap();
+            assert_eq!(read(&model), read(&out));
+        }
+    }
+    // What is missing is named, and nothing is left.
+    let out = dir.path().join("none");
+    let args = merge(&dir.path().join("peft.safetensors"), &out);
+    fs::remove_file(model.join("transformer/config.json")).unwrap();
+    let config = ["transformer/config.json"];
+    refuse(ADAPTER, &common::words(&args), 1, &config);
+    fs::rename(model.join("transformer"), model.join("unet")).unwrap();
+    let folder = ["no folder `transformer`"];
+    refuse(ADAPTER, &common::words(&args), 1, &folder);
+    assert!(!out.exists());
 }
 
 #[test]
@@ -297,6 +392,18 @@ fn wrong_usage_and_wrong_files_are_told() {
         1,
         &["write it as peft"],
     );
+    let own = dir.path().join("own");
+    let args = convert(
+        theirs,
+        "peft",
+        &[&["--output-dir", path(&own)], &known[..]].concat(),
+    );
+    succeed(ADAPTER, &common::words(&args));
+    let settings = fs::read_to_string(own.join("adapter_config.json")).unwrap();
+    assert!(settings.contains("\"task_type\": null"), "{settings}");
+    let (copy, _) = read_any(&own, None).unwrap();
+    assert!(copy.factors.keys().eq(["double.img_qkv"]));
+    assert_eq!(copy.config.scaling("double.img_qkv").unwrap(), 0.5);
 
     // A fault is found, and named.
     let mut broken = tensors;

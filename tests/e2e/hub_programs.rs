@@ -10,13 +10,17 @@
 mod common;
 #[path = "../../crates/vtb-data/tests/common/hub_server.rs"]
 mod hub_server;
+mod lora_files;
 
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use burn::tensor::DType;
 use common::{INFER, SFT, path, stderr, stdout};
 use hub_server::{COMMIT, HubServer, Repository};
+use vtb_lora::{AdapterFormat, AdapterHeader, LinearInfo, write_as};
+use vtb_nn::checkpoint::Checkpoint;
 
 const EVALUATE: &str = env!("CARGO_BIN_EXE_evaluate");
 
@@ -209,6 +213,43 @@ fn models_data_and_adapters_by_name() {
     };
     assert_eq!(with("org/adapter"), with(path(&adapter)));
     assert_eq!(server.asked("/org/adapter/resolve/"), 2);
+}
+
+#[test]
+fn an_adapter_is_merged_into_a_model_of_several_parts_by_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let model = lora_files::fixture("pipeline");
+    let weights = Checkpoint::open(model.join("transformer")).unwrap();
+    let made = lora_files::made(&LinearInfo::of_checkpoint(&weights), false);
+    let (adapter, header) = (dir.path().join("made"), AdapterHeader::default());
+    let (config, factors) = (&made.config, &made.factors);
+    let peft = AdapterFormat::Peft;
+    write_as(peft, &adapter, config, factors, &header, DType::F32).unwrap();
+    let server = serve(vec![
+        upload("models", "org/edit", &model),
+        upload("models", "org/adapter", &adapter),
+    ]);
+    let machine = Machine {
+        dir: dir.path(),
+        endpoint: server.url.clone(),
+        offline: false,
+    };
+    let program = env!("CARGO_BIN_EXE_adapter");
+    let merged = |model: &str, adapter: &str, to: &str| {
+        let args = ["merge", "--model", model, "--adapter", adapter];
+        machine.succeed(program, &[&args[..], &["--output-dir", to]].concat());
+        let file = "transformer/diffusion_pytorch_model.safetensors";
+        fs::read(dir.path().join(to).join(file)).unwrap()
+    };
+    let by_name = merged("org/edit", "org/adapter", "by-name");
+    assert!(by_name == merged(path(&model), path(&adapter), "by-path"));
+    assert!(dir.path().join("by-name/vae/config.json").is_file());
+    // Of language models only; the name is that of another kind.
+    let args = ["verify", "--model", "org/edit", "--adapter", "org/adapter"];
+    let refused = machine.run(program, &args);
+    assert_eq!(refused.status.code(), Some(1));
+    let told = stderr(&refused);
+    assert!(told.contains("pipeline of several models"), "{told}");
 }
 
 #[test]

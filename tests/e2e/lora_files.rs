@@ -52,7 +52,7 @@ pub(crate) fn made(modules: &[LinearInfo], use_rslora: bool) -> Adapter {
 }
 
 /// `scale·B·A` of every layer.
-fn deltas(adapter: &Adapter) -> BTreeMap<String, Vec<f64>> {
+pub(crate) fn deltas(adapter: &Adapter) -> BTreeMap<String, Vec<f64>> {
     let rules = adapter.config.rules("test").unwrap();
     let delta = |(path, pair): (&String, &Factors)| {
         let scale = rules.scaling(path).unwrap();

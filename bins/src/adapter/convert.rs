@@ -8,11 +8,12 @@ use anyhow::{Context, bail};
 use burn::tensor::DType;
 use clap::{Args, ValueEnum};
 use vtb_lora::{
-    Adapter, AdapterFile, AdapterFormat, AdapterHeader, DiffusionFamily, LoraConfig, NameLayout,
-    write_as,
+    Adapter, AdapterFile, AdapterFormat, AdapterHeader, DIFFUSERS_FILE, DiffusionFamily,
+    LinearInfo, LoraConfig, MergedSource, NameLayout, write_as,
 };
+use vtb_nn::device::cpu_device;
 
-use super::base::linears_of;
+use super::base::open_base;
 use super::find_adapter;
 use super::output::NewDir;
 use crate::ending::Usage;
@@ -20,7 +21,8 @@ use crate::ending::Usage;
 /// For whom.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum To {
-    /// PEFT; language models by the names of transformers 4.52 and later: model.language_model.layers, model.visual
+    /// PEFT; language models by the names of transformers 4.52 and later: model.language_model.layers, model.visual. A
+    /// file of another model keeps the names of that model
     Peft,
     /// PEFT with the names before 4.52, and of text models: model.layers, visual
     PeftLegacy,
@@ -49,7 +51,7 @@ enum Kept {
 
 #[derive(Debug, Args)]
 pub(super) struct Convert {
-    /// Adapter of any form: a PEFT directory with any of these names, a safetensors file, or org/name@revision
+    /// Adapter of any form: a PEFT directory with any of these names, org/name@revision of one, or a safetensors file
     #[arg(value_name = "ADAPTER")]
     adapter: String,
     /// Names and settings of the copy
@@ -73,8 +75,8 @@ pub(super) struct Convert {
     /// How factors are stored
     #[arg(long, value_enum, default_value_t = Kept::F32)]
     dtype: Kept,
-    /// Base model whose layers a file's names must be; needed for models other than Qwen-Image and Wan. Its weights are
-    /// not read
+    /// Base model whose layers the adapter must fit, in either layout; needed for files of models other than Qwen-Image
+    /// and Wan. Its weights are not read
     #[arg(long, value_name = "DIR|NAME")]
     model: Option<String>,
     /// Name this base model in the copy [default: the one the adapter names]
@@ -87,15 +89,19 @@ impl Convert {
     pub(super) fn run(&self) -> anyhow::Result<ExitCode> {
         let out = self.place()?;
         let path = find_adapter(&self.adapter)?;
-        let modules = self.model.as_deref().map(linears_of).transpose()?;
+        let base = self.model.as_deref().map(open_base).transpose()?;
+        let modules = base.as_ref().map(|base| LinearInfo::of_checkpoint(base));
         let file = AdapterFile::open_any(&path, modules.as_deref())?;
-        let mut header = file.header()?;
+        if let Some(base) = &base {
+            MergedSource::new(base, &file, None, &cpu_device())?;
+        }
+        let mut header = file.header();
         if let Some(named) = &self.base_model {
             header.base_model = Some(named.clone());
         }
         let adapter = file.read()?;
         let before = adapter.config.clone();
-        let adapter = self.rewritten(adapter, &path)?;
+        let adapter = self.rewritten(adapter, file.format(), &path)?;
         out.write(self.to.format(), &adapter, &header, self.dtype.dtype())?;
         println!(
             "wrote {} layers{} into {}",
@@ -106,11 +112,19 @@ impl Convert {
         Ok(ExitCode::SUCCESS)
     }
 
-    /// The adapter with the names and settings that are asked for.
-    fn rewritten(&self, mut adapter: Adapter, origin: &Path) -> anyhow::Result<Adapter> {
+    /// The adapter, which was read from the form `from`, with the names and settings that are asked for.
+    fn rewritten(
+        &self,
+        mut adapter: Adapter,
+        from: AdapterFormat,
+        origin: &Path,
+    ) -> anyhow::Result<Adapter> {
         let diffusion = DiffusionFamily::of(adapter.factors.keys().map(String::as_str)).is_some();
+        let known = |path: &String| NameLayout::Current.rename(path).is_some();
+        // The names of a file are those of its model, which was asked whether it has them.
+        let theirs = from != AdapterFormat::Peft && !adapter.factors.keys().all(known);
         let layout = match self.to {
-            To::Peft if diffusion => None,
+            To::Peft if diffusion || theirs => None,
             To::Peft | To::Vllm => Some(NameLayout::Current),
             To::PeftLegacy => Some(NameLayout::Legacy),
             To::Diffusers | To::Comfyui | To::Kohya | To::Diffsynth => None,
@@ -129,7 +143,10 @@ impl Convert {
         let to = self.to.format();
         match (&self.output_dir, &self.output) {
             (Some(dir), None) => match to {
-                AdapterFormat::Peft | AdapterFormat::Diffusers => Ok(Place::Dir(dir)),
+                AdapterFormat::Peft | AdapterFormat::Diffusers => {
+                    NewDir::check(dir)?;
+                    Ok(Place::Dir(dir))
+                }
                 _ => bail!(Usage(format!(
                     "--output-dir: the form {to} is one file; name it with --output"
                 ))),
@@ -180,9 +197,6 @@ impl Kept {
         }
     }
 }
-
-/// The name under which diffusers looks for an adapter in a folder.
-const DIFFUSERS_FILE: &str = "pytorch_lora_weights.safetensors";
 
 /// Where the copy goes.
 enum Place<'a> {

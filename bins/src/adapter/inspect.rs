@@ -11,10 +11,11 @@ use super::find_adapter;
 
 #[derive(Debug, Args)]
 pub(super) struct Inspect {
-    /// Adapter: a PEFT directory, a safetensors file of diffusers, ComfyUI, Kohya or DiffSynth, or org/name@revision
+    /// Adapter: a PEFT directory, org/name@revision of one, or a safetensors file of diffusers, ComfyUI, Kohya or
+    /// DiffSynth
     #[arg(value_name = "ADAPTER")]
     adapter: String,
-    /// Base model whose layers the adapter must fit; its weights are not read
+    /// Base model whose layers the adapter must fit, in either layout; its weights are not read
     #[arg(long, value_name = "DIR|NAME")]
     model: Option<String>,
     /// Print one JSON object

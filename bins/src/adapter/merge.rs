@@ -1,36 +1,34 @@
 //! `adapter merge`.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use clap::Args;
-use vtb_lora::{AdapterFile, LoraError, MergedSource};
-use vtb_models_diffusion::files::{CONFIG, MODEL_INDEX, WEIGHTS_STEM};
-use vtb_models_diffusion::qwen_image::{QwenImageTransformer, TransformerConfig};
+use vtb_lora::{AdapterFile, LinearInfo, LoraError, MergedSource};
+use vtb_models_diffusion::files::{CONFIG, WEIGHTS_STEM};
 use vtb_models_vlm::export::export_model;
 use vtb_models_vlm::files::ModelDir;
 use vtb_nn::checkpoint::{Checkpoint, TensorSource, save_sharded_as};
 use vtb_nn::device::cpu_device;
 use vtb_trainer::checkpoint::free_bytes;
 
+use super::base::{TRANSFORMER, open_weights, transformer_of};
 use super::output::NewDir;
 use super::watched::Watched;
 use super::{Stored, find_adapter, find_model};
 use crate::ending::{Stopped, Usage};
 use crate::plan::gib;
 
-/// The folder of the part that adapters are for.
-const TRANSFORMER: &str = "transformer";
-
 #[derive(Debug, Args)]
 pub(super) struct Merge {
-    /// Base model: a directory in the Hugging Face or the diffusers layout, or org/name@revision
+    /// Base model: a directory in the Hugging Face or the diffusers layout, or org/name@revision. Of the latter layout
+    /// its transformer gets the adapter, all else is copied
     #[arg(long, value_name = "DIR|NAME")]
     model: String,
-    /// Adapter: a PEFT directory, or org/name@revision; for image models a file of any form too
+    /// Adapter: a PEFT directory, or org/name@revision of one; for models in the diffusers layout a file of any form too
     #[arg(long, value_name = "DIR|NAME")]
     adapter: String,
     /// Directory to write; must not be there yet
@@ -45,84 +43,80 @@ pub(super) struct Merge {
 }
 
 impl Merge {
-    #[allow(clippy::print_stdout, reason = "results go to standard output")]
     pub(super) fn run(&self) -> anyhow::Result<ExitCode> {
+        NewDir::check(&self.output_dir)?;
         let model = find_model(&self.model)?;
-        if model.join(MODEL_INDEX).is_file() {
-            return self.pipeline(&model);
+        match transformer_of(&model)? {
+            Some(transformer) => self.pipeline(&model, &transformer),
+            None => self.plain(&model),
         }
-        let adapter = AdapterFile::open(find_adapter(&self.adapter)?)?;
+    }
+
+    /// A model in the Hugging Face layout.
+    fn plain(&self, model: &Path) -> anyhow::Result<ExitCode> {
         let dir = ModelDir::open(model)?;
-        let base = Checkpoint::open(dir.root())
-            .with_context(|| format!("cannot open the model {}", dir.root().display()))?;
+        let base = open_weights(dir.root())?;
+        let adapter = AdapterFile::open(find_adapter(&self.adapter)?)?;
         let dtype = self.dtype.dtype();
         let merged = fitted(&base, &adapter, dtype, &dir)?;
-        let bytes = merged.byte_len();
-        let out = NewDir::begin(&self.output_dir)?;
-        check_space(out.path(), bytes)?;
-        let watched = Watched::new(&merged, bytes)?;
-        let done = export_model(&dir, &watched, dtype, self.max_shard_size, out.path());
-        if watched.is_stopped() {
-            bail!(Stopped("interrupted; nothing was written".into()));
-        }
-        drop(watched);
-        done?;
-        out.finish()?;
-        println!(
-            "merged {} layers of {} tensors, {}, into {}",
-            merged.changed().count(),
-            merged.names().len(),
-            gib(bytes),
-            self.output_dir.display()
-        );
-        Ok(ExitCode::SUCCESS)
+        let of = format!("{} tensors", merged.names().len());
+        self.write(&merged, &of, 0, |watched, to| {
+            Ok(export_model(&dir, watched, dtype, self.max_shard_size, to)?)
+        })
     }
-}
 
-impl Merge {
     /// A model in the diffusers layout: its transformer with the adapter, everything else as it is.
-    #[allow(clippy::print_stdout, reason = "results go to standard output")]
-    fn pipeline(&self, model: &Path) -> anyhow::Result<ExitCode> {
-        let base_dir = model.join(TRANSFORMER);
-        let outline = QwenImageTransformer::outline(&TransformerConfig::from_dir(&base_dir)?)?;
-        let adapter = find_adapter(&self.adapter)?;
-        let adapter = AdapterFile::open_any(adapter, Some(&outline.linears()))?;
-        let base = Checkpoint::open(&base_dir)
-            .with_context(|| format!("cannot open the model {}", base_dir.display()))?;
+    fn pipeline(&self, model: &Path, transformer: &Path) -> anyhow::Result<ExitCode> {
+        let base = open_weights(transformer)?;
+        let layers = LinearInfo::of_checkpoint(&base);
+        let adapter = AdapterFile::open_any(find_adapter(&self.adapter)?, Some(&layers))?;
         let merged = MergedSource::new(&base, &adapter, self.dtype.dtype(), &cpu_device())?;
-        let rest: Vec<PathBuf> = parts(model)?;
-        let mut bytes = merged.byte_len();
+        let mut rest = parts(model)?;
+        rest.push(transformer.join(CONFIG));
+        let mut bytes = 0;
         for file in &rest {
-            bytes += fs::metadata(file).map_or(0, |m| m.len());
+            let found = fs::metadata(file).with_context(|| file.display().to_string())?;
+            bytes += found.len();
         }
+        self.write(&merged, "the transformer", bytes, |watched, out| {
+            let to = out.join(TRANSFORMER);
+            fs::create_dir(&to).with_context(|| to.display().to_string())?;
+            let (most, entries) = (self.max_shard_size, BTreeMap::new());
+            save_sharded_as(&to, WEIGHTS_STEM, watched, most, &entries)?;
+            for file in &rest {
+                let place = out.join(file.strip_prefix(model)?);
+                if let Some(folder) = place.parent() {
+                    fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+                }
+                watched.copy(file, &place)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Makes the directory whole or not at all. `write` fills it with the tensors of `merged`, whose layers are some of
+    /// `of`, and with files of `rest` bytes.
+    #[allow(clippy::print_stdout, reason = "results go to standard output")]
+    fn write(
+        &self,
+        merged: &MergedSource<'_>,
+        of: &str,
+        rest: u64,
+        write: impl FnOnce(&Watched<'_>, &Path) -> anyhow::Result<()>,
+    ) -> anyhow::Result<ExitCode> {
+        let bytes = merged.byte_len() + rest;
         let out = NewDir::begin(&self.output_dir)?;
         check_space(out.path(), bytes)?;
-        let watched = Watched::new(&merged, merged.byte_len())?;
-        let to = out.path().join(TRANSFORMER);
-        fs::create_dir(&to).with_context(|| to.display().to_string())?;
-        let done = save_sharded_as(
-            &to,
-            WEIGHTS_STEM,
-            &watched,
-            self.max_shard_size,
-            &BTreeMap::new(),
-        );
+        let watched = Watched::new(merged, bytes)?;
+        let done = write(&watched, out.path());
         if watched.is_stopped() {
             bail!(Stopped("interrupted; nothing was written".into()));
         }
         drop(watched);
         done?;
-        for file in rest.iter().chain([&base_dir.join(CONFIG)]) {
-            let place = out.path().join(file.strip_prefix(model)?);
-            if let Some(folder) = place.parent() {
-                fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
-            }
-            fs::copy(file, &place).with_context(|| file.display().to_string())?;
-            File::open(&place)?.sync_all()?;
-        }
         out.finish()?;
         println!(
-            "merged {} layers of the transformer, {}, into {}",
+            "merged {} layers of {of}, {}, into {}",
             merged.changed().count(),
             gib(bytes),
             self.output_dir.display()

@@ -16,13 +16,13 @@ use std::process::ExitCode;
 use burn::tensor::DType;
 use clap::{Parser, Subcommand, ValueEnum};
 
-use crate::source::{Source, Wanted};
+use crate::source::{Wanted, resolve};
 
 /// Looks at LoRA adapters, merges them into their base model, rewrites them for other programs, and checks the result.
 ///
-/// Adapters are directories of PEFT: those of train-sft and train-grpo (`checkpoints/step-N/adapter`), of peft and of
-/// ms-swift. Those of diffusion models may be files of diffusers, ComfyUI, Kohya and DiffSynth too (inspect, convert).
-/// Models and adapters may be names on the hub: org/name@revision.
+/// Adapters are directories of PEFT: those of the training programs (`checkpoints/step-N/adapter`), of peft and of
+/// ms-swift. Those of diffusion models may be files of diffusers, ComfyUI, Kohya and DiffSynth too (inspect, convert,
+/// merge). Models, and adapters that are directories of PEFT, may be names on the hub: org/name@revision.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100, after_help = EXAMPLE)]
 pub struct Cli {
@@ -99,9 +99,10 @@ impl Stored {
 }
 
 fn find_adapter(text: &str) -> anyhow::Result<PathBuf> {
-    crate::source::resolve(Wanted::Adapter, text)
+    resolve(Wanted::Adapter, text)
 }
 
+/// A model in either layout.
 fn find_model(text: &str) -> anyhow::Result<PathBuf> {
-    Source::find(Wanted::Model, text)?.fetch()
+    resolve(Wanted::AnyModel, text)
 }

@@ -1,6 +1,6 @@
 //! A directory that appears whole or not at all.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
@@ -16,11 +16,11 @@ pub(super) struct NewDir {
 }
 
 impl NewDir {
-    /// Refuses a place where something is, and makes `.NAME.tmp-PID` beside it.
+    /// Refuses a place where something is; the name of the directory to come.
     ///
     /// # Errors
-    /// [`Usage`] for a place that is taken or has no name; a disk that refuses.
-    pub(super) fn begin(target: &Path) -> anyhow::Result<Self> {
+    /// [`Usage`] for a place that is taken or has no name.
+    pub(super) fn check(target: &Path) -> anyhow::Result<&OsStr> {
         let shown = target.display();
         let Some(name) = target.file_name() else {
             bail!(Usage(format!("--output-dir {shown}: name a new directory")));
@@ -30,6 +30,15 @@ impl NewDir {
                 "--output-dir {shown}: is there already and is not overwritten; name a new directory"
             )));
         }
+        Ok(name)
+    }
+
+    /// Makes `.NAME.tmp-PID` beside the place.
+    ///
+    /// # Errors
+    /// As [`NewDir::check`]; a disk that refuses.
+    pub(super) fn begin(target: &Path) -> anyhow::Result<Self> {
+        let name = Self::check(target)?;
         let mut hidden = OsString::from(".");
         hidden.push(name);
         hidden.push(format!(".tmp-{}", std::process::id()));

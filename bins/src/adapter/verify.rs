@@ -17,10 +17,11 @@ use vtb_nn::checkpoint::{Checkpoint, TensorSource};
 use super::compare::{Compared, Limits, Logits, Verdict};
 use super::merge::fitted;
 use super::probes::{Probe, probes};
-use super::{Stored, find_adapter, find_model};
+use super::{Stored, find_adapter};
 use crate::ending::Usage;
 use crate::model::{Machine, open_encoder, open_machine};
 use crate::settings::ModelSection;
+use crate::source::{Wanted, resolve};
 
 /// Last positions of an input whose logits are compared: with a vocabulary of 151,936 they take 39 MB.
 const POSITIONS: usize = 64;
@@ -30,7 +31,7 @@ pub(super) struct Verify {
     /// Base model: a directory in the Hugging Face layout, or org/name@revision
     #[arg(long, value_name = "DIR|NAME")]
     model: String,
-    /// PEFT adapter: a directory, or org/name@revision
+    /// Adapter: a PEFT directory, or org/name@revision of one
     #[arg(long, value_name = "DIR|NAME")]
     adapter: String,
     /// Merged model [default: merge in memory, as `adapter merge` would]
@@ -66,6 +67,7 @@ struct Report {
 impl Verify {
     #[allow(clippy::print_stdout, reason = "results go to standard output")]
     pub(super) fn run(&self) -> anyhow::Result<ExitCode> {
+        let find_model = |text: &str| resolve(Wanted::Model, text);
         let adapter_dir = find_adapter(&self.adapter)?;
         let base_dir = ModelDir::open(find_model(&self.model)?)?;
         let merged_dir = self.merged.as_deref().map(find_model).transpose()?;

@@ -24,7 +24,10 @@ use crate::ending::Usage;
 #[cfg(feature = "hub")]
 use crate::plan::gib;
 
-pub use rows::{EVAL_ROWS, GRPO_ROWS, IMAGE_EVAL_ROWS, IMAGE_ROWS, SFT_ROWS, rows_file};
+pub use rows::{
+    EVAL_ROWS, GRPO_ROWS, IMAGE_EVAL_ROWS, IMAGE_ROWS, SFT_ROWS, VIDEO_EVAL_ROWS, VIDEO_ROWS,
+    rows_file,
+};
 pub use run::{Inputs, Named, Places, take_over_signals};
 
 /// Largest `config.json` that is read ahead of a download.
@@ -38,7 +41,9 @@ pub enum Wanted {
     Model,
     /// A model directory in the diffusers layout.
     Pipeline,
-    /// A PEFT directory.
+    /// A model directory in either layout.
+    AnyModel,
+    /// A PEFT directory; on this machine, a file of another form too.
     Adapter,
     /// A file of rows, or a folder of data.
     Data,
@@ -188,6 +193,7 @@ fn on_hub(wanted: Wanted, text: &str) -> anyhow::Result<Source> {
     let kind = match wanted {
         Wanted::Model => Kind::Model,
         Wanted::Pipeline => Kind::Pipeline,
+        Wanted::AnyModel => Kind::AnyModel,
         Wanted::Adapter => Kind::Adapter,
         Wanted::Data => Kind::Dataset,
     };

@@ -30,6 +30,16 @@ pub const IMAGE_ROWS: [&str; 4] = [
 /// Names of held-out ones.
 pub const IMAGE_EVAL_ROWS: [&str; 3] = ["eval.json", "validation.json", "test.json"];
 
+/// Names of rows of clips to draw.
+pub const VIDEO_ROWS: [&str; 4] = [
+    "train_video.csv",
+    "metadata.csv",
+    "metadata.json",
+    "metadata.jsonl",
+];
+/// Names of held-out ones.
+pub const VIDEO_EVAL_ROWS: [&str; 4] = ["eval.csv", "validation.csv", "test.csv", "eval.json"];
+
 /// The file of rows that `path` is, or that the folder holds: by name, also in its folder `data`, or the only one.
 ///
 /// # Errors

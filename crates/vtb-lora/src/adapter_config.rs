@@ -225,7 +225,9 @@ impl LoraConfig {
             alpha_pattern: file.alpha_pattern.unwrap_or_default().0,
         };
         config.rules(origin)?;
-        Ok((config, file.base_model_name_or_path))
+        // An empty name says that none is known.
+        let base = file.base_model_name_or_path.filter(|b| !b.is_empty());
+        Ok((config, base))
     }
 }
 
@@ -318,6 +320,8 @@ mod tests {
             "target_modules":["q_proj"],"layers_to_transform":3,"modules_to_save":[],"lora_alpha":16}"#;
         let (config, base) = read(text).expect("reads");
         assert_eq!((config.r, config.alpha, base), (8, 16.0, None));
+        let unnamed = r#"{"peft_type":"LORA","base_model_name_or_path":""}"#;
+        assert_eq!(read(unnamed).expect("reads").1, None);
         assert_eq!(config.layers_to_transform, [3]);
     }
 

@@ -37,7 +37,9 @@ pub use config::{LoraConfig, LoraInit, ModuleFilter, RankRules};
 pub use convert::NameLayout;
 pub use error::LoraError;
 pub use file::AdapterFile;
-pub use formats::{AdapterFormat, AdapterHeader, DiffusionFamily, read_any, write_as};
+pub use formats::{
+    AdapterFormat, AdapterHeader, DIFFUSERS_FILE, DiffusionFamily, read_any, write_as,
+};
 pub use inspect::{AdapterReport, DeltaGroup};
 pub use linear::{AdapterPass, Factor, LoraLinear};
 pub use merge::MergedSource;

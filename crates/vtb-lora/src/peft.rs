@@ -9,7 +9,7 @@ use vtb_nn::NnError;
 use vtb_nn::checkpoint::{Checkpoint, TensorSource, save_safetensors, write_atomic};
 
 use crate::stored::FactorSource;
-use crate::{AdapterFile, DiffusionFamily, LoraConfig, LoraError, ModuleFilter, RankRules};
+use crate::{AdapterFile, LoraConfig, LoraError, ModuleFilter, NameLayout, RankRules};
 
 pub(crate) const CONFIG_FILE: &str = "adapter_config.json";
 pub(crate) const WEIGHTS_FILE: &str = "adapter_model.safetensors";
@@ -129,10 +129,13 @@ pub fn write_adapter(
     factors: &BTreeMap<String, Factors>,
 ) -> Result<(), LoraError> {
     let (dir, entries) = (dir.as_ref(), BTreeMap::new());
+    let origin = dir.display().to_string();
+    check_ranks(config, &config.rules(&origin)?, factors, &origin)?;
     write_folder(dir, config, base_model, factors, &entries, DType::F32)
 }
 
-/// As [`write_adapter`], with `entries` in the header of the tensors' file and factors stored as `dtype`.
+/// As [`write_adapter`], with `entries` in the header of the tensors' file and factors stored as `dtype`. Ranks were
+/// checked before.
 pub(crate) fn write_folder(
     dir: &Path,
     config: &LoraConfig,
@@ -141,18 +144,15 @@ pub(crate) fn write_folder(
     entries: &BTreeMap<String, String>,
     dtype: DType,
 ) -> Result<(), LoraError> {
-    let origin = dir.display().to_string();
-    check_ranks(config, &config.rules(&origin)?, factors, &origin)?;
-    let mut source = FactorSource::new(origin, dtype);
+    let mut source = FactorSource::new(dir.display().to_string(), dtype);
     for (path, pair) in factors {
         let names = ["lora_A", "lora_B"].map(|factor| format!("{PREFIX}{path}.{factor}.weight"));
         source.add(path, pair, names, 1.0)?;
     }
     source.check_any()?;
     let written = with_listed_targets(config, factors);
-    // What peft wraps as a model of languages must be one.
-    let family = DiffusionFamily::of(factors.keys().map(String::as_str));
-    let task = family.is_none().then_some("CAUSAL_LM");
+    // What peft wraps as a language model must be one.
+    let task = names_language_model(factors).then_some("CAUSAL_LM");
     fs::create_dir_all(dir).map_err(|e| NnError::io(dir, e))?;
     save_safetensors(dir.join(WEIGHTS_FILE), &source, entries)?;
     write_atomic(
@@ -160,6 +160,12 @@ pub(crate) fn write_folder(
         written.adapter_config_json(base_model, task).as_bytes(),
     )?;
     Ok(())
+}
+
+/// Whether all modules are called as those of language models are, by any release of transformers.
+fn names_language_model(factors: &BTreeMap<String, Factors>) -> bool {
+    let known = |path: &String| NameLayout::Current.rename(path).is_some();
+    factors.keys().all(known)
 }
 
 /// All factors must have the ranks that the settings give their modules.

@@ -48,11 +48,8 @@ impl<'a> FactorSource<'a> {
         scale: f64,
     ) -> Result<(), LoraError> {
         let scale = self.in_f32(layer, scale)?;
-        for (name, data, scale) in names
-            .into_iter()
-            .zip([(&pair.a, scale), (&pair.b, 1.0)])
-            .map(|(name, (data, scale))| (name, data, scale))
-        {
+        let factors = [(&pair.a, scale), (&pair.b, 1.0)];
+        for (name, (data, scale)) in names.into_iter().zip(factors) {
             let factor = Stored::Factor { data, layer, scale };
             self.tensors.insert(name, factor);
         }

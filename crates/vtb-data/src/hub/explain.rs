@@ -101,7 +101,7 @@ impl Hub {
 
     fn no_repository(&self, repo: &Repo, watch: &dyn Watch) -> HubError {
         let other = match repo.kind() {
-            Kind::Model | Kind::Pipeline | Kind::Adapter => Kind::Dataset,
+            Kind::Model | Kind::Pipeline | Kind::AnyModel | Kind::Adapter => Kind::Dataset,
             Kind::Dataset => Kind::Model,
         };
         let sibling = Repo::parse(other, repo.id()).ok();

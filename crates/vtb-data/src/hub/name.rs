@@ -11,6 +11,8 @@ pub enum Kind {
     Model,
     /// A model in the diffusers layout: a folder for each part.
     Pipeline,
+    /// A model in either layout: what the repository holds decides.
+    AnyModel,
     /// A PEFT adapter.
     Adapter,
     /// Rows, pictures and clips.
@@ -21,7 +23,7 @@ impl Kind {
     /// `models` or `datasets`: in addresses and in the names of cache folders.
     pub(super) fn plural(self) -> &'static str {
         match self {
-            Self::Model | Self::Pipeline | Self::Adapter => "models",
+            Self::Model | Self::Pipeline | Self::AnyModel | Self::Adapter => "models",
             Self::Dataset => "datasets",
         }
     }
@@ -29,7 +31,7 @@ impl Kind {
     /// What stands before `org/name` in the addresses of pages and files.
     pub(super) fn prefix(self) -> &'static str {
         match self {
-            Self::Model | Self::Pipeline | Self::Adapter => "",
+            Self::Model | Self::Pipeline | Self::AnyModel | Self::Adapter => "",
             Self::Dataset => "datasets/",
         }
     }
@@ -37,7 +39,7 @@ impl Kind {
     /// For messages.
     pub(super) fn noun(self) -> &'static str {
         match self {
-            Self::Model | Self::Pipeline => "model",
+            Self::Model | Self::Pipeline | Self::AnyModel => "model",
             Self::Adapter => "adapter",
             Self::Dataset => "data set",
         }

@@ -37,8 +37,8 @@ pub(super) fn wanted(repo: &Repo, files: Vec<RemoteFile>) -> Result<Vec<RemoteFi
         return Err(unusable(repo, format!("holds no file `{named}`{hint}")));
     }
     let names: BTreeSet<&str> = files.iter().map(|f| f.path.as_str()).collect();
-    let keep: Box<dyn Fn(&str) -> bool> = match repo.kind() {
-        Kind::Model => {
+    let keep: Box<dyn Fn(&str) -> bool> = match layout(repo, names.contains(PIPELINE)) {
+        Kind::Model | Kind::AnyModel => {
             check_model(repo, &names)?;
             // `consolidated.safetensors` and the like hold the same weights once more.
             let usual = names
@@ -78,6 +78,15 @@ pub(super) fn wanted(repo: &Repo, files: Vec<RemoteFile>) -> Result<Vec<RemoteFi
         return Err(unusable(repo, reason));
     }
     Ok(kept)
+}
+
+/// The kind, with the layout of a model that may have either.
+fn layout(repo: &Repo, is_pipeline: bool) -> Kind {
+    match repo.kind() {
+        Kind::AnyModel if is_pipeline => Kind::Pipeline,
+        Kind::AnyModel => Kind::Model,
+        kind => kind,
+    }
 }
 
 fn check_model(repo: &Repo, names: &BTreeSet<&str>) -> Result<()> {
@@ -159,8 +168,8 @@ pub(super) fn missing(repo: &Repo, dir: &Path) -> Vec<String> {
     if !dir.is_dir() {
         return vec!["nothing of this revision".to_owned()];
     }
-    match repo.kind() {
-        Kind::Model if there(INDEX) => {
+    match layout(repo, there(PIPELINE)) {
+        Kind::Model | Kind::AnyModel if there(INDEX) => {
             let mut found = lacks(&[CONFIG]);
             match shards(&dir.join(INDEX)) {
                 Ok(shards) => found.extend(lacks(
@@ -170,7 +179,7 @@ pub(super) fn missing(repo: &Repo, dir: &Path) -> Vec<String> {
             }
             found
         }
-        Kind::Model => lacks(&[CONFIG, WEIGHTS]),
+        Kind::Model | Kind::AnyModel => lacks(&[CONFIG, WEIGHTS]),
         Kind::Pipeline => {
             let mut found = lacks(&[PIPELINE]);
             found.extend(missing_parts(dir));

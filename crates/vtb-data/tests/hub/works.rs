@@ -34,6 +34,8 @@ fn a_model_is_fetched_into_the_standard_layout() {
     let before = server.asked("/resolve/");
     assert_eq!(before, 3);
     assert_eq!(fetch(cache.path(), &server, "org/tiny@main").unwrap(), dir);
+    let own = settings(cache.path(), &server.url);
+    assert_eq!(fetch_with(own, Kind::AnyModel, "org/tiny").unwrap(), dir);
     assert_eq!(server.asked("/resolve/"), before);
     // At its commit, the revision needs no look-up.
     let asked = server.asked("/revision/");
@@ -79,6 +81,7 @@ fn a_pipeline_comes_with_the_folders_of_its_parts() {
     );
     let error = get(Kind::Model).unwrap_err().to_string();
     assert!(error.contains("pipeline of several models"), "{error}");
+    assert_eq!(get(Kind::AnyModel).unwrap(), dir);
 
     // Offline it is found whole, and what it lacks is named.
     let offline = || HubSettings {
@@ -91,8 +94,10 @@ fn a_pipeline_comes_with_the_folders_of_its_parts() {
     );
     let shard = "transformer/diffusion_pytorch_model-00001-of-00001.safetensors";
     fs::remove_file(dir.join(shard)).unwrap();
-    let error = fetch_with(offline(), Kind::Pipeline, "org/edit").unwrap_err();
-    assert!(error.to_string().contains("00001-of-00001"), "{error}");
+    for kind in [Kind::Pipeline, Kind::AnyModel] {
+        let error = fetch_with(offline(), kind, "org/edit").unwrap_err();
+        assert!(error.to_string().contains("00001-of-00001"), "{error}");
+    }
 }
 
 #[test]

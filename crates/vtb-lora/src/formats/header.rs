@@ -1,12 +1,6 @@
 //! What an adapter's file says about where it comes from, in the header of its safetensors.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Read;
-use std::path::Path;
-
-use serde::Deserialize;
-use vtb_nn::NnError;
 
 /// Where diffusers keeps the settings.
 pub(super) const DIFFUSERS_SETTINGS: &str = "lora_adapter_metadata";
@@ -25,8 +19,6 @@ const NOT_KEPT: [&str; 9] = [
 const RANK: &str = "vtb.rank";
 const ALPHA: &str = "vtb.alpha";
 const TARGETS: &str = "vtb.targets";
-/// The limit of the format.
-const MAX_HEADER: u64 = 100_000_000;
 
 /// Where an adapter comes from. In a file the entries stand as `vtb.base_model`, `vtb.step` and so on; `None` is left
 /// out.
@@ -116,32 +108,6 @@ fn distinct<V: PartialEq + ToString>(mut sorted: Vec<V>) -> String {
     sorted.dedup();
     let texts: Vec<String> = sorted.iter().map(ToString::to_string).collect();
     texts.join(",")
-}
-
-/// The entries in the header of a safetensors file, which was found sound before; none where it has none.
-///
-/// # Errors
-/// [`NnError::Io`]; [`NnError::File`] for a header that is too long or damaged.
-pub(super) fn read(path: &Path) -> Result<BTreeMap<String, String>, NnError> {
-    /// All else in it are tensors.
-    #[derive(Deserialize)]
-    struct Head {
-        #[serde(rename = "__metadata__")]
-        metadata: Option<BTreeMap<String, String>>,
-    }
-    let io = |e| NnError::io(path, e);
-    let mut file = File::open(path).map_err(io)?;
-    let mut length = [0u8; 8];
-    file.read_exact(&mut length).map_err(io)?;
-    let length = u64::from_le_bytes(length);
-    if length > MAX_HEADER {
-        return Err(NnError::file(path, "has a header longer than any file's"));
-    }
-    let mut text = Vec::new();
-    file.take(length).read_to_end(&mut text).map_err(io)?;
-    let head: Head = serde_json::from_slice(&text)
-        .map_err(|e| NnError::file(path, format!("the safetensors header is damaged: {e}")))?;
-    Ok(head.metadata.unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -33,6 +33,14 @@ const PREFIXES: [(&str, AdapterFormat); 7] = [
     ("", AdapterFormat::DiffSynth),
 ];
 
+/// How names of other parts of a pipeline begin. Their layers may be called like those of the transformer.
+const OTHER_PARTS: [(&str, &str); 4] = [
+    ("text_encoder", "the text encoder"),
+    ("lora_te", "the text encoder"),
+    ("transformer_2.", "a second transformer"),
+    ("unet.", "a U-Net"),
+];
+
 /// Ends of names of what other methods train. A reader that passes over them applies another adapter than was trained.
 const OTHERS: [(&str, &str); 12] = [
     (".dora_scale", "DoRA"),
@@ -50,8 +58,11 @@ const OTHERS: [(&str, &str); 12] = [
 ];
 
 impl<'n> Key<'n> {
-    /// Takes a name apart; `None` for what is no factor and no alpha.
+    /// Takes a name apart; `None` for what is no factor and no alpha, and for those of other parts than the transformer.
     pub(super) fn parse(name: &'n str) -> Option<Self> {
+        if other_part(name).is_some() {
+            return None;
+        }
         let (rest, format) = PREFIXES
             .iter()
             .find_map(|(prefix, format)| Some((name.strip_prefix(prefix)?, *format)))?;
@@ -83,8 +94,21 @@ impl<'n> Key<'n> {
     }
 }
 
-/// Why a tensor that is no factor is refused.
+fn other_part(name: &str) -> Option<&'static str> {
+    let found = OTHER_PARTS
+        .iter()
+        .find(|(start, _)| name.starts_with(start));
+    found.map(|(_, part)| *part)
+}
+
+/// Why a tensor that is no factor of the transformer is refused.
 pub(super) fn why_refused(name: &str) -> String {
+    if let Some(part) = other_part(name) {
+        return format!(
+            "tensor `{name}` is of {part}, and only adapters of the transformer are supported; save that one alone where \
+             it was trained"
+        );
+    }
     match OTHERS.iter().find(|(end, _)| name.ends_with(end)) {
         Some((_, what)) => format!(
             "tensor `{name}` is of {what}, which is not supported; merge the adapter into its base model where it was \
@@ -226,7 +250,17 @@ mod tests {
             ("x.diff_b", "biases"),
             ("x.hada_w1_a", "LoHa"),
             ("x.y", "no factor"),
+            (
+                "text_encoder.model.layers.0.mlp.up_proj.lora_A.weight",
+                "the text encoder",
+            ),
+            ("lora_te1_text_model_mlp_fc1.alpha", "the text encoder"),
+            (
+                "transformer_2.blocks.0.attn1.to_q.lora_A.weight",
+                "a second transformer",
+            ),
         ] {
+            assert_eq!(Key::parse(name), None);
             let text = why_refused(name);
             assert!(text.contains(name) && text.contains(word), "{text}");
         }

@@ -33,6 +33,9 @@ pub use write::write_as;
 
 use crate::{Adapter, AdapterFile, LinearInfo, LoraError};
 
+/// The name diffusers gives a file that is told none, and looks for in a folder.
+pub const DIFFUSERS_FILE: &str = "pytorch_lora_weights.safetensors";
+
 /// The form of an adapter's files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum AdapterFormat {

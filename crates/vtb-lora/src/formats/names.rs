@@ -117,14 +117,12 @@ impl DiffusionFamily {
 
     /// The path in diffusers' transformer of the layer called `name` there or in the original files.
     pub fn diffusers(self, name: &str) -> Option<String> {
-        self.find(name)
-            .map(|found| self.join(&found, found.pair.0, '.'))
+        self.find(name).map(|found| self.join(&found, found.pair.0))
     }
 
     /// The name in the original files of the layer called `name` there or in diffusers.
     pub fn original(self, name: &str) -> Option<String> {
-        self.find(name)
-            .map(|found| self.join(&found, found.pair.1, '.'))
+        self.find(name).map(|found| self.join(&found, found.pair.1))
     }
 
     /// The path in diffusers' transformer of a layer whose name, of either kind, is written with `_` for every dot:
@@ -173,9 +171,9 @@ impl DiffusionFamily {
         in_block().or_else(outside)
     }
 
-    fn join(self, found: &Found<'_>, rest: &str, dot: char) -> String {
+    fn join(self, found: &Found<'_>, rest: &str) -> String {
         match found.block {
-            Some(number) => format!("{}{dot}{number}{dot}{rest}", self.blocks()),
+            Some(number) => format!("{}.{number}.{rest}", self.blocks()),
             None => rest.to_owned(),
         }
     }

@@ -6,13 +6,11 @@ use std::path::{Path, PathBuf};
 use vtb_nn::NnError;
 
 use super::read::Reading;
-use super::{AdapterHeader, DiffusionFamily, header};
+use super::{AdapterHeader, DIFFUSERS_FILE, DiffusionFamily};
 use crate::file::Pair;
 use crate::peft::{CONFIG_FILE, WEIGHTS_FILE};
 use crate::{AdapterFile, LinearInfo, LoraError};
 
-/// The name diffusers gives a file that is told none.
-const DIFFUSERS_FILE: &str = "pytorch_lora_weights.safetensors";
 /// Files of a folder that are looked at.
 const MAX_FILES: usize = 1000;
 
@@ -39,16 +37,12 @@ impl AdapterFile {
     }
 
     /// What the adapter's file says about where it comes from.
-    ///
-    /// # Errors
-    /// [`LoraError::Nn`] for a file that was damaged after it was opened.
-    pub fn header(&self) -> Result<AdapterHeader, LoraError> {
-        let mut header = AdapterHeader::from_metadata(header::read(&self.weights)?);
-        // PEFT's settings say nothing by an empty name.
-        if let Some(named) = self.base_model.as_ref().filter(|name| !name.is_empty()) {
-            header.base_model = Some(named.clone());
+    pub fn header(&self) -> AdapterHeader {
+        let header = AdapterHeader::from_metadata(self.source.metadata());
+        AdapterHeader {
+            base_model: self.base_model.clone().or(header.base_model),
+            ..header
         }
-        Ok(header)
     }
 
     /// A folder of PEFT on the original model of Wan, by diffusers' names.

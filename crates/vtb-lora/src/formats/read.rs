@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use vtb_nn::checkpoint::{Checkpoint, TensorSource};
 
-use super::header::{self, DIFFUSERS_SETTINGS};
+use super::header::DIFFUSERS_SETTINGS;
 use super::keys::{Key, Part, why_refused};
 use super::layers::Layers;
 use super::settings::settings_of;
@@ -128,7 +128,7 @@ impl<'m> Reading<'m> {
             let message = "has layers of Qwen-Image and of Wan; it must be of one model";
             self.strangers.push(message.to_owned());
         }
-        let entries = header::read(&self.path)?;
+        let entries = self.source.metadata();
         let (config, base_model) = match entries.get(DIFFUSERS_SETTINGS) {
             Some(text) if self.format == AdapterFormat::Diffusers => self.settings_told(text)?,
             _ => (self.settings_found()?, None),

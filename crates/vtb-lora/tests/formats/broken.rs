@@ -26,7 +26,7 @@ fn hostile_and_broken_files_are_refused_by_name() {
     let with = |more: &[(&'static str, TensorData)]| {
         save(&path, &[&good[..], more].concat(), &[]);
     };
-    let cases: [(&str, TensorData, &str); 14] = [
+    let cases: [(&str, TensorData, &str); 15] = [
         (alpha, number(f32::NAN), "positive number"),
         (alpha, number(-1.0), "positive number"),
         (alpha, number(0.0), "positive number"),
@@ -54,9 +54,14 @@ fn hostile_and_broken_files_are_refused_by_name() {
             "of one layer",
         ),
         (
-            "text_encoder.layers.0.lora_A.weight",
+            "transformer_blocks.0.attn.to_k.lora_A.weight",
             a.clone(),
             "form diffsynth",
+        ),
+        (
+            "text_encoder.layers.0.lora_A.weight",
+            a.clone(),
+            "is of the text encoder",
         ),
         (
             "diffusion_model.transformer_blocks.0.attn.to_q.dora_scale",

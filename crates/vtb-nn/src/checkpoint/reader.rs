@@ -107,6 +107,12 @@ impl Checkpoint {
         self.shards.iter().map(Shard::path).collect()
     }
 
+    /// Texts that the file's header holds beside the tensors; of several files, those of the first.
+    pub fn metadata(&self) -> BTreeMap<String, String> {
+        let first = self.shards.first();
+        first.map_or_else(BTreeMap::new, |shard| shard.metadata().clone())
+    }
+
     fn find(&self, name: &str) -> Result<(&Shard, &Entry), NnError> {
         match self.tensors.get(name) {
             Some((shard, entry)) => Ok((&self.shards[*shard], entry)),

@@ -16,7 +16,7 @@ use crate::NnError;
 /// The limit of the format, see its specification.
 const MAX_HEADER: u64 = 100_000_000;
 /// More axes than any tensor library handles; bounds what a hostile header can make us copy.
-const MAX_RANK: usize = 16;
+pub(super) const MAX_RANK: usize = 16;
 
 /// A tensor of a [`Shard`].
 #[derive(Debug, Clone)]
@@ -34,6 +34,15 @@ pub(super) struct Entry {
 pub(super) struct Shard {
     path: PathBuf,
     map: Mmap,
+    metadata: BTreeMap<String, String>,
+}
+
+/// What a header says.
+#[derive(Debug)]
+struct Header {
+    entries: BTreeMap<String, Entry>,
+    /// What stands under `__metadata__`.
+    metadata: BTreeMap<String, String>,
 }
 
 impl Shard {
@@ -48,18 +57,22 @@ impl Shard {
         let file = File::open(path).map_err(io)?;
         // SAFETY: the mapping is read-only and private to this struct; see its contract for files changed under us.
         let map = unsafe { Mmap::map(&file) }.map_err(io)?;
-        let entries = parse(&map).map_err(|message| NnError::file(path, message))?;
-        Ok((
-            Self {
-                path: path.to_owned(),
-                map,
-            },
-            entries,
-        ))
+        let header = parse(&map).map_err(|message| NnError::file(path, message))?;
+        let shard = Self {
+            path: path.to_owned(),
+            map,
+            metadata: header.metadata,
+        };
+        Ok((shard, header.entries))
     }
 
     pub(super) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Texts in the header beside the tensors.
+    pub(super) fn metadata(&self) -> &BTreeMap<String, String> {
+        &self.metadata
     }
 
     /// `None` if the types do not convert.
@@ -94,7 +107,7 @@ impl Shard {
 }
 
 /// Parses the header. The contiguity and size checks are those of the safetensors crate.
-fn parse(file: &[u8]) -> Result<BTreeMap<String, Entry>, String> {
+fn parse(file: &[u8]) -> Result<Header, String> {
     let length = file.len() as u64;
     let prefix: [u8; 8] = match file.get(..8) {
         Some(bytes) => bytes.try_into().map_err(|_| truncated(8, length))?,
@@ -120,11 +133,16 @@ fn parse(file: &[u8]) -> Result<BTreeMap<String, Entry>, String> {
             length - expected
         ));
     }
-    metadata
+    let entries = metadata
         .tensors()
         .into_iter()
         .map(|(name, t)| Ok((name.clone(), entry(name, t, start)?)))
-        .collect()
+        .collect::<Result<_, String>>()?;
+    let texts = metadata.metadata().clone().unwrap_or_default();
+    Ok(Header {
+        entries,
+        metadata: texts.into_iter().collect(),
+    })
 }
 
 fn entry(
@@ -189,7 +207,10 @@ mod tests {
         let header = r#"{"__metadata__":{"format":"pt"},
             "b":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},
             "a":{"dtype":"BF16","shape":[1,3],"data_offsets":[8,14]}}  "#;
-        let entries = parse(&file(header, 14)).expect("valid");
+        let parsed = parse(&file(header, 14)).expect("valid");
+        let texts = [("format".to_owned(), "pt".to_owned())];
+        assert_eq!(parsed.metadata, BTreeMap::from(texts));
+        let entries = parsed.entries;
         assert_eq!(
             entries["a"].info,
             TensorInfo {
