@@ -7,15 +7,15 @@ use clap::Args;
 /// Options every training program has. Each flag is shorthand for a key of the configuration.
 #[derive(Debug, Clone, Args)]
 pub struct TrainOptions {
-    /// Model directory (Hugging Face layout; train-image: diffusers layout), or a name on the hub: org/name@revision
-    /// [key: model.path; default: make a tiny model]
+    /// Model directory (Hugging Face layout; train-image: diffusers layout; train-video: that or the original files), or a
+    /// name on the hub: org/name@revision [key: model.path; default: make a tiny model]
     #[arg(long, value_name = "DIR|NAME", help_heading = "Model and data")]
     pub model: Option<PathBuf>,
-    /// Adapter to start from: a PEFT directory (train-image: any form), or org/name@revision [key: model.adapter]
+    /// Adapter to start from: a PEFT directory (train-image, train-video: any form), or org/name@revision [key: model.adapter]
     #[arg(long, value_name = "DIR|NAME", help_heading = "Model and data")]
     pub adapter: Option<PathBuf>,
-    /// Training rows, ms-swift JSONL (train-image: metadata.json); image paths are absolute or relative to the file. A
-    /// data set on the hub is org/name@revision:file [key: data.train; default: generate puzzles]
+    /// Training rows, ms-swift JSONL (train-image: metadata.json; train-video: train_video.csv); paths in it are absolute
+    /// or relative to the file. A data set on the hub is org/name@revision:file [key: data.train; default: generate puzzles]
     #[arg(long, value_name = "FILE|NAME", help_heading = "Model and data")]
     pub data: Option<PathBuf>,
     /// Held-out rows of the same form, measured before and after [key: data.eval]

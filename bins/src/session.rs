@@ -23,12 +23,13 @@ use crate::options::TrainOptions;
 use crate::settings::{DataSection, EvalSection, ModelSection, TrainSection};
 
 /// Keys that are absent by default.
-const OPTIONAL: [&str; 20] = [
+const OPTIONAL: [&str; 21] = [
     "model.path",
     "model.adapter",
     "data.train",
     "data.eval",
     "data.image_root",
+    "data.video_root",
     "data.cache_dir",
     "train.vit_lr",
     "train.aligner_lr",

@@ -8,6 +8,7 @@ use std::process::{Command, Output};
 pub(crate) const GRPO: &str = env!("CARGO_BIN_EXE_train-grpo");
 pub(crate) const SFT: &str = env!("CARGO_BIN_EXE_train-sft");
 pub(crate) const IMAGE: &str = env!("CARGO_BIN_EXE_train-image");
+pub(crate) const VIDEO: &str = env!("CARGO_BIN_EXE_train-video");
 pub(crate) const INFER: &str = env!("CARGO_BIN_EXE_infer-vlm");
 
 /// Settings that make a default run small.

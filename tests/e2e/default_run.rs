@@ -12,7 +12,7 @@ mod common;
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use common::{GRPO, IMAGE, INFER, SFT, SMALL, path, stdout, succeed};
+use common::{GRPO, IMAGE, INFER, SFT, SMALL, VIDEO, path, stdout, succeed};
 
 #[test]
 fn train_grpo_with_nothing_else_measures_before_and_after() {
@@ -189,6 +189,7 @@ fn every_recipe_names_every_key() {
             ("train-grpo", GRPO),
             ("train-sft", SFT),
             ("train-image", IMAGE),
+            ("train-video", VIDEO),
         ];
         let found = programs.iter().find(|(start, _)| name.starts_with(start));
         let (_, program) = found.unwrap_or_else(|| panic!("{name}: of which program?"));

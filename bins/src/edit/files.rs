@@ -104,12 +104,36 @@ pub fn same_file(a: &Path, b: &Path) -> bool {
     real(a).is_some_and(|a| real(b) == Some(a))
 }
 
-/// Reads the noise to start from: the tensor `latents` of a safetensors file, `[1, channels, 1, height/8, width/8]`.
+/// Reads the noise of a picture to start from: the tensor `latents` of a safetensors file, `[1, channels, 1, height/8,
+/// width/8]`.
 ///
 /// # Errors
-/// The file cannot be read, has no such tensor, or it has another shape than `shape` (channels, 1, height and width in
-/// cells) or a value that is not finite.
+/// As [`read_noise`].
 pub fn read_latents(path: &Path, shape: [usize; 4]) -> anyhow::Result<Latent> {
+    let [channels, _, height, width] = shape;
+    let what = format!("a picture of {}x{}", width * VAE_SCALE, height * VAE_SCALE);
+    read_noise(path, shape, &what, &|found| match found {
+        [1, c, 1, h, w] if *c == channels && *h > 0 && *w > 0 => Some(format!(
+            "give --size {}x{}",
+            w.saturating_mul(VAE_SCALE),
+            h.saturating_mul(VAE_SCALE)
+        )),
+        _ => None,
+    })
+}
+
+/// Reads the noise to start from. An error says that `what` needs this shape, and, where `way` has an answer for the shape
+/// that was found, how that one could be used.
+///
+/// # Errors
+/// The file cannot be read, has no such tensor, or it has another shape than `shape` (channels, frames, height and width
+/// in cells) or a value that is not finite.
+pub fn read_noise(
+    path: &Path,
+    shape: [usize; 4],
+    what: &str,
+    way: &dyn Fn(&[usize]) -> Option<String>,
+) -> anyhow::Result<Latent> {
     let shown = path.display();
     let file = Checkpoint::open(path)?;
     let Some(info) = file.info(LATENTS) else {
@@ -129,18 +153,9 @@ pub fn read_latents(path: &Path, shape: [usize; 4]) -> anyhow::Result<Latent> {
     let wanted = [1, channels, frames, height, width];
     if info.shape != wanted {
         let found = &info.shape;
-        let way = match found.as_slice() {
-            [1, c, 1, h, w] if *c == channels && *h > 0 && *w > 0 => format!(
-                "give --size {}x{}",
-                w.saturating_mul(VAE_SCALE),
-                h.saturating_mul(VAE_SCALE)
-            ),
-            _ => "give others".to_owned(),
-        };
+        let way = way(found).unwrap_or_else(|| "give others".to_owned());
         bail!(
-            "{shown}: `{LATENTS}` has the shape {found:?}, a picture of {}x{} needs {wanted:?}; {way}",
-            width * VAE_SCALE,
-            height * VAE_SCALE
+            "{shown}: `{LATENTS}` has the shape {found:?}, {what} needs {wanted:?}; {way}"
         );
     }
     let data = file.load_as(LATENTS, DType::F32)?;
@@ -153,7 +168,7 @@ pub fn read_latents(path: &Path, shape: [usize; 4]) -> anyhow::Result<Latent> {
     Ok(Latent { shape, values })
 }
 
-/// Writes a latent as [`read_latents`] reads it.
+/// Writes a latent as [`read_noise`] reads it.
 ///
 /// # Errors
 /// The file cannot be written.

@@ -2,6 +2,7 @@
 //!
 //! Invariant: every input is looked at before a weight is read.
 
+pub(crate) mod attempts;
 mod files;
 mod model;
 pub(crate) mod pictures;
@@ -9,7 +10,9 @@ mod rows;
 mod settings;
 mod told;
 
-pub use files::{PictureForm, check_place, read_latents, same_file, write_latents, write_picture};
+pub use files::{
+    PictureForm, check_place, read_latents, read_noise, same_file, write_latents, write_picture,
+};
 pub(crate) use model::fitting;
 pub use model::{Drawing, EditModel};
 pub use pictures::load;

@@ -97,7 +97,7 @@ impl EditModel {
         told.note("loading the transformer");
         let loaded = self.dir.load_transformer(device, dtype);
         let mut transformer = loaded.with_context(load)?;
-        transformer.activation = activation;
+        transformer.options = activation;
         if let Some((adapter, path)) = self.adapter {
             transformer.load_adapter(adapter, &path)?;
         }

@@ -1,27 +1,20 @@
-//! Rows to train on: what they are made of, their places in the cache, and filling it.
+//! Rows to train on: what they are made of, and their places in the cache.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::path::Path;
-use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 use vtb_data::media::{EditRow, read_edit_rows};
-use vtb_data::{Bucket, ImageRef, image_io};
-use vtb_models_diffusion::cache::{Entry, Key, TensorCache};
-use vtb_models_diffusion::qwen_image::vae::QwenImageVae;
-use vtb_models_diffusion::qwen_image::{
-    EditTemplate, PromptEncoder, latent_shape, picture_latent, sizes,
-};
+use vtb_data::{ImageRef, image_io};
+use vtb_models_diffusion::cache::Key;
+use vtb_models_diffusion::qwen_image::{EditTemplate, latent_shape, sizes};
 use vtb_models_vlm::processor::Rgb;
-use vtb_nn::velocity::{FlowCondition, Latent, TextStates};
-use vtb_trainer::TrainError;
-use vtb_trainer::canonical::hex;
-use vtb_trainer::train::{FlowSample, FlowSource, shape_key};
 
 use super::settings::{EditDataSection, ImageRun};
 use crate::edit::pictures;
+use crate::flow_run::{Media, Medium, Row};
 
 /// Stands for pictures in framed prompts.
 const PAD: &str = "<|image_pad|>";
@@ -29,7 +22,7 @@ const PAD: &str = "<|image_pad|>";
 /// A picture at a size, and its place in the cache.
 #[derive(Debug, Clone)]
 pub(super) struct Encoded {
-    pub(super) key: Key,
+    key: Key,
     image: ImageRef,
     /// Width and height in pixels.
     size: (usize, usize),
@@ -45,21 +38,50 @@ enum Cut {
     Stretched,
 }
 
-/// A row that was looked at: everything it needs has a name in the cache.
+/// The pictures of a row.
 #[derive(Debug, Clone)]
-pub(super) struct Row {
-    /// Where it stands, for messages.
-    pub(super) place: String,
-    /// `id` of the row, else its place.
-    pub(super) id: String,
-    pub(super) prompt: String,
-    pub(super) text: Key,
+pub(super) struct Pictures {
     /// Hashes of the files of the references.
     hashes: Vec<[u8; 32]>,
     /// Hash of the target's file.
     target_hash: [u8; 32],
-    pub(super) target: Encoded,
-    pub(super) references: Vec<Encoded>,
+    target: Encoded,
+    references: Vec<Encoded>,
+}
+
+/// A row that was looked at.
+pub(super) type EditedRow = Row<Pictures>;
+
+impl Media for Pictures {
+    type Item = Encoded;
+
+    fn target(&self) -> &Encoded {
+        &self.target
+    }
+
+    fn references(&self) -> &[Encoded] {
+        &self.references
+    }
+
+    fn clean_frames(&self) -> usize {
+        0
+    }
+
+    fn identify(&self, hash: &mut Sha256) {
+        hash.update(self.target_hash);
+        hash.update((self.hashes.len() as u64).to_le_bytes());
+        hash.update(self.hashes.concat());
+    }
+}
+
+impl Medium for Encoded {
+    fn key(&self) -> &Key {
+        &self.key
+    }
+
+    fn shape(&self, channels: usize) -> [usize; 4] {
+        latent_shape(channels, self.size.0, self.size.1)
+    }
 }
 
 /// What decides how rows are encoded.
@@ -150,7 +172,7 @@ pub(super) fn read(
     path: &Path,
     root: Option<&Path>,
     geometry: &Geometry,
-) -> anyhow::Result<Vec<Row>> {
+) -> anyhow::Result<Vec<EditedRow>> {
     let rows = read_edit_rows(path, root)?;
     rows.into_par_iter()
         .map(|row| {
@@ -171,7 +193,7 @@ fn look_at(image: &ImageRef) -> anyhow::Result<([u8; 32], (usize, usize))> {
     Ok((hash, (size.0 as usize, size.1 as usize)))
 }
 
-fn look(row: EditRow, geometry: &Geometry) -> anyhow::Result<Row> {
+fn look(row: EditRow, geometry: &Geometry) -> anyhow::Result<EditedRow> {
     let id = row.id()?;
     if row.prompt.contains(PAD) {
         bail!("the prompt holds `{PAD}`, which stands for pictures; leave it out");
@@ -205,10 +227,12 @@ fn look(row: EditRow, geometry: &Geometry) -> anyhow::Result<Row> {
     let id = id.unwrap_or_else(|| place.clone());
     Ok(Row {
         text: geometry.text_key(&row.prompt, &hashes),
-        hashes,
-        target_hash,
-        target: geometry.picture(row.image, &target_hash, target_size, Cut::Covered),
-        references,
+        media: Pictures {
+            hashes,
+            target_hash,
+            target: geometry.picture(row.image, &target_hash, target_size, Cut::Covered),
+            references,
+        },
         prompt: row.prompt,
         place,
         id,
@@ -219,14 +243,14 @@ fn look(row: EditRow, geometry: &Geometry) -> anyhow::Result<Row> {
 ///
 /// # Errors
 /// Names both rows.
-pub(super) fn refuse_swapped(rows: &[&Row]) -> anyhow::Result<()> {
-    let starts: HashMap<&[u8; 32], &Row> = rows
+pub(super) fn refuse_swapped(rows: &[&EditedRow]) -> anyhow::Result<()> {
+    let starts: HashMap<&[u8; 32], &EditedRow> = rows
         .iter()
         .copied()
-        .flat_map(|row| row.hashes.iter().map(move |hash| (hash, row)))
+        .flat_map(|row| row.media.hashes.iter().map(move |hash| (hash, row)))
         .collect();
     for row in rows {
-        if let Some(other) = starts.get(&row.target_hash) {
+        if let Some(other) = starts.get(&row.media.target_hash) {
             bail!(
                 "{}: its target is what {} starts from: `image` and `edit_image` are swapped in one of them; mend the \
                  file, or set data.check_swapped=false where this is meant",
@@ -253,192 +277,9 @@ impl Encoded {
     pub(super) fn original(&self) -> anyhow::Result<Rgb> {
         pictures::load(&self.image)
     }
-
-    /// Shape of its latent.
-    pub(super) fn shape(&self, channels: usize) -> [usize; 4] {
-        latent_shape(channels, self.size.0, self.size.1)
-    }
-}
-
-/// A prompt about the pictures of a row.
-pub(super) struct Asked<'a> {
-    pub(super) key: Key,
-    pub(super) prompt: &'a str,
-    pub(super) row: &'a Row,
-}
-
-/// What the cache lacks, each entry once.
-pub(super) struct Missing<'a> {
-    pub(super) texts: Vec<Asked<'a>>,
-    pub(super) pictures: Vec<&'a Encoded>,
-}
-
-impl<'a> Missing<'a> {
-    /// Looks for every entry of `rows`, and for `more` prompts. What is there is checked.
-    pub(super) fn of(cache: &TensorCache, rows: &[&'a Row], more: Vec<Asked<'a>>) -> Self {
-        let own = rows.iter().map(|row| Asked {
-            key: row.text.clone(),
-            prompt: &row.prompt,
-            row,
-        });
-        let mut seen = HashSet::new();
-        let texts: Vec<Asked<'a>> = own
-            .chain(more)
-            .filter(|asked| seen.insert(asked.key.clone()))
-            .collect();
-        let pictures: Vec<&Encoded> = rows
-            .iter()
-            .flat_map(|row| std::iter::once(&row.target).chain(&row.references))
-            .filter(|picture| seen.insert(picture.key.clone()))
-            .collect();
-        Self {
-            texts: texts
-                .into_par_iter()
-                .filter(|t| !cache.has(&t.key))
-                .collect(),
-            pictures: pictures
-                .into_par_iter()
-                .filter(|p| !cache.has(&p.key))
-                .collect(),
-        }
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.texts.len() + self.pictures.len()
-    }
 }
 
 /// The key of another prompt about the pictures of a row.
-pub(super) fn negative_key(geometry: &Geometry, row: &Row, prompt: &str) -> Key {
-    geometry.text_key(prompt, &row.hashes)
-}
-
-/// Encodes a prompt into the cache.
-pub(super) fn encode_text(
-    asked: &Asked<'_>,
-    prompts: &PromptEncoder,
-    cache: &TensorCache,
-    dtype: burn::tensor::DType,
-) -> anyhow::Result<()> {
-    let pictures: Vec<Rgb> = asked
-        .row
-        .references
-        .iter()
-        .map(Encoded::original)
-        .collect::<anyhow::Result<_>>()?;
-    let states = prompts
-        .encode(asked.prompt, &pictures)
-        .with_context(|| asked.row.place.clone())?;
-    let entry = Entry {
-        shape: vec![states.rows, states.width],
-        values: states.values,
-    };
-    Ok(cache.write(&asked.key, &entry, dtype)?)
-}
-
-/// Encodes a picture into the cache.
-pub(super) fn encode_picture(
-    picture: &Encoded,
-    vae: &QwenImageVae,
-    cache: &TensorCache,
-) -> anyhow::Result<()> {
-    let latent = picture_latent(&picture.picture()?, vae)?;
-    let entry = Entry {
-        shape: latent.shape.to_vec(),
-        values: latent.values,
-    };
-    Ok(cache.write(&picture.key, &entry, burn::tensor::DType::F32)?)
-}
-
-/// Reads a latent of the cache.
-pub(super) fn latent(cache: &TensorCache, key: &Key) -> anyhow::Result<Latent> {
-    let entry = cache.read(key)?;
-    let shape = entry.shape.as_slice().try_into();
-    let shape = shape.map_err(|_| {
-        anyhow::anyhow!(
-            "{}: {:?} is no latent",
-            cache.path(key).display(),
-            entry.shape
-        )
-    })?;
-    Ok(Latent {
-        shape,
-        values: entry.values,
-    })
-}
-
-/// Reads text states of the cache.
-pub(super) fn text(cache: &TensorCache, key: &Key) -> anyhow::Result<TextStates> {
-    let entry = cache.read(key)?;
-    let [rows, width] = entry.shape[..] else {
-        bail!(
-            "{}: {:?} are no text states",
-            cache.path(key).display(),
-            entry.shape
-        );
-    };
-    Ok(TextStates {
-        rows,
-        width,
-        values: entry.values,
-    })
-}
-
-/// Prompt and references of a row from the cache.
-pub(super) fn condition(cache: &TensorCache, row: &Row) -> anyhow::Result<FlowCondition> {
-    let references = row.references.iter();
-    Ok(FlowCondition {
-        text: text(cache, &row.text)?,
-        references: references
-            .map(|r| latent(cache, &r.key))
-            .collect::<anyhow::Result<_>>()?,
-        clean_frames: 0,
-    })
-}
-
-/// Rows of a trainer, read from the cache when asked for.
-pub(super) struct CachedRows {
-    pub(super) rows: Vec<Row>,
-    pub(super) cache: TensorCache,
-    pub(super) channels: usize,
-}
-
-impl FlowSource for CachedRows {
-    fn len(&self) -> usize {
-        self.rows.len()
-    }
-
-    fn sample(&self, index: usize) -> Result<FlowSample, TrainError> {
-        let Some(row) = self.rows.get(index) else {
-            return Err(TrainError::Input(format!("there is no row {index}")));
-        };
-        let read = || -> anyhow::Result<FlowSample> {
-            Ok(FlowSample {
-                clean: latent(&self.cache, &row.target.key)?,
-                condition: Arc::new(condition(&self.cache, row)?),
-            })
-        };
-        read().map_err(|fault| TrainError::Input(format!("{}: {fault:#}", row.place)))
-    }
-
-    fn size(&self, index: usize, _bucket: Bucket) -> Result<u64, TrainError> {
-        let Some(row) = self.rows.get(index) else {
-            return Err(TrainError::Input(format!("there is no row {index}")));
-        };
-        let references = row.references.iter().map(|r| r.shape(self.channels));
-        Ok(shape_key(row.target.shape(self.channels), references))
-    }
-}
-
-/// Identifies rows by what they hold: prompts, and the files of their pictures.
-pub(super) fn fingerprint(rows: &[Row]) -> String {
-    let mut hash = Sha256::new();
-    for row in rows {
-        hash.update((row.prompt.len() as u64).to_le_bytes());
-        hash.update(&row.prompt);
-        hash.update(row.target_hash);
-        hash.update((row.hashes.len() as u64).to_le_bytes());
-        hash.update(row.hashes.concat());
-    }
-    hex(&hash.finalize())
+pub(super) fn key(geometry: &Geometry, row: &EditedRow, prompt: &str) -> Key {
+    geometry.text_key(prompt, &row.media.hashes)
 }

@@ -2,49 +2,24 @@
 
 use serde::{Deserialize, Serialize};
 use vtb_data::LastBatch;
-use vtb_lora::{AdapterFormat, ModuleFilter};
+use vtb_lora::ModuleFilter;
 use vtb_models_diffusion::qwen_image::{Activation, EditTemplate, RECIPE_TARGETS, sizes};
-use vtb_trainer::checkpoint::Retention;
 use vtb_trainer::objectives::flow::FlowConfig;
-use vtb_trainer::optim::AdamWConfig;
-use vtb_trainer::schedule::{Decay, ScheduleConfig};
-use vtb_trainer::train::{FlowSettings, LoopConfig};
+use vtb_trainer::train::FlowSettings;
 
+use crate::flow_run::{
+    DataKeys, ExportSection, FlowEvalSection, FlowLogSection, FlowRun, FlowTrainSection, ModelKeys,
+    SampleSection,
+};
 use crate::settings::{LoraSection, SaveSection};
 
 /// Settings of `train-image`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub type ImageRun = FlowRun<EditModelSection, EditDataSection, OneWay, EditDemoSection>;
+
+/// Nothing to choose: previews are sampled as the model's files say.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct ImageRun {
-    /// Where everything is written.
-    pub output_dir: String,
-    /// Everything random derives from it.
-    pub seed: u64,
-    /// The model.
-    pub model: EditModelSection,
-    /// The data.
-    pub data: EditDataSection,
-    /// The adapter.
-    pub lora: LoraSection,
-    /// Steps, learning rate, optimizer.
-    pub train: FlowTrainSection,
-    /// Batches.
-    pub batch: FlowSettings,
-    /// Noise levels and their weights.
-    pub flow: FlowConfig,
-    /// Held-out rows.
-    pub eval: FlowEvalSection,
-    /// Previews.
-    pub samples: SampleSection,
-    /// The run without a model of one's own.
-    pub demo: EditDemoSection,
-    /// Checkpoints.
-    pub save: SaveSection,
-    /// Forms in which the adapter is written.
-    pub export: ExportSection,
-    /// Logs.
-    pub log: EditLogSection,
-}
+pub struct OneWay {}
 
 /// Which model, where and how precise.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -111,74 +86,6 @@ pub struct EditDataSection {
     pub ahead: usize,
 }
 
-/// Steps, learning rate and optimizer.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct FlowTrainSection {
-    /// Optimizer steps.
-    pub max_steps: u64,
-    /// Highest learning rate.
-    pub learning_rate: f64,
-    /// How it goes on after the warm-up.
-    pub schedule: Decay,
-    /// Steps from 0 up to the highest rate.
-    pub warmup_steps: u64,
-    /// Warm-up as a fraction of all steps, where `warmup_steps` is 0.
-    pub warmup_ratio: f64,
-    /// Last rate as a fraction of the highest.
-    pub min_lr_ratio: f64,
-    /// AdamW.
-    pub beta1: f64,
-    /// AdamW.
-    pub beta2: f64,
-    /// AdamW.
-    pub eps: f64,
-    /// AdamW, decoupled.
-    pub weight_decay: f64,
-    /// Gradients are scaled down to this norm; 0 is off.
-    pub max_grad_norm: f64,
-    /// Keep an average of the adapter, which is evaluated and exported in its place; 0 is off.
-    pub ema_decay: f64,
-    /// Steps between evaluations on held-out rows; 0: only before and after.
-    pub eval_steps: u64,
-    /// Steps in a row that may be skipped for gradients that are not finite.
-    pub max_skipped_steps: u64,
-}
-
-/// How held-out rows are measured.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct FlowEvalSection {
-    /// Noise levels at which every row is measured, spread evenly over those of training.
-    pub levels: usize,
-    /// Most rows measured, evenly spread; 0: all.
-    pub max_rows: usize,
-    /// Rows and levels per pass.
-    pub batch_size: usize,
-}
-
-/// Previews: edits drawn while training goes on.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SampleSection {
-    /// Rows to draw, a file as the training data's; without it the first held-out rows, else the first rows.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub prompts: Option<String>,
-    /// Most rows drawn; 0: none.
-    pub count: usize,
-    /// Steps between previews; 0: only before and after.
-    pub every: u64,
-    /// Euler steps of a preview.
-    pub steps: usize,
-    /// Guidance; 1 is none and half the work.
-    pub cfg: f32,
-    /// What the result is to be unlike, where there is guidance.
-    pub negative_prompt: String,
-    /// Data set of puzzles (folder of `generate-dataset`) whose judges score previews by the `id` of their rows.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub judge: Option<String>,
-}
-
 /// The run a stranger starts. Read only where no model or no data is named.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -193,34 +100,58 @@ pub struct EditDemoSection {
     pub eval_puzzles: usize,
 }
 
-/// What is written beside the state of a checkpoint.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ExportSection {
-    /// Any of `peft`, `diffusers`, `comfyui`, `kohya`, `diffsynth`.
-    pub formats: Vec<String>,
-}
+impl ModelKeys for EditModelSection {
+    fn named(&mut self) -> [&mut Option<String>; 2] {
+        [&mut self.path, &mut self.adapter]
+    }
 
-impl ExportSection {
-    /// The forms; the first name there is none of as an error.
-    ///
-    /// # Errors
-    /// The name.
-    pub fn parsed(&self) -> Result<Vec<AdapterFormat>, String> {
-        let find = |name: &String| {
-            let found = AdapterFormat::ALL.into_iter().find(|f| f.name() == name);
-            found.ok_or_else(|| name.clone())
-        };
-        self.formats.iter().map(find).collect()
+    fn is_named(&self) -> bool {
+        self.path.is_some()
+    }
+
+    fn device(&self) -> &str {
+        &self.device
+    }
+
+    fn precision(&self) -> &str {
+        &self.precision
     }
 }
 
-/// Progress.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct EditLogSection {
-    /// Seconds between lines of progress where there is no terminal.
-    pub seconds: f64,
+impl DataKeys for EditDataSection {
+    const ROOT: &'static str = "data.image_root";
+
+    fn train(&self) -> Option<&str> {
+        self.train.as_deref()
+    }
+
+    fn eval(&self) -> Option<&str> {
+        self.eval.as_deref()
+    }
+
+    fn named(&mut self) -> [&mut Option<String>; 2] {
+        [&mut self.train, &mut self.eval]
+    }
+
+    fn eval_split(&self) -> f64 {
+        self.eval_split
+    }
+
+    fn root(&self) -> Option<&str> {
+        self.image_root.as_deref()
+    }
+
+    fn cache_dir(&self) -> Option<&str> {
+        self.cache_dir.as_deref()
+    }
+
+    fn bucket(&self) -> bool {
+        self.bucket
+    }
+
+    fn ahead(&self) -> (usize, usize) {
+        (self.threads, self.ahead)
+    }
 }
 
 impl ImageRun {
@@ -258,22 +189,7 @@ impl ImageRun {
                 targets,
                 ..LoraSection::default()
             },
-            train: FlowTrainSection {
-                max_steps: 2000,
-                learning_rate: 1e-4,
-                schedule: Decay::Constant,
-                warmup_steps: 0,
-                warmup_ratio: 0.0,
-                min_lr_ratio: 0.0,
-                beta1: 0.9,
-                beta2: 0.999,
-                eps: 1e-8,
-                weight_decay: 0.01,
-                max_grad_norm: 1.0,
-                ema_decay: 0.0,
-                eval_steps: 250,
-                max_skipped_steps: 5,
-            },
+            train: FlowTrainSection::recipe(),
             batch: FlowSettings::default(),
             flow: FlowConfig::default(),
             eval: FlowEvalSection {
@@ -290,6 +206,7 @@ impl ImageRun {
                 negative_prompt: " ".into(),
                 judge: None,
             },
+            sampler: OneWay {},
             demo: EditDemoSection {
                 task: "maze_square".into(),
                 params: serde_json::json!({
@@ -310,7 +227,7 @@ impl ImageRun {
             export: ExportSection {
                 formats: vec!["peft".into(), "comfyui".into()],
             },
-            log: EditLogSection { seconds: 5.0 },
+            log: FlowLogSection { seconds: 5.0 },
         };
         if !demo {
             return run;
@@ -321,15 +238,7 @@ impl ImageRun {
                 condition_area: 112 * 112,
                 ..run.data
             },
-            train: FlowTrainSection {
-                max_steps: 600,
-                learning_rate: 3e-3,
-                schedule: Decay::Cosine,
-                warmup_ratio: 0.02,
-                weight_decay: 0.0,
-                beta2: 0.99,
-                ..run.train
-            },
+            train: FlowTrainSection::demo(),
             batch: FlowSettings {
                 batch_size: 8,
                 recompute: false,
@@ -346,39 +255,6 @@ impl ImageRun {
                 ..run.samples
             },
             ..run
-        }
-    }
-
-    /// As the loop wants it.
-    pub fn loop_config(&self) -> LoopConfig {
-        let train = &self.train;
-        LoopConfig {
-            max_steps: train.max_steps,
-            schedule: ScheduleConfig {
-                learning_rate: train.learning_rate,
-                decay: train.schedule,
-                warmup_steps: train.warmup_steps,
-                warmup_ratio: train.warmup_ratio,
-                min_lr_ratio: train.min_lr_ratio,
-            },
-            optimizer: AdamWConfig {
-                beta1: train.beta1,
-                beta2: train.beta2,
-                eps: train.eps,
-                weight_decay: train.weight_decay,
-                groups: Vec::new(),
-            },
-            max_grad_norm: train.max_grad_norm,
-            save_steps: self.save.steps,
-            retention: Retention {
-                last: self.save.keep_last,
-                best: self.save.keep_best,
-            },
-            eval_steps: train.eval_steps,
-            completion_steps: 0,
-            sample_steps: self.samples.every,
-            ema_decay: train.ema_decay,
-            max_skipped_steps: train.max_skipped_steps,
         }
     }
 }

@@ -187,16 +187,20 @@ fn digest(shape: &[usize], bytes: &[u8]) -> String {
     hex(&hash.finalize())
 }
 
-/// Hash of every file of the given folders, by name and content: what an encoder is.
+/// Hash of files, and of every file of folders, by name and content: what an encoder is.
 ///
 /// # Errors
 /// A folder or file cannot be read.
-pub fn hash_folders(dirs: &[PathBuf]) -> Result<String, DiffusionError> {
+pub fn hash_paths(paths: &[PathBuf]) -> Result<String, DiffusionError> {
     let mut files = BTreeMap::new();
-    for dir in dirs {
-        let name = dir.file_name().unwrap_or_default().to_owned();
-        for item in std::fs::read_dir(dir).map_err(|e| DiffusionError::io(dir, e))? {
-            let item = item.map_err(|e| DiffusionError::io(dir, e))?;
+    for place in paths {
+        let name = place.file_name().unwrap_or_default().to_owned();
+        if place.is_file() {
+            files.insert((name.clone(), name), place.clone());
+            continue;
+        }
+        for item in std::fs::read_dir(place).map_err(|e| DiffusionError::io(place, e))? {
+            let item = item.map_err(|e| DiffusionError::io(place, e))?;
             let path = item.path();
             if path.is_file() {
                 files.insert((name.clone(), item.file_name()), path);
@@ -290,13 +294,15 @@ mod tests {
         let folder = dir.path().join("vae");
         std::fs::create_dir(&folder).unwrap();
         std::fs::write(folder.join("a"), b"1").unwrap();
-        let hash = || hash_folders(std::slice::from_ref(&folder)).unwrap();
+        let hash = || hash_paths(std::slice::from_ref(&folder)).unwrap();
         let first = hash();
         assert_eq!(first, hash());
         std::fs::write(folder.join("a"), b"2").unwrap();
         let second = hash();
         std::fs::rename(folder.join("a"), folder.join("b")).unwrap();
         assert!(first != second && second != hash());
-        assert!(hash_folders(&[dir.path().join("none")]).is_err());
+        let file = hash_paths(&[folder.join("b")]).unwrap();
+        assert!(file != hash() && file == hash_paths(&[folder.join("b")]).unwrap());
+        assert!(hash_paths(&[dir.path().join("none")]).is_err());
     }
 }

@@ -20,7 +20,9 @@ pub use edit::{
     latent_shape, picture_latent, reference_latent,
 };
 pub use prompt::PromptEncoder;
-pub use sample::{Guidance, denoise, noise};
+pub use sample::{Guidance, denoise};
+
+pub use crate::scheduler::noise;
 pub use template::{DROPPED_TOKENS, EditTemplate};
 pub use transformer::{
     Head, Network, NormOut, QwenBatch, QwenImageTransformer, RECIPE_TARGETS, Stem, TimeEmbed, TimestepEmbedder,

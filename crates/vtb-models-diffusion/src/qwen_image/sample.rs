@@ -1,15 +1,13 @@
-//! From noise to a latent: Euler steps along the velocity, with guidance.
+//! Sampling with guidance.
 
 use std::sync::Arc;
 
-use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::SeedableRng;
 use vtb_nn::lm::AdapterState;
-use vtb_nn::random::normals;
 use vtb_nn::velocity::{FlowCondition, FlowRow, Latent, VelocityModel};
 
 use super::packing::{grid_of, pack, unpack};
 use crate::DiffusionError;
+use crate::scheduler::{Euler, follow};
 
 /// Classifier-free guidance: `v = v⁻ + scale·(v⁺ - v⁻)`.
 #[derive(Debug, Clone)]
@@ -20,15 +18,6 @@ pub struct Guidance {
     pub rescale: bool,
     /// What the result is to be unlike.
     pub negative: Arc<FlowCondition>,
-}
-
-/// Standard normal noise of a latent, a function of the seed and the shape alone.
-pub fn noise(shape: [usize; 4], seed: u64) -> Latent {
-    let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    Latent {
-        shape,
-        values: normals(&mut rng, shape.iter().product()),
-    }
 }
 
 /// Follows the velocity from `noise` through the noise levels `sigmas`, which end at 0. `patch` is the side of a token.
@@ -45,38 +34,30 @@ pub fn denoise(
     patch: usize,
     told: &mut dyn FnMut(usize, &Latent),
 ) -> Result<Latent, DiffusionError> {
-    let mut latent = noise;
-    for (step, pair) in sigmas.windows(2).enumerate() {
-        let row = |condition: &Arc<FlowCondition>| FlowRow {
-            noisy: latent.clone(),
-            sigma: pair[0],
+    let velocity_of = |noisy: &Latent, sigma, condition: &Arc<FlowCondition>| {
+        let row = FlowRow {
+            noisy: noisy.clone(),
+            sigma,
             condition: condition.clone(),
         };
-        let velocity_of = |condition| -> Result<Latent, DiffusionError> {
-            let found = model.velocity(&[row(condition)], AdapterState::On)?;
-            let first = found.into_iter().next();
-            first.ok_or_else(|| DiffusionError::input("the model answered no velocity"))
+        let found = model.velocity(&[row], AdapterState::On)?;
+        let first = found.into_iter().next();
+        first.ok_or_else(|| DiffusionError::input("the model answered no velocity"))
+    };
+    let mut velocity = |latent: &Latent, sigma| -> Result<Latent, DiffusionError> {
+        let positive = velocity_of(latent, sigma, condition)?;
+        let Some(guidance) = guidance else {
+            return Ok(positive);
         };
-        let mut velocity = velocity_of(condition)?;
-        if let Some(guidance) = guidance {
-            let negative = velocity_of(&guidance.negative)?;
-            velocity = guided(&velocity, &negative, guidance, patch)?;
-        }
-        let dt = pair[1] - pair[0];
-        for (x, v) in latent.values.iter_mut().zip(&velocity.values) {
-            *x += dt * v;
-        }
-        if latent.values.iter().any(|x| !x.is_finite()) {
-            return Err(DiffusionError::input(format!(
-                "step {} of {} gave values that are not finite; with weights in f16 or damaged files this happens, use \
-                 bf16 or f32",
-                step + 1,
-                sigmas.len() - 1
-            )));
-        }
-        told(step, &latent);
-    }
-    Ok(latent)
+        let negative = velocity_of(latent, sigma, &guidance.negative)?;
+        guided(&positive, &negative, guidance, patch)
+    };
+    follow(
+        &mut Euler::new(sigmas.to_vec()),
+        noise,
+        &mut velocity,
+        told,
+    )
 }
 
 fn guided(
@@ -110,23 +91,4 @@ fn guided(
         }
     }
     Ok(unpack(&tokens, grid, channels, patch))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn noise_is_standard_and_repeats() {
-        let latent = noise([16, 1, 33, 31], 5);
-        assert_eq!(latent, noise([16, 1, 33, 31], 5));
-        assert_ne!(latent, noise([16, 1, 33, 31], 6));
-        let n = latent.values.len() as f64;
-        let mean = latent.values.iter().map(|v| f64::from(*v)).sum::<f64>() / n;
-        let var = latent.values.iter().map(|v| f64::from(v * v)).sum::<f64>() / n;
-        assert!(
-            mean.abs() < 0.03 && (var - 1.0).abs() < 0.03,
-            "{mean} {var}"
-        );
-    }
 }

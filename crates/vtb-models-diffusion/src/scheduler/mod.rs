@@ -1,5 +1,9 @@
-//! Noise levels of sampling.
+//! Noise levels of sampling, and ways through them.
 
 mod flow_match;
+mod sampler;
+mod unipc;
 
 pub use flow_match::FlowMatchEuler;
+pub use sampler::{Euler, Sampler, follow, noise};
+pub use unipc::{UniPc, UniPcConfig, shifted_levels};

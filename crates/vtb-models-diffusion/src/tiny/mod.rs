@@ -1,11 +1,18 @@
-//! Tiny Qwen-Image-Edit models with the files of real ones.
+//! Tiny models with the files of real ones: Qwen-Image-Edit here, Wan2.2-TI2V in [`TinyVideoSpec`].
 //!
 //! A directory written here opens in `diffusers`, and everything in this workspace reads it by the same code as a published
 //! model. Transformer and text encoder are random; the autoencoder works, so that edits can be looked at.
 
 mod transformer;
+pub mod umt5;
 mod upsampling;
 mod vae;
+mod video;
+mod wan_transformer;
+mod wan_vae;
+mod weights;
+
+pub use video::TinyVideoSpec;
 
 use std::fs;
 use std::path::Path;

@@ -11,11 +11,11 @@ use crate::qwen_image::{QwenImageTransformer, TransformerConfig};
 use crate::{DiffusionError, files};
 
 /// Deviation of biases.
-const BIAS: f32 = 0.02;
+pub(super) const BIAS: f32 = 0.02;
 /// Bias of queries and keys that look at their own place: large beside what depends on the content, which is of size 1.
-const PLACE: f32 = 8.0;
+pub(super) const PLACE: f32 = 8.0;
 /// Gain of queries and keys: makes attention sharp enough to tell neighbours apart.
-const SHARPNESS: f32 = 2.0;
+pub(super) const SHARPNESS: f32 = 2.0;
 
 /// Writes a `transformer` folder. Every tensor has a stream of its own, named by seed and name.
 pub(super) fn write(
@@ -96,7 +96,7 @@ fn gain(name: &str) -> f32 {
 }
 
 /// Normal numbers of a stream named by the tensor.
-fn normals(seed: u64, name: &str, count: usize, deviation: f32) -> Vec<f32> {
+pub(super) fn normals(seed: u64, name: &str, count: usize, deviation: f32) -> Vec<f32> {
     let mut rng = random::named(seed, name);
     (0..count)
         .map(|_| random::pair(&mut rng)[0] as f32 * deviation)

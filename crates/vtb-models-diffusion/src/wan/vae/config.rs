@@ -133,7 +133,7 @@ impl VaeConfig {
     }
 
     /// The configuration of weights that come without one, from the shapes of tensors with the names of diffusers. The
-    /// constants of latents are the published ones, so there must be 48 channels.
+    /// constants of latents are the published ones where there are 48 channels, else means of 0 and deviations of 1.
     ///
     /// # Errors
     /// Tensors are missing, or are those of another model.
@@ -172,6 +172,14 @@ impl VaeConfig {
             out_channels: patched,
             patch_size: Some((patched / COLOURS).isqrt()),
             dim_mult,
+            latents_mean: match z {
+                48 => MEAN.to_vec(),
+                z => vec![0.0; z],
+            },
+            latents_std: match z {
+                48 => DEVIATION.to_vec(),
+                z => vec![1.0; z],
+            },
             ..Self::published()
         };
         let config = Self {

@@ -2,39 +2,32 @@
 
 use std::path::{Path, PathBuf};
 
-use vtb_data::media::read_edit_rows;
-use vtb_models_diffusion::qwen_image::{EditModelDir, QwenImageTransformer};
+use vtb_lora::AdapterFormat;
 
-use super::settings::ImageRun;
+use super::family::{Adapted, Family, Run};
+use super::settings::{DataKeys, ModelKeys};
 use crate::model::check_machine;
 use crate::plan::Plan;
 use crate::session::{NamedData, refuse};
 use crate::settings::ModelSection;
-use crate::source::{IMAGE_EVAL_ROWS, IMAGE_ROWS, Inputs};
+use crate::source::Inputs;
 
 /// Fails with every fault of the settings at once.
-pub(super) fn check(run: &ImageRun) -> anyhow::Result<()> {
+pub(super) fn check<F: Family>(run: &Run<F>) -> anyhow::Result<()> {
+    let data = &run.data;
     let named = NamedData {
-        model: run.model.path.is_some(),
-        train: run.data.train.is_some(),
-        eval: run.data.eval.is_some(),
-        eval_split: run.data.eval_split,
-        ahead: run.data.ahead,
+        model: run.model.is_named(),
+        train: data.train().is_some(),
+        eval: data.eval().is_some(),
+        eval_split: data.eval_split(),
+        ahead: data.ahead().1,
     };
     let mut faults = named.faults();
     faults.extend(run.loop_config().faults());
     if run.batch.batch_size * run.batch.gradient_accumulation == 0 {
         faults.push("batch.batch_size and batch.gradient_accumulation must be at least 1".into());
     }
-    for (key, area) in [
-        ("max_pixels", run.data.max_pixels),
-        ("reference_area", run.data.reference_area),
-        ("condition_area", run.data.condition_area),
-    ] {
-        if area < 1024 {
-            faults.push(format!("data.{key} = {area} must be at least 1024"));
-        }
-    }
+    faults.extend(F::faults(run));
     faults.extend(
         run.flow
             .validate()
@@ -50,16 +43,10 @@ pub(super) fn check(run: &ImageRun) -> anyhow::Result<()> {
     if !run.samples.cfg.is_finite() {
         faults.push("samples.cfg must be a number".into());
     }
-    if run.model.gelu().is_none() {
-        let found = &run.model.activation;
-        faults.push(format!(
-            "model.activation = `{found}`: use `gelu_tanh` or `quick_gelu`"
-        ));
-    }
     for (key, path) in [
-        ("samples.judge", &run.samples.judge),
-        ("samples.prompts", &run.samples.prompts),
-        ("data.image_root", &run.data.image_root),
+        ("samples.judge", run.samples.judge.as_deref()),
+        ("samples.prompts", run.samples.prompts.as_deref()),
+        (F::Data::ROOT, data.root()),
     ] {
         if let Some(path) = path
             && !Path::new(path).exists()
@@ -68,10 +55,7 @@ pub(super) fn check(run: &ImageRun) -> anyhow::Result<()> {
         }
     }
     if let Err(name) = run.export.parsed() {
-        let known: Vec<&str> = vtb_lora::AdapterFormat::ALL
-            .iter()
-            .map(|f| f.name())
-            .collect();
+        let known: Vec<&str> = AdapterFormat::ALL.iter().map(|f| f.name()).collect();
         faults.push(format!(
             "export.formats: `{name}` is none of {}",
             known.join(", ")
@@ -80,53 +64,38 @@ pub(super) fn check(run: &ImageRun) -> anyhow::Result<()> {
     if let Err(error) = run.lora.config().rules("lora") {
         faults.push(error.to_string());
     }
-    if let Err(error) = check_machine(&machine_section(run)) {
+    if let Err(error) = check_machine(&machine_section::<F>(run)) {
         faults.push(error.to_string());
     }
     refuse(faults)
 }
 
 /// Device and precision as other programs name them.
-pub(super) fn machine_section(run: &ImageRun) -> ModelSection {
-    ModelSection::on(&run.model.device, &run.model.precision)
+pub(super) fn machine_section<F: Family>(run: &Run<F>) -> ModelSection {
+    ModelSection::on(run.model.device(), run.model.precision())
 }
 
 /// The lines of the plan; the model's small files and the rows are read for it.
-pub(super) fn plan(run: &ImageRun, inputs: &Inputs) -> anyhow::Result<Plan> {
+pub(super) fn plan<F: Family>(run: &Run<F>, inputs: &Inputs) -> anyhow::Result<Plan> {
     let mut plan = Plan::default();
     match &inputs.model {
         Some(source) => {
             plan.line("model", source.in_plan());
             if let Some(path) = source.local() {
-                let dir = EditModelDir::open(path)?;
-                let outline = QwenImageTransformer::outline(&dir.transformer)?;
-                let report = outline.match_adapter(&run.lora.config())?;
-                let all: usize = QwenImageTransformer::tensors(&dir.transformer)?
-                    .values()
-                    .map(|shape| shape.iter().product::<usize>())
-                    .sum();
-                plan.line("parameters", all);
+                let dir = F::look(path)?;
+                let report = F::outline(&dir)?.match_adapter(&run.lora.config())?;
+                plan.line("parameters", F::parameters(&dir)?);
                 plan.line("trainable", report.parameters());
             }
         }
-        None => plan.line(
-            "model",
-            "a tiny Qwen-Image-Edit, made here (random transformer, hand-made autoencoder)",
-        ),
+        None => plan.line("model", F::MADE),
     }
     match &inputs.train {
         Some(source) => plan.line("data", source.in_plan()),
-        None => plan.line(
-            "data",
-            format!(
-                "{} generated {} puzzles",
-                run.demo.train_puzzles, run.demo.task
-            ),
-        ),
+        None => plan.line("data", F::made_data(run)),
     }
     plan.inputs(inputs);
-    let local = inputs.local_rows(&IMAGE_ROWS, &IMAGE_EVAL_ROWS)?;
-    let root = run.data.image_root.as_deref().map(Path::new);
+    let local = inputs.local_rows(F::ROWS, F::EVAL_ROWS)?;
     let prompts = run.samples.prompts.as_ref().map(PathBuf::from);
     for (name, file) in [
         ("rows", local.train),
@@ -134,7 +103,7 @@ pub(super) fn plan(run: &ImageRun, inputs: &Inputs) -> anyhow::Result<Plan> {
         ("previews", prompts),
     ] {
         if let Some(file) = file {
-            plan.line(name, read_edit_rows(&file, root)?.len());
+            F::plan_rows(run, name, &file, &mut plan)?;
         }
     }
     if inputs.adapter.is_none() {
@@ -148,15 +117,15 @@ pub(super) fn plan(run: &ImageRun, inputs: &Inputs) -> anyhow::Result<Plan> {
     plan.line("steps", format!("{} × {rows} rows", run.train.max_steps));
     let (rate, schedule) = (run.train.learning_rate, run.train.schedule);
     plan.line("learning rate", format!("{rate} ({schedule:?})"));
-    plan.line("cache", cache_dir(run).display());
+    plan.line("cache", cache_dir::<F>(run).display());
     plan.line("seed", run.seed);
     plan.line("output", &run.output_dir);
     Ok(plan)
 }
 
-/// Where encoded prompts and pictures lie.
-pub(super) fn cache_dir(run: &ImageRun) -> PathBuf {
-    match &run.data.cache_dir {
+/// Where encoded prompts and samples lie.
+pub(super) fn cache_dir<F: Family>(run: &Run<F>) -> PathBuf {
+    match run.data.cache_dir() {
         Some(dir) => PathBuf::from(dir),
         None => Path::new(&run.output_dir).join("cache"),
     }
