@@ -188,7 +188,11 @@ fn noise_may_be_given_and_the_result_kept() {
     let args = small.args(&small.at("out.mp4"), &["--latents", path(&given)]);
     let zeros = |shape: [usize; 5]| TensorData::new(vec![0f32; shape.iter().product()], shape);
     save(&given, "latents", zeros([1, z, 3, 4, 6]));
-    small.refused(&args, 1, &["--frames 9", "--size 96x64", "5 frames of 64x64"]);
+    small.refused(
+        &args,
+        1,
+        &["--frames 9", "--size 96x64", "5 frames of 64x64"],
+    );
     save(&given, "noise", zeros([1, z, 2, 4, 4]));
     small.refused(&args, 1, &["`latents`", "`noise`"]);
     let mut values = vec![0f32; z * 32];
@@ -275,7 +279,11 @@ fn inputs_that_cannot_be_used() {
     let full = small.at("full");
     fs::create_dir(&full).unwrap();
     fs::write(full.join("frame_00000.png"), "x").unwrap();
-    small.refused(&with(&args, "--out", path(&full)), 1, &["full", "new folder"]);
+    small.refused(
+        &with(&args, "--out", path(&full)),
+        1,
+        &["full", "new folder"],
+    );
     let foreign =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/qwen_image/edit/lora");
     let args = small.args(&small.at("out.mp4"), &["--adapter", path(&foreign)]);
@@ -377,7 +385,11 @@ fn rows_become_clips_that_are_judged() {
     assert_eq!(lines[1]["sample"], json!(0));
     let clip = fs::read(out.join(&name)).unwrap();
     // Where it was stopped it goes on, and makes the same.
-    fs::write(&list, format!("{}\n{{\"id\"", whole.lines().next().unwrap())).unwrap();
+    fs::write(
+        &list,
+        format!("{}\n{{\"id\"", whole.lines().next().unwrap()),
+    )
+    .unwrap();
     fs::remove_file(out.join(&name)).unwrap();
     succeed(INFER_VIDEO, &common::words(&go(&[])));
     assert_eq!(fs::read_to_string(&list).unwrap(), whole);
@@ -401,5 +413,9 @@ fn rows_become_clips_that_are_judged() {
         path(&judged),
     ];
     let told = succeed(EVALUATE, &args);
-    assert!(!stderr(&told).contains("could not be read"), "{}", stderr(&told));
+    assert!(
+        !stderr(&told).contains("could not be read"),
+        "{}",
+        stderr(&told)
+    );
 }

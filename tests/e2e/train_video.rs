@@ -52,7 +52,14 @@ struct Own {
 fn own() -> Own {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("first");
-    let args = ["--output-dir", path(&out), "--max-steps", "1", "--seed", "3"];
+    let args = [
+        "--output-dir",
+        path(&out),
+        "--max-steps",
+        "1",
+        "--seed",
+        "3",
+    ];
     succeed(VIDEO, &with(&args, &["samples.count=0"]));
     Own {
         root: dir.path().to_owned(),
@@ -85,7 +92,14 @@ fn rows(file: &Path) -> Vec<Value> {
 fn the_default_run_measures_draws_and_exports() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("run");
-    let args = ["--output-dir", path(&out), "--max-steps", "40", "--seed", "3"];
+    let args = [
+        "--output-dir",
+        path(&out),
+        "--max-steps",
+        "40",
+        "--seed",
+        "3",
+    ];
     let sets = [
         "export.formats=[\"peft\", \"diffusers\", \"comfyui\", \"kohya\", \"diffsynth\"]",
         "samples.every=20",
@@ -404,7 +418,12 @@ fn frames_are_taken_as_the_plan_says() {
     let split = own.root.join("split");
     let at = args.iter().position(|a| *a == path(&out)).unwrap();
     args[at] = path(&split);
-    args.extend(["--set", "data.eval_split=0.5", "--set", "batch.last=\"wrap\""]);
+    args.extend([
+        "--set",
+        "data.eval_split=0.5",
+        "--set",
+        "batch.last=\"wrap\"",
+    ]);
     succeed(VIDEO, &args);
     let measured = summary(&split)["after"]["rows"].as_u64().unwrap();
     assert!(measured == 1 || measured == 2, "{measured}");
@@ -425,12 +444,32 @@ fn bad_input_is_one_clear_sentence() {
         &["data.width=100"],
         &["data.width", "96 or 128 wide", "32"],
     );
-    bad(2, &[], &["sampler.shift=0", "sampler.fps=-1"], &["2 faults", "shift", "fps"]);
+    bad(
+        2,
+        &[],
+        &["sampler.shift=0", "sampler.fps=-1"],
+        &["2 faults", "shift", "fps"],
+    );
     bad(2, &[], &["export.formats=[\"zip\"]"], &["zip", "kohya"]);
-    bad(2, &[], &["data.sampling=\"tail\""], &["data.sampling", "tail"]);
+    bad(
+        2,
+        &[],
+        &["data.sampling=\"tail\""],
+        &["data.sampling", "tail"],
+    );
     bad(2, &[], &["model.template=\"list\""], &["template"]);
-    bad(2, &["--device-memory", "80", "--dry-run"], &[], &["train-video"]);
-    bad(2, &[], &["data.video_root=\"/nowhere\""], &["data.video_root", "/nowhere"]);
+    bad(
+        2,
+        &["--device-memory", "80", "--dry-run"],
+        &[],
+        &["train-video"],
+    );
+    bad(
+        2,
+        &[],
+        &["data.video_root=\"/nowhere\""],
+        &["data.video_root", "/nowhere"],
+    );
     // A row, whatever the others are.
     let all = rows(&own.data);
     let file = own.root.join("bad.json");
@@ -447,7 +486,11 @@ fn bad_input_is_one_clear_sentence() {
             assert!(line.contains("bad.json:2"), "{line}");
         }
     };
-    row(&|row| row["video"] = json!("nowhere.mp4"), &[], &["nowhere.mp4"]);
+    row(
+        &|row| row["video"] = json!("nowhere.mp4"),
+        &[],
+        &["nowhere.mp4"],
+    );
     row(
         &|row| row["input_image"] = json!("first.png"),
         &[],
@@ -489,5 +532,10 @@ fn bad_input_is_one_clear_sentence() {
     hide("transformer/config.json", "config.json");
     let foreign =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/qwen_image/edit/lora");
-    bad(1, &["--adapter", path(&foreign)], &[], &["transformer_blocks"]);
+    bad(
+        1,
+        &["--adapter", path(&foreign)],
+        &[],
+        &["transformer_blocks"],
+    );
 }

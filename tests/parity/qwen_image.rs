@@ -10,13 +10,10 @@ use std::sync::Arc;
 use burn::tensor::DType;
 use vtb_lora::read_adapter;
 use vtb_models_diffusion::qwen_image::QwenImageTransformer;
-use vtb_nn::checkpoint::TensorSource;
 use vtb_nn::device::cpu_device;
 use vtb_nn::lm::{AdapterState, NamedTensors};
 use vtb_nn::trainable::Trainable;
-use vtb_nn::velocity::{
-    FlowBackwardOptions, FlowCondition, FlowRow, Latent, VelocityModel,
-};
+use vtb_nn::velocity::{FlowBackwardOptions, FlowCondition, FlowRow, Latent, VelocityModel};
 use vtb_trainer::optim::{AdamW, AdamWConfig};
 
 use support::flow::{latents, texts, weighted_mse};

@@ -37,7 +37,9 @@ fn frame(at: usize) -> Rgb {
 
 fn error(a: &Rgb, b: &Rgb) -> f64 {
     let pairs = a.pixels.iter().zip(&b.pixels);
-    let sum: f64 = pairs.map(|(a, b)| (f64::from(*a) - f64::from(*b)).abs()).sum();
+    let sum: f64 = pairs
+        .map(|(a, b)| (f64::from(*a) - f64::from(*b)).abs())
+        .sum();
     sum / a.pixels.len() as f64
 }
 
@@ -55,7 +57,12 @@ fn a_tiny_model_shows_clips_and_draws_them() {
     assert_eq!(latent.shape, [32, 3, 6, 4]);
     let n = latent.values.len() as f32;
     let mean = latent.values.iter().sum::<f32>() / n;
-    let var = latent.values.iter().map(|x| (x - mean).powi(2)).sum::<f32>() / n;
+    let var = latent
+        .values
+        .iter()
+        .map(|x| (x - mean).powi(2))
+        .sum::<f32>()
+        / n;
     assert!(var > 0.1 && var < 10.0, "{var}");
     let shown = latent_clip(&latent, &vae, None).unwrap();
     assert_eq!(shown.len(), 9);
@@ -72,7 +79,10 @@ fn a_tiny_model_shows_clips_and_draws_them() {
         .unwrap()
         .encode(&corpus[0])
         .unwrap();
-    assert!(states.rows > 2 && states.rows < 16, "words are one token each");
+    assert!(
+        states.rows > 2 && states.rows < 16,
+        "words are one token each"
+    );
     let transformer = model.load_transformer(&device, DType::F32).unwrap();
     let inputs = VideoInputs {
         first: Some(clip_latent(&frames[..1], &vae).unwrap()),

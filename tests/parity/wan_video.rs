@@ -128,8 +128,18 @@ impl Case {
         let encode = |key: &str| -> TextStates {
             let said = &self.said[key];
             let text = said["text"].as_str().unwrap();
-            let ids: Vec<u64> = said["ids"].as_array().unwrap().iter().map(|i| i.as_u64().unwrap()).collect();
-            let ours: Vec<u64> = encoder.ids(text).unwrap().into_iter().map(u64::from).collect();
+            let ids: Vec<u64> = said["ids"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|i| i.as_u64().unwrap())
+                .collect();
+            let ours: Vec<u64> = encoder
+                .ids(text)
+                .unwrap()
+                .into_iter()
+                .map(u64::from)
+                .collect();
             assert_eq!(ours, ids, "{what} {key}");
             let states = encoder.encode(text).unwrap();
             let theirs = self.values.floats(&format!("{what}.{key}.embeds"));
@@ -141,7 +151,12 @@ impl Case {
         let first = self.picture().map(|picture| {
             let latent = clip_latent(&[resized(&picture, width, height)], &vae).unwrap();
             let theirs = self.latent("condition");
-            close_relative(&format!("{what} first"), &latent.values, &theirs.values, 1e-4);
+            close_relative(
+                &format!("{what} first"),
+                &latent.values,
+                &theirs.values,
+                1e-4,
+            );
             latent
         });
         let start = self.latent("start");
@@ -158,19 +173,37 @@ impl Case {
             cfg: self.said["guidance"].as_f64().unwrap() as f32,
         };
         let transformer = model.load_transformer(&device, DType::F32).unwrap();
-        let latent = video_latent(&inputs, &transformer, &sampling, start, &mut |step, latent| {
-            let theirs = self.latent(&format!("latents.after.{step}"));
-            let skipped = usize::from(inputs.first.is_some());
-            let rest = |latent: &Latent| -> Vec<f32> {
-                let clip = latent.shape[1] * latent.frame_len();
-                let planes = latent.values.chunks_exact(clip);
-                planes.flat_map(|p| p[skipped * latent.frame_len()..].to_vec()).collect()
-            };
-            close_relative(&format!("{what} step {step}"), &rest(latent), &rest(&theirs), 1e-4);
-        })
+        let latent = video_latent(
+            &inputs,
+            &transformer,
+            &sampling,
+            start,
+            &mut |step, latent| {
+                let theirs = self.latent(&format!("latents.after.{step}"));
+                let skipped = usize::from(inputs.first.is_some());
+                let rest = |latent: &Latent| -> Vec<f32> {
+                    let clip = latent.shape[1] * latent.frame_len();
+                    let planes = latent.values.chunks_exact(clip);
+                    planes
+                        .flat_map(|p| p[skipped * latent.frame_len()..].to_vec())
+                        .collect()
+                };
+                close_relative(
+                    &format!("{what} step {step}"),
+                    &rest(latent),
+                    &rest(&theirs),
+                    1e-4,
+                );
+            },
+        )
         .unwrap();
         let theirs = self.latent("latents");
-        close_relative(&format!("{what} latents"), &latent.values, &theirs.values, 1e-4);
+        close_relative(
+            &format!("{what} latents"),
+            &latent.values,
+            &theirs.values,
+            1e-4,
+        );
 
         let clip = vae.decode(&latent).unwrap();
         let [_, frames, height, width] = clip.shape;
@@ -237,7 +270,10 @@ fn missing_parts_are_named() {
                 ("text_encoder/model.safetensors", "text_encoder"),
                 ("tokenizer/tokenizer.json", "tokenizer.json"),
                 ("scheduler", "scheduler"),
-                ("transformer/diffusion_pytorch_model.safetensors", "transformer"),
+                (
+                    "transformer/diffusion_pytorch_model.safetensors",
+                    "transformer",
+                ),
             ],
             WanLayout::Original => &[
                 ("Wan2.2_VAE.safetensors", "Wan2.2_VAE.pth"),

@@ -124,7 +124,10 @@ impl ClipJob {
             Ok((row.prompt.clone(), picture))
         };
         let (drawing, inputs) = model.prepare(machine, settings, left.len(), &request, &told)?;
-        told.begin("steps", (self.len() - self.attempts.done()) * settings.steps);
+        told.begin(
+            "steps",
+            (self.len() - self.attempts.done()) * settings.steps,
+        );
         self.attempts.run(|row, sample, file| {
             let inputs = &inputs[row - first];
             let seed = rng::seed(settings.seed, "clip", row as u64, sample as u64);

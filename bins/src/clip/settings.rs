@@ -50,7 +50,10 @@ impl ClipSettings {
     pub fn check(&self) -> anyhow::Result<()> {
         let refuse = |why: String| Err(Usage(why).into());
         if self.steps < 2 {
-            return refuse(format!("--steps {} is too few: give at least 2", self.steps));
+            return refuse(format!(
+                "--steps {} is too few: give at least 2",
+                self.steps
+            ));
         }
         if !self.cfg.is_finite() {
             return refuse(format!("--cfg {} is no number", self.cfg));

@@ -154,9 +154,7 @@ pub fn read_noise(
     if info.shape != wanted {
         let found = &info.shape;
         let way = way(found).unwrap_or_else(|| "give others".to_owned());
-        bail!(
-            "{shown}: `{LATENTS}` has the shape {found:?}, {what} needs {wanted:?}; {way}"
-        );
+        bail!("{shown}: `{LATENTS}` has the shape {found:?}, {what} needs {wanted:?}; {way}");
     }
     let data = file.load_as(LATENTS, DType::F32)?;
     let values = data.try_into_vec::<f32>();

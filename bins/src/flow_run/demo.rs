@@ -64,12 +64,7 @@ pub(crate) fn puzzles<E: Exporter>(
     for entry in Manifest::open(&judge)?.iter() {
         held_out.extend(entry?.record.map(|record| record.scene_hash));
     }
-    let train = part(
-        wish.train,
-        "training puzzles",
-        held_out,
-        &dir.join("train"),
-    )?;
+    let train = part(wish.train, "training puzzles", held_out, &dir.join("train"))?;
     Ok(DemoData { train, eval, judge })
 }
 

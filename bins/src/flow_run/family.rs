@@ -18,12 +18,8 @@ use crate::model::Machine;
 use crate::plan::Plan;
 
 /// Settings of a family.
-pub type Run<F> = FlowRun<
-    <F as Family>::Model,
-    <F as Family>::Data,
-    <F as Family>::Sampler,
-    <F as Family>::Demo,
->;
+pub type Run<F> =
+    FlowRun<<F as Family>::Model, <F as Family>::Data, <F as Family>::Sampler, <F as Family>::Demo>;
 /// A row of a family.
 pub(super) type RowOf<F> = Row<<F as Family>::Media>;
 /// What a family encodes.

@@ -16,8 +16,8 @@ use vtb_models_diffusion::cache::{Key, hash_paths};
 use vtb_models_diffusion::tiny::TinyVideoSpec;
 use vtb_models_diffusion::wan::vae::WanVae;
 use vtb_models_diffusion::wan::{
-    TextEncoder, VideoInputs, VideoModelDir, VideoSampling, WanLayout, WanTransformer, check_frames,
-    check_size, clip_latent, latent_clip, video_latent,
+    TextEncoder, VideoInputs, VideoModelDir, VideoSampling, WanLayout, WanTransformer,
+    check_frames, check_size, clip_latent, latent_clip, video_latent,
 };
 use vtb_nn::velocity::{Latent, TextStates};
 use vtb_puzzle::judge::PictureJudge;
@@ -134,7 +134,9 @@ impl Family for Wan {
             ..
         } = run.data;
         let tasks = tasks.join(", ");
-        format!("{train_puzzles} generated puzzles each of {tasks}: clips of {frames} frames, {width}x{height}")
+        format!(
+            "{train_puzzles} generated puzzles each of {tasks}: clips of {frames} frames, {width}x{height}"
+        )
     }
 
     fn plan_rows(run: &VideoRun, name: &str, file: &Path, plan: &mut Plan) -> anyhow::Result<()> {

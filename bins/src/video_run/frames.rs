@@ -168,7 +168,11 @@ mod tests {
             assert_eq!(of(sampling, 9), [first.clone()]);
         }
         let mut taken = Taken::default();
-        taken.add(30, &pieces, &choice(FrameSampling::Chunk, ShortClip::Refuse));
+        taken.add(
+            30,
+            &pieces,
+            &choice(FrameSampling::Chunk, ShortClip::Refuse),
+        );
         assert_eq!(
             taken.to_string(),
             "1 clips of 30 frames; 3 samples, 27 frames taken, 3 dropped"

@@ -11,8 +11,8 @@ use std::process::ExitCode;
 use crate::flow_run;
 use crate::options::TrainOptions;
 
-pub(crate) use rows::rgb;
 pub use frames::{FrameSampling, ShortClip};
+pub(crate) use rows::rgb;
 pub use settings::VideoRun;
 
 /// Runs the program.

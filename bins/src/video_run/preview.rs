@@ -50,7 +50,9 @@ pub(super) fn show(
 /// The first frame, one in the middle, the last.
 fn three(frames: &[RgbImage]) -> impl Iterator<Item = &RgbImage> {
     let last = frames.len().saturating_sub(1);
-    [0, last / 2, last].into_iter().filter_map(|i| frames.get(i))
+    [0, last / 2, last]
+        .into_iter()
+        .filter_map(|i| frames.get(i))
 }
 
 /// Whether a clip leads to the right answer, and how near it came.

@@ -228,7 +228,7 @@ impl VideoRun {
             },
             sampler: SamplerSection::default(),
             demo: VideoDemoSection {
-                tasks: vec!["maze_square".into(), "ray".into()],
+                tasks: vec!["maze_square".into(), "midpoint".into()],
                 params: demo_params(),
                 train_puzzles: 192,
                 eval_puzzles: 8,
@@ -283,12 +283,12 @@ fn demo_params() -> BTreeMap<String, Value> {
         "min_path": 3,
         "print_ids": false,
     });
-    let ray = json!({
-        "width": 128,
-        "height": 128,
+    let midpoint = json!({
+        "width": 256,
+        "height": 256,
         "candidates": 3,
-        "marker_radius": 7.0,
-        "line_width": 4.0,
+        "marker_radius": 14.0,
+        "line_width": 8.0,
     });
-    BTreeMap::from([("maze_square".into(), maze), ("ray".into(), ray)])
+    BTreeMap::from([("maze_square".into(), maze), ("midpoint".into(), midpoint)])
 }

@@ -63,7 +63,11 @@ pub fn part(model: &Path, name: &str) -> Result<PathBuf, DiffusionError> {
 ///
 /// # Errors
 /// Says which value cannot be.
-pub(crate) fn check_latents(channels: usize, mean: &[f64], deviation: &[f64]) -> Result<(), String> {
+pub(crate) fn check_latents(
+    channels: usize,
+    mean: &[f64],
+    deviation: &[f64],
+) -> Result<(), String> {
     for (key, values) in [("latents_mean", mean), ("latents_std", deviation)] {
         if values.len() != channels {
             return Err(format!(

@@ -39,20 +39,7 @@ impl EditRow {
     /// # Errors
     /// [`DataError::Row`] for an `id` that is neither text nor a number.
     pub fn id(&self) -> Result<Option<String>> {
-        match self.extra.get("id") {
-            Some(Value::String(id)) if !id.is_empty() => Ok(Some(id.clone())),
-            Some(Value::Number(id)) => Ok(Some(id.to_string())),
-            None | Some(Value::Null) => Ok(None),
-            Some(other) => {
-                let fault = RowFault::Field {
-                    field: "id".to_owned(),
-                    expected: "text or a number",
-                    found: kind(other),
-                };
-                let origin = self.origin.clone();
-                Err(DataError::Row { origin, fault })
-            }
-        }
+        id_of(&self.extra, &self.origin)
     }
 }
 
@@ -69,6 +56,16 @@ pub struct ClipRow {
     pub extra: Map<String, Value>,
     /// Where the row stands, for messages.
     pub origin: Origin,
+}
+
+impl ClipRow {
+    /// Its `id` as text; `None` where it has none.
+    ///
+    /// # Errors
+    /// As [`EditRow::id`].
+    pub fn id(&self) -> Result<Option<String>> {
+        id_of(&self.extra, &self.origin)
+    }
 }
 
 /// Reads a file of pictures to draw: `metadata.json`, JSON lines or CSV.
@@ -115,6 +112,23 @@ impl MediaKind {
             (false, true) => Some(Self::Image),
             (false, false) => None,
         })
+    }
+}
+
+fn id_of(extra: &Map<String, Value>, origin: &Origin) -> Result<Option<String>> {
+    match extra.get("id") {
+        Some(Value::String(id)) if !id.is_empty() => Ok(Some(id.clone())),
+        Some(Value::Number(id)) => Ok(Some(id.to_string())),
+        None | Some(Value::Null) => Ok(None),
+        Some(other) => {
+            let fault = RowFault::Field {
+                field: "id".to_owned(),
+                expected: "text or a number",
+                found: kind(other),
+            };
+            let origin = origin.clone();
+            Err(DataError::Row { origin, fault })
+        }
     }
 }
 

@@ -114,7 +114,7 @@ impl TimeConv {
         for frame in frames {
             if slot.seen == 0 {
                 out.push(frame.clone());
-            } else if slot.seen % 2 == 0 {
+            } else if slot.seen.is_multiple_of(2) {
                 out.push(self.at(&frame, [slot.back(1), slot.back(2)]));
             }
             slot.push(frame, TIME_TAPS - 1);
@@ -169,7 +169,7 @@ impl AvgDown {
                 continue;
             }
             slot.push(frame, self.time);
-            if (slot.seen - 1) % self.time == 0 {
+            if (slot.seen - 1).is_multiple_of(self.time) {
                 out.push(self.block(&slot.frames));
                 slot.frames.clear();
             }
@@ -184,22 +184,20 @@ impl AvgDown {
         let (rows, columns) = (height / side, width / side);
         let cells = side * side;
         let group = channels * time * cells / self.output;
-        if group % cells == 0 {
+        if group.is_multiple_of(cells) {
             // Pixels of a frame share a run: their mean comes first, and little is left to be moved.
-            let pooled = frames.iter().map(|x| {
+            let pooled = |x: &Tensor<3>| {
                 let x = x.clone().reshape([rows, side, columns, side * channels]);
                 let x = x.sum_dim(1).reshape([rows * columns, side, channels]);
                 x.sum_dim(1).reshape([rows * columns, channels, 1])
-            });
-            let all = match time {
-                1 => pooled.last(),
-                _ => Some(Tensor::cat(pooled.collect(), 2)),
             };
-            if let Some(all) = all {
-                let runs = all.reshape([rows * columns, self.output, group / cells]);
-                let means = runs.sum_dim(2) / group as f32;
-                return means.reshape([rows, columns, self.output]);
-            }
+            let all = match frames {
+                [one] => pooled(one),
+                _ => Tensor::cat(frames.iter().map(pooled).collect(), 2),
+            };
+            let runs = all.reshape([rows * columns, self.output, group / cells]);
+            let means = runs.sum_dim(2) / group as f32;
+            return means.reshape([rows, columns, self.output]);
         }
         let parts = frames.iter().map(|x| {
             let x = x
@@ -256,8 +254,7 @@ impl DupUp {
         };
         let sources: Vec<i64> = (0..side * side * output).map(source).collect();
         let count = sources.len();
-        let sources =
-            Tensor::<1, Int>::from_data(TensorData::new(sources, [count]), &x.device());
+        let sources = Tensor::<1, Int>::from_data(TensorData::new(sources, [count]), &x.device());
         let rows = x.clone().reshape([height * width, channels]);
         rows.select(1, sources)
             .reshape([height, width, side, side * output])

@@ -25,5 +25,6 @@ pub use sample::{Guidance, denoise};
 pub use crate::scheduler::noise;
 pub use template::{DROPPED_TOKENS, EditTemplate};
 pub use transformer::{
-    Head, Network, NormOut, QwenBatch, QwenImageTransformer, RECIPE_TARGETS, Stem, TimeEmbed, TimestepEmbedder,
+    Head, Network, NormOut, QwenBatch, QwenImageTransformer, RECIPE_TARGETS, Stem, TimeEmbed,
+    TimestepEmbedder,
 };

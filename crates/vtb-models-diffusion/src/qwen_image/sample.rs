@@ -52,12 +52,7 @@ pub fn denoise(
         let negative = velocity_of(latent, sigma, &guidance.negative)?;
         guided(&positive, &negative, guidance, patch)
     };
-    follow(
-        &mut Euler::new(sigmas.to_vec()),
-        noise,
-        &mut velocity,
-        told,
-    )
+    follow(&mut Euler::new(sigmas.to_vec()), noise, &mut velocity, told)
 }
 
 fn guided(

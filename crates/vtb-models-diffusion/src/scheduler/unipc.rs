@@ -245,9 +245,7 @@ impl UniPc {
         };
         let value = |i: usize| {
             let slope = match older {
-                Some((older, first, last)) => {
-                    first * (older[i] - m0[i]) + last * (m1[i] - m0[i])
-                }
+                Some((older, first, last)) => first * (older[i] - m0[i]) + last * (m1[i] - m0[i]),
                 None => 0.5 * (m1[i] - m0[i]),
             };
             scale * x[i] + along * m0[i] + along * slope

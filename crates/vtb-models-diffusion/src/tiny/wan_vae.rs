@@ -31,7 +31,7 @@ pub(super) fn config() -> VaeConfig {
         base_dim: BASE,
         decoder_base_dim: Some(DECODER_BASE),
         z_dim: CHANNELS,
-        num_res_blocks: 1,
+        num_res_blocks: 2,
         latents_mean: vec![0.0; CHANNELS],
         latents_std: vec![1.0; CHANNELS],
         ..VaeConfig::published()
@@ -49,12 +49,7 @@ pub(super) fn write(dir: &Path) -> Result<(), DiffusionError> {
         let (mean, deviation) = (MEANS[k % Z] as f32, DEVIATIONS[k % Z] as f32);
         weights.tap("quant_conv", [k, k], [0, 0], 1.0 / deviation);
         weights.bias("quant_conv", k, -mean / deviation);
-        weights.tap(
-            "quant_conv",
-            [CHANNELS + k, CHANNELS + k],
-            [0, 0],
-            1.0,
-        );
+        weights.tap("quant_conv", [CHANNELS + k, CHANNELS + k], [0, 0], 1.0);
         weights.tap("post_quant_conv", [k, k], [0, 0], deviation);
         weights.bias("post_quant_conv", k, mean);
     }
@@ -166,7 +161,10 @@ fn decoder(w: &mut Weights) {
 
     // The shortcut writes each two channels into one.
     let stage = "decoder.up_blocks.2.upsampler";
-    w.copy("decoder.up_blocks.2.resnets.0.conv_shortcut", 2 * DECODER_BASE);
+    w.copy(
+        "decoder.up_blocks.2.resnets.0.conv_shortcut",
+        2 * DECODER_BASE,
+    );
     let free = places(widths[2]).div_ceil(2);
     double(w, stage, widths[2], &third, [0, free], 1.0);
     double(w, stage, widths[2], &third, [0, free + 3], -1.0);

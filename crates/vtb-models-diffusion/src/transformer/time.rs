@@ -5,7 +5,11 @@
 pub(crate) fn sinusoid(values: usize, angle: impl Fn(f32) -> f32) -> Vec<f32> {
     let half = values / 2;
     let angles: Vec<f64> = (0..half)
-        .map(|i| f64::from(angle((-(10_000f64.ln() as f32) * i as f32 / half as f32).exp())))
+        .map(|i| {
+            f64::from(angle(
+                (-(10_000f64.ln() as f32) * i as f32 / half as f32).exp(),
+            ))
+        })
         .collect();
     let cosines = angles.iter().map(|a| a.cos() as f32);
     cosines

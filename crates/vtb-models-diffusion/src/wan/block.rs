@@ -67,10 +67,7 @@ impl Attention {
         };
         let [rows, width] = x.dims();
         let q = turned(self.norm_q.forward(self.to_q.forward(x, pass)));
-        let k = turned(
-            self.norm_k
-                .forward(self.to_k.forward(others.clone(), pass)),
-        );
+        let k = turned(self.norm_k.forward(self.to_k.forward(others.clone(), pass)));
         let v = heads(self.to_v.forward(others, pass));
         let out = attention(
             q.unsqueeze::<4>(),

@@ -230,7 +230,7 @@ impl WanConfig {
             ));
         }
         let heads = original.num_heads;
-        if heads == 0 || original.dim % heads != 0 {
+        if heads == 0 || !original.dim.is_multiple_of(heads) {
             return Err(format!(
                 "`dim` is {}, which {heads} heads do not share evenly",
                 original.dim
@@ -306,7 +306,9 @@ impl WanConfig {
                 self.in_channels, self.out_channels
             ));
         }
-        if self.freq_dim % 2 != 0 || self.attention_head_dim % 2 != 0 || self.attention_head_dim < 6
+        if !self.freq_dim.is_multiple_of(2)
+            || !self.attention_head_dim.is_multiple_of(2)
+            || self.attention_head_dim < 6
         {
             return Some(
                 "`freq_dim` and `attention_head_dim` must be even, `attention_head_dim` at least 6"
@@ -314,7 +316,10 @@ impl WanConfig {
             );
         }
         if !(self.eps > 0.0 && self.eps < 1.0) {
-            return Some(format!("`eps` is {}, it must lie between 0 and 1", self.eps));
+            return Some(format!(
+                "`eps` is {}, it must lie between 0 and 1",
+                self.eps
+            ));
         }
         None
     }

@@ -226,10 +226,7 @@ impl VideoModelDir {
     }
 }
 
-fn renamed(
-    source: &dyn TensorSource,
-    part: WanPart,
-) -> Result<RenamedSource<'_>, DiffusionError> {
+fn renamed(source: &dyn TensorSource, part: WanPart) -> Result<RenamedSource<'_>, DiffusionError> {
     Ok(RenamedSource::new(source, |name| part.diffusers(name))?)
 }
 

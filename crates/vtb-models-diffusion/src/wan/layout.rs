@@ -173,6 +173,11 @@ mod tests {
         }
         let between = sinusoid(8, |frequency| 0.937_25f32 * 1000.0 * frequency);
         let found = time_features(0.937_25, 8);
-        assert!(found.iter().zip(&between).all(|(a, b)| (a - b).abs() < 1e-4));
+        assert!(
+            found
+                .iter()
+                .zip(&between)
+                .all(|(a, b)| (a - b).abs() < 1e-4)
+        );
     }
 }

@@ -17,9 +17,7 @@ pub mod vae;
 pub use block::{Attention, Block, Mlp, Up};
 pub use config::{TEXT_LEN, WanConfig};
 pub use convert::convert;
-pub use dir::{
-    ORIGINAL_ENCODER, ORIGINAL_TOKENIZER, ORIGINAL_VAE, VideoModelDir, WanLayout,
-};
+pub use dir::{ORIGINAL_ENCODER, ORIGINAL_TOKENIZER, ORIGINAL_VAE, VideoModelDir, WanLayout};
 pub use layout::WanBatch;
 pub use sample::{Solver, VideoInputs, VideoSampling, video_latent};
 pub use sizes::{
@@ -28,7 +26,8 @@ pub use sizes::{
 };
 pub use text::TextEncoder;
 pub use transformer::{
-    ConditionEmbedder, Embedder, Head, Network, PatchEmbedding, RECIPE_TARGETS, Stem, WanTransformer,
+    ConditionEmbedder, Embedder, Head, Network, PatchEmbedding, RECIPE_TARGETS, Stem,
+    WanTransformer,
 };
 
 pub use crate::scheduler::noise;

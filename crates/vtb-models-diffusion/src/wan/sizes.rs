@@ -18,7 +18,7 @@ pub const SIDE_STEP: usize = 2 * VAE_SCALE;
 /// # Errors
 /// A side is zero or no multiple of 32; the nearest that are allowed are named.
 pub fn check_size(width: usize, height: usize) -> Result<(), DiffusionError> {
-    let fits = |side: usize| side > 0 && side % SIDE_STEP == 0;
+    let fits = |side: usize| side > 0 && side.is_multiple_of(SIDE_STEP);
     if fits(width) && fits(height) {
         return Ok(());
     }

@@ -5,12 +5,14 @@
 //! file that holds such a name is refused, for weights have no use for one.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt::Display;
 use std::fs::File;
-use std::io::Read;
+use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{BoolStore, DType, TensorData};
 use pytorch_reader::{PickleValue, PytorchReader, Tensor};
+use zip::ZipArchive;
 
 use super::cast::cast;
 use super::reader::Checkpoint;
@@ -26,6 +28,10 @@ const WRAPPERS: [&str; 2] = ["model_state", "state_dict"];
 
 /// What stands for a value that is no tensor and that torch writes beside tensors.
 const KNOWN: [&str; 4] = ["torch.Tensor", "torch.Size", "torch.device", "int"];
+
+/// The most bytes of a program; a tensor takes about 130. Every byte of a hostile one may push a value, of a hundred
+/// bytes of memory.
+const MAX_PROGRAM: u64 = 8 << 20;
 
 /// What a file starts with that torch wrote since 1.6.
 const ZIP: &[u8] = b"PK\x03\x04";
@@ -63,9 +69,8 @@ impl PthSource {
         let path = path.as_ref();
         let fail = |message: String| NnError::file(path, message);
         let length = check_start(path)?;
-        let damaged = |e: pytorch_reader::PytorchError| {
-            fail(format!("cannot be read as pickled weights: {e}").replace('\n', " "))
-        };
+        check_program(path)?;
+        let damaged = |e: pytorch_reader::PytorchError| damaged(path, &e);
         let values = PytorchReader::read_pickle_data(path, None).map_err(damaged)?;
         if let Some(name) = foreign(&values) {
             return Err(fail(format!(
@@ -154,6 +159,35 @@ fn check_start(path: &Path) -> Result<u64, NnError> {
         "is no archive of torch; fetch the file again"
     };
     Err(NnError::file(path, message))
+}
+
+/// The program of an archive is of a size that can be followed.
+fn check_program(path: &Path) -> Result<(), NnError> {
+    let file = File::open(path).map_err(|e| NnError::io(path, e))?;
+    let mut archive = ZipArchive::new(BufReader::new(file)).map_err(|e| damaged(path, &e))?;
+    for member in 0..archive.len() {
+        let member = archive
+            .by_index_raw(member)
+            .map_err(|e| damaged(path, &e))?;
+        let program = member.name_raw().ends_with(b"data.pkl");
+        if program && member.size() > MAX_PROGRAM {
+            return Err(NnError::file(
+                path,
+                format!(
+                    "has a pickle of {} bytes, more than {MAX_PROGRAM}; use safetensors",
+                    member.size()
+                ),
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn damaged(path: &Path, error: &dyn Display) -> NnError {
+    NnError::file(
+        path,
+        format!("cannot be read as pickled weights: {error}").replace('\n', " "),
+    )
 }
 
 /// The first object that is neither a tensor nor a plain value.

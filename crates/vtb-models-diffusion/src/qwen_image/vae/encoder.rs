@@ -32,7 +32,12 @@ impl Encoder {
         for (stage, &output) in widths.iter().enumerate() {
             for _ in 0..config.num_res_blocks {
                 let place = blocks.pp(down_blocks.len());
-                down_blocks.push(Down::Block(Box::new(ResBlock::load(&place, width, output, Taps::Last))));
+                down_blocks.push(Down::Block(Box::new(ResBlock::load(
+                    &place,
+                    width,
+                    output,
+                    Taps::Last,
+                ))));
                 width = output;
             }
             if let Some(&time) = config.temperal_downsample.get(stage) {

@@ -166,7 +166,11 @@ impl VaeConfig {
                 .take_while(|i| has(format!("encoder.down_blocks.0.resnets.{i}.conv1.weight")))
                 .count(),
             temperal_downsample: (0..stages.saturating_sub(1))
-                .map(|i| has(format!("encoder.down_blocks.{i}.downsampler.time_conv.weight")))
+                .map(|i| {
+                    has(format!(
+                        "encoder.down_blocks.{i}.downsampler.time_conv.weight"
+                    ))
+                })
                 .collect(),
             in_channels: patched,
             out_channels: patched,
@@ -312,7 +316,7 @@ impl VaeConfig {
                 Some(false) => 4,
                 None => 1,
             };
-            if (input * block) % output != 0 {
+            if !(input * block).is_multiple_of(*output) {
                 return Err(format!(
                     "`dim_mult` makes stage {stage} of the encoder {output} channels wide, which blocks of {input} do not \
                      divide into"
@@ -324,7 +328,7 @@ impl VaeConfig {
         for (stage, output) in up.iter().enumerate() {
             if let Some(time) = self.temperal_downsample.iter().rev().nth(stage) {
                 let block = if *time { 8 } else { 4 };
-                if (output * block) % input != 0 {
+                if !(output * block).is_multiple_of(input) {
                     return Err(format!(
                         "`dim_mult` makes stage {stage} of the decoder {output} channels wide, which {input} channels do \
                          not fill"
@@ -380,7 +384,8 @@ mod tests {
             bad[key] = value.clone();
             files::write_json(&path, &bad).unwrap();
             let error = VaeConfig::read(&path).unwrap_err().to_string();
-            let named = key == "patch_size" || error.contains(key) || error.contains("invalid type");
+            let named =
+                key == "patch_size" || error.contains(key) || error.contains("invalid type");
             assert!(
                 named && error.contains("config.json"),
                 "{key} {value}: {error}"

@@ -68,9 +68,8 @@ impl Decoder {
             width = output;
             up_blocks.push(Up { resnets, upsampler });
         }
-        let conv = |name: &str, input, output| {
-            Conv::causal(&loader.pp(name), input, output, Taps::All)
-        };
+        let conv =
+            |name: &str, input, output| Conv::causal(&loader.pp(name), input, output, Taps::All);
         Self {
             conv_in: conv("conv_in", config.z_dim, first),
             mid_block: Middle::load(&loader.pp("mid_block"), first, Taps::All),

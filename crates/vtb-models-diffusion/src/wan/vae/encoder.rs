@@ -3,9 +3,7 @@
 use vtb_nn::loader::Loader;
 
 use super::VaeConfig;
-use crate::causal::{
-    AvgDown, Conv, Frames, Memory, Middle, Norm, ResBlock, Resample, Taps, added,
-};
+use crate::causal::{AvgDown, Conv, Frames, Memory, Middle, Norm, ResBlock, Resample, Taps, added};
 
 /// Stages of residual blocks, each with a shortcut around it and all but the last with a halving at its end; a middle and a
 /// head.
@@ -35,7 +33,12 @@ impl Down {
     ) -> Self {
         let block = |i| {
             let place = loader.pp(format!("resnets.{i}"));
-            ResBlock::load(&place, if i == 0 { input } else { output }, output, Taps::All)
+            ResBlock::load(
+                &place,
+                if i == 0 { input } else { output },
+                output,
+                Taps::All,
+            )
         };
         let place = loader.pp("downsampler");
         Self {
@@ -73,9 +76,8 @@ impl Encoder {
             down_blocks.push(Down::load(&place, [width, output], count, halve));
             width = output;
         }
-        let conv = |name: &str, input, output| {
-            Conv::causal(&loader.pp(name), input, output, Taps::All)
-        };
+        let conv =
+            |name: &str, input, output| Conv::causal(&loader.pp(name), input, output, Taps::All);
         Self {
             conv_in: conv("conv_in", config.in_channels, config.base_dim),
             down_blocks,

@@ -141,7 +141,9 @@ impl WanVae {
     /// As [`WanVae::decode`]; the tiling leaves gaps.
     pub fn decode_tiled(&self, latent: &Latent, tiling: Tiling) -> Result<Clip, DiffusionError> {
         self.check_latent(latent)?;
-        tiles::decode(latent, tiling, self.config.factor(), |tile| self.decode(tile))
+        tiles::decode(latent, tiling, self.config.factor(), |tile| {
+            self.decode(tile)
+        })
     }
 
     /// The mean latent as the network makes it.

@@ -145,7 +145,9 @@ mod tests {
         };
         let whole = doubled(&latent);
         for (size, stride) in [([4, 4], [2, 3]), ([3, 9], [3, 9]), ([7, 5], [7, 1])] {
-            let tiled = decode(&latent, Tiling { size, stride }, 2, |tile| Ok(doubled(tile)));
+            let tiled = decode(&latent, Tiling { size, stride }, 2, |tile| {
+                Ok(doubled(tile))
+            });
             let tiled = tiled.unwrap();
             assert_eq!(tiled.shape, whole.shape);
             let pairs = tiled.values.iter().zip(&whole.values);

@@ -313,10 +313,18 @@ fn archives_that_lie_are_errors() {
         "before 1.6",
     );
     refused(&archive(&[("a/data/0", &storage, 24)]), "data.pkl");
-    // A program that is said to be longer than the file, and than any.
-    for claimed in [w.len() + 1000, u32::MAX as usize - 1] {
-        refused(&archive(&[("a/data.pkl", &w, claimed)]), "cannot be read");
-    }
+    // A program that is said to be longer than the file, and than any; and one that is.
+    let lying = archive(&[("a/data.pkl", &w, w.len() + 1000)]);
+    refused(&lying, "cannot be read");
+    refused(
+        &archive(&[("a/data.pkl", &w, u32::MAX as usize - 1)]),
+        "safetensors",
+    );
+    let long = vec![b'N'; MAX_PROGRAM as usize + 1];
+    refused(
+        &archive(&[("a/data.pkl", &long, long.len())]),
+        "safetensors",
+    );
     let big = archive(&[("a/data.pkl", &w, w.len()), ("a/byteorder", b"big", 3)]);
     refused(&big, "ig-endian");
     // A storage that is not there, or is shorter than the program says.
