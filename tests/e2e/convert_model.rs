@@ -85,13 +85,14 @@ fn either_layout_draws_the_same_clip() {
         path(&back),
     ];
     refuse(CONVERT, &args, 1, &["not empty", "back"]);
+    let (none, fresh) = (place("none"), place("d"));
     let args = [
         "--model",
-        path(&place("none")),
+        path(&none),
         "--to",
         "original",
         "--out",
-        path(&place("d")),
+        path(&fresh),
     ];
     refuse(CONVERT, &args, 2, &["none"]);
 }

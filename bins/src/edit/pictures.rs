@@ -21,7 +21,8 @@ pub(crate) fn options() -> ImageOptions {
 /// # Errors
 /// It cannot be read; it is named.
 pub fn load(image: &ImageRef) -> anyhow::Result<Rgb> {
-    let found = image_io::load(image, &options()).with_context(|| image.to_string())?;
+    let found = image_io::load(image, &options())
+        .with_context(|| format!("cannot read the picture {image}"))?;
     let (width, height) = (found.width() as usize, found.height() as usize);
     Ok(Rgb {
         width,

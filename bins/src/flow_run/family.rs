@@ -7,8 +7,7 @@ use burn::tensor::Device;
 use image::RgbImage;
 use vtb_lora::{Adapter, AdapterHeader, Factors, LinearInfo, LoraConfig, LoraError, MatchReport};
 use vtb_models_diffusion::cache::{Key, TensorCache};
-use vtb_models_diffusion::qwen_image::QwenImageTransformer;
-use vtb_models_diffusion::wan::WanTransformer;
+use vtb_models_diffusion::transformer::{FlowNetwork, FlowTransformer};
 use vtb_nn::velocity::{FlowCondition, Latent, TextStates, VelocityModel};
 use vtb_puzzle::judge::PictureJudge;
 
@@ -249,38 +248,28 @@ pub trait Adapted: VelocityModel {
     fn adapter_config(&self) -> Option<&LoraConfig>;
 }
 
-macro_rules! adapted {
-    ($($net:ty),*) => {
-        $(impl Adapted for $net {
-            fn linears(&self) -> Vec<LinearInfo> {
-                <$net>::linears(self)
-            }
+impl<N: FlowNetwork> Adapted for FlowTransformer<N> {
+    fn linears(&self) -> Vec<LinearInfo> {
+        Self::linears(self)
+    }
 
-            fn match_adapter(&self, lora: &LoraConfig) -> Result<MatchReport, LoraError> {
-                <$net>::match_adapter(self, lora)
-            }
+    fn match_adapter(&self, lora: &LoraConfig) -> Result<MatchReport, LoraError> {
+        Self::match_adapter(self, lora)
+    }
 
-            fn attach_adapter(
-                &mut self,
-                lora: &LoraConfig,
-                seed: u64,
-            ) -> Result<MatchReport, LoraError> {
-                <$net>::attach_adapter(self, lora, seed)
-            }
+    fn attach_adapter(&mut self, lora: &LoraConfig, seed: u64) -> Result<MatchReport, LoraError> {
+        Self::attach_adapter(self, lora, seed)
+    }
 
-            fn load_adapter(&mut self, adapter: Adapter, origin: &Path) -> Result<(), LoraError> {
-                <$net>::load_adapter(self, adapter, origin)
-            }
+    fn load_adapter(&mut self, adapter: Adapter, origin: &Path) -> Result<(), LoraError> {
+        Self::load_adapter(self, adapter, origin)
+    }
 
-            fn adapter_factors(&self) -> BTreeMap<String, Factors> {
-                <$net>::adapter_factors(self)
-            }
+    fn adapter_factors(&self) -> BTreeMap<String, Factors> {
+        Self::adapter_factors(self)
+    }
 
-            fn adapter_config(&self) -> Option<&LoraConfig> {
-                <$net>::adapter_config(self)
-            }
-        })*
-    };
+    fn adapter_config(&self) -> Option<&LoraConfig> {
+        Self::adapter_config(self)
+    }
 }
-
-adapted!(QwenImageTransformer, WanTransformer);

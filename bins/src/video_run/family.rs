@@ -1,7 +1,7 @@
 //! Wan2.2-TI2V as a model that learns by flow matching.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::Context;
 use burn::tensor::{DType, Device};
@@ -16,8 +16,8 @@ use vtb_models_diffusion::cache::{Key, hash_paths};
 use vtb_models_diffusion::tiny::TinyVideoSpec;
 use vtb_models_diffusion::wan::vae::WanVae;
 use vtb_models_diffusion::wan::{
-    TextEncoder, VideoInputs, VideoModelDir, VideoSampling, WanLayout, WanTransformer,
-    check_frames, check_size, clip_latent, latent_clip, video_latent,
+    TextEncoder, VideoInputs, VideoModelDir, VideoSampling, WanTransformer, check_frames,
+    check_size, clip_latent, latent_clip, video_latent,
 };
 use vtb_nn::velocity::{Latent, TextStates};
 use vtb_puzzle::judge::PictureJudge;
@@ -39,28 +39,6 @@ use crate::source::{VIDEO_EVAL_ROWS, VIDEO_ROWS};
 
 /// Puzzles whose prompts train the tokenizer.
 const CORPUS: usize = 64;
-/// Beginning of the names of the transformer's files among the original ones.
-const WEIGHTS: &str = "diffusion_pytorch_model";
-
-/// Folder or files of the transformer.
-fn weights(dir: &VideoModelDir) -> anyhow::Result<Vec<PathBuf>> {
-    let root = dir.root();
-    if dir.layout() == WanLayout::Diffusers {
-        return Ok(vec![root.join("transformer")]);
-    }
-    let entries = root
-        .read_dir()
-        .with_context(|| format!("cannot list {}", root.display()))?;
-    let mut found = Vec::new();
-    for entry in entries {
-        let entry = entry?;
-        if entry.file_name().to_string_lossy().starts_with(WEIGHTS) {
-            found.push(entry.path());
-        }
-    }
-    Ok(found)
-}
-
 /// Wan2.2-TI2V.
 pub(super) struct Wan {
     dir: VideoModelDir,
@@ -240,7 +218,7 @@ impl Family for Wan {
 
     fn header(&self, _run: &VideoRun) -> anyhow::Result<AdapterHeader> {
         Ok(AdapterHeader {
-            base_hash: Some(hash_paths(&weights(&self.dir)?)?),
+            base_hash: Some(hash_paths(&self.dir.transformer_files()?)?),
             ..AdapterHeader::default()
         })
     }

@@ -253,7 +253,10 @@ impl VideoRun {
                 height: 128,
                 ..run.data
             },
-            train: FlowTrainSection::demo(),
+            train: FlowTrainSection {
+                max_steps: 2000,
+                ..FlowTrainSection::demo()
+            },
             batch: FlowSettings {
                 batch_size: 8,
                 recompute: false,

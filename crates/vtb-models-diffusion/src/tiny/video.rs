@@ -23,7 +23,7 @@ pub struct TinyVideoSpec {
 }
 
 impl Default for TinyVideoSpec {
-    /// A transformer of about 1.5 million parameters, a text encoder of 0.1 million.
+    /// A transformer of about 5 million parameters, as wide as twice the values of a token; a text encoder of 0.1 million.
     fn default() -> Self {
         let text = Umt5Config {
             vocab_size: 512,
@@ -38,10 +38,10 @@ impl Default for TinyVideoSpec {
             transformer: WanConfig {
                 num_layers: 4,
                 attention_head_dim: 32,
-                num_attention_heads: 4,
+                num_attention_heads: 8,
                 in_channels: wan_vae::CHANNELS,
                 out_channels: wan_vae::CHANNELS,
-                ffn_dim: 512,
+                ffn_dim: 1024,
                 text_dim: text.d_model,
                 text_len: 64,
                 ..WanConfig::published()

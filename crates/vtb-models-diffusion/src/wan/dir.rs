@@ -158,6 +158,26 @@ impl VideoModelDir {
         vec![self.places.vae.clone()]
     }
 
+    /// Folder of the transformer, or its files among the original ones.
+    ///
+    /// # Errors
+    /// The directory cannot be listed.
+    pub fn transformer_files(&self) -> Result<Vec<PathBuf>, DiffusionError> {
+        if self.layout == WanLayout::Diffusers {
+            return Ok(vec![self.places.transformer.clone()]);
+        }
+        let root = &self.root;
+        let mut found = Vec::new();
+        for item in std::fs::read_dir(root).map_err(|e| DiffusionError::io(root, e))? {
+            let item = item.map_err(|e| DiffusionError::io(root, e))?;
+            let name = item.file_name().to_string_lossy().into_owned();
+            if name.starts_with(files::WEIGHTS_STEM) {
+                found.push(item.path());
+            }
+        }
+        Ok(found)
+    }
+
     /// Sizes of the text encoder.
     pub fn encoder(&self) -> &Umt5Config {
         &self.encoder
