@@ -94,5 +94,5 @@ fn either_layout_draws_the_same_clip() {
         "--out",
         path(&fresh),
     ];
-    refuse(CONVERT, &args, 2, &["none"]);
+    refuse(CONVERT, &args, 1, &["none", "no directory"]);
 }

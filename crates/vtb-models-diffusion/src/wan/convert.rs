@@ -17,9 +17,6 @@ const SHARD: u64 = 10 << 30;
 /// File name of the text encoder's weights in the layout of diffusers, without ending.
 const ENCODER_STEM: &str = "model";
 
-/// Residual blocks of a stage of the autoencoder's encoder, by which the names of the original files are numbered.
-const ORIGINAL_BLOCKS: usize = 2;
-
 /// Writes a model in another layout. Tensors keep their values and types, one is held at a time. In the original layout the
 /// text encoder and the autoencoder become safetensors, not pickles; everything here reads them, as DiffSynth-Studio does.
 ///
@@ -82,15 +79,6 @@ fn to_diffusers(model: &VideoModelDir, out: &Path) -> Result<(), DiffusionError>
 }
 
 fn to_original(model: &VideoModelDir, out: &Path) -> Result<(), DiffusionError> {
-    if model.vae.num_res_blocks != ORIGINAL_BLOCKS {
-        return Err(DiffusionError::file(
-            model.root(),
-            format!(
-                "the autoencoder has {} residual blocks a stage; original files are numbered for {ORIGINAL_BLOCKS}",
-                model.vae.num_res_blocks
-            ),
-        ));
-    }
     let single = |part: WanPart, stem: &str| {
         model.with_weights(part, |source| {
             let source = original(source, part)?;
