@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
+use std::sync::Arc;
+
 use burn::tensor::DType;
 use vtb_models_diffusion::tiny::TinyVideoSpec;
 use vtb_models_diffusion::wan::{
@@ -86,7 +88,7 @@ fn a_tiny_model_shows_clips_and_draws_them() {
     let transformer = model.load_transformer(&device, DType::F32).unwrap();
     let inputs = VideoInputs {
         first: Some(clip_latent(&frames[..1], &vae).unwrap()),
-        negative: Some(states.clone()),
+        negative: Some(Arc::new(states.clone())),
         text: states,
         shape: latent.shape,
     };

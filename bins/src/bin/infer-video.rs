@@ -180,17 +180,17 @@ fn one(
     let machine = open_machine(section)?;
     let told = Told::default();
     let prompt = cli.prompt.as_deref().unwrap_or_default();
-    let request = |_| Ok((prompt.to_owned(), picture.clone()));
-    let (drawing, inputs) = model.prepare(&machine, settings, 1, &request, &told)?;
+    let (words, first) = (|_| prompt.to_owned(), |_| Ok(picture.clone()));
+    let (drawing, inputs) = model.prepare(&machine, settings, 1, &words, &first, &told)?;
     let inputs = inputs.first().context("nothing was encoded")?;
     told.begin("step", settings.steps);
     let mut step = || told.step();
     let (latent, frames) = drawing.draw(inputs, start, settings, cli.tiled, &mut step)?;
     told.end();
-    write_clip(out, &frames, settings.fps)?;
     if let Some(path) = &cli.save_latents {
         write_latents(path, &latent)?;
     }
+    write_clip(out, &frames, settings.fps)?;
     println!("{}", out.display());
     Ok(ExitCode::SUCCESS)
 }

@@ -1,6 +1,7 @@
 //! A model that makes clips: what it is is checked first, its parts are loaded when they are needed.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Context;
 use burn::tensor::DType;
@@ -47,16 +48,17 @@ impl VideoModel {
     }
 
     /// Encodes `count` requests and loads what draws them. The text encoder leaves memory before the transformer
-    /// arrives. `request` gives the words, and the picture as the first frame.
+    /// arrives. `words` gives the prompt of a request, `picture` its first frame.
     ///
     /// # Errors
-    /// As `request`; weights that are missing or do not fit.
+    /// As `picture`; weights that are missing or do not fit.
     pub fn prepare(
         self,
         machine: &Machine,
         settings: &ClipSettings,
         count: usize,
-        request: &dyn Fn(usize) -> anyhow::Result<(String, Rgb)>,
+        words: &dyn Fn(usize) -> String,
+        picture: &dyn Fn(usize) -> anyhow::Result<Rgb>,
         told: &Told,
     ) -> anyhow::Result<(ClipDrawing, Vec<VideoInputs>)> {
         let shown = self.dir.root().display().to_string();
@@ -69,9 +71,10 @@ impl VideoModel {
             let negative = settings
                 .guides()
                 .then(|| encoder.encode(&settings.negative_prompt))
-                .transpose()?;
+                .transpose()?
+                .map(Arc::new);
             let encode = |index| {
-                let states = encoder.encode(&request(index)?.0)?;
+                let states = encoder.encode(&words(index))?;
                 told.step();
                 anyhow::Ok(states)
             };
@@ -84,7 +87,7 @@ impl VideoModel {
         told.begin("pictures", count);
         let mut inputs = Vec::with_capacity(count);
         for (index, text) in texts.into_iter().enumerate() {
-            let picture = request(index)?.1;
+            let picture = picture(index)?;
             let size = (picture.width, picture.height);
             inputs.push(VideoInputs {
                 first: Some(clip_latent(&[picture], &vae)?),

@@ -118,12 +118,10 @@ impl ClipJob {
         let told = Told::default();
         let first = self.attempts.first_row();
         let left = &self.rows[first..];
-        let request = |index: usize| {
-            let row: &Row = &left[index];
-            let picture = settings.first_frame(&row.load()?);
-            Ok((row.prompt.clone(), picture))
-        };
-        let (drawing, inputs) = model.prepare(machine, settings, left.len(), &request, &told)?;
+        let words = |index: usize| left[index].prompt.clone();
+        let picture = |index: usize| Ok(settings.first_frame(&left[index].load()?));
+        let count = left.len();
+        let (drawing, inputs) = model.prepare(machine, settings, count, &words, &picture, &told)?;
         told.begin(
             "steps",
             (self.len() - self.attempts.done()) * settings.steps,

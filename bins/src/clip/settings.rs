@@ -3,7 +3,10 @@
 use serde_json::{Map, Value, json};
 use vtb_data::video::{VideoSettings, VideoWriter};
 use vtb_models_diffusion::qwen_image::sizes::covered;
-use vtb_models_diffusion::wan::{Solver, VideoSampling, check_frames, check_size};
+use vtb_models_diffusion::wan::{
+    FRAME_SCALE, MAX_POSITION, SIDE_STEP, Solver, VideoSampling, check_frames, check_size,
+    latent_shape,
+};
 use vtb_models_vlm::processor::Rgb;
 
 use crate::ending::Usage;
@@ -65,15 +68,24 @@ impl ClipSettings {
             return refuse(format!("--fps: {fault}"));
         }
         check_frames(self.frames).map_err(|e| Usage(format!("--frames: {e}")))?;
-        if let Some((width, height)) = self.size {
-            check_size(width, height).map_err(|e| Usage(format!("--size: {e}")))?;
-            let pixels = width.saturating_mul(height).saturating_mul(self.frames);
-            if pixels > MAX_PIXELS {
-                let frames = self.frames;
-                return refuse(format!(
-                    "{frames} frames of {width}x{height} are more than {MAX_PIXELS} pixels; give fewer or smaller ones"
-                ));
-            }
+        // Of a portrait and one that lies the numbers are the same.
+        let (width, height) = self.size.unwrap_or_else(|| portrait(1, 1));
+        check_size(width, height).map_err(|e| Usage(format!("--size: {e}")))?;
+        let pixels = width.saturating_mul(height).saturating_mul(self.frames);
+        if pixels > MAX_PIXELS {
+            let frames = self.frames;
+            return refuse(format!(
+                "{frames} frames of {width}x{height} are more than {MAX_PIXELS} pixels; give fewer or smaller ones"
+            ));
+        }
+        let [_, frames, rows, columns] = latent_shape(1, self.frames, width, height);
+        if frames.max(rows / 2).max(columns / 2) > MAX_POSITION {
+            return refuse(format!(
+                "the model has {MAX_POSITION} positions along time and along either side: at most {} frames, and sides of \
+                 at most {} pixels",
+                (MAX_POSITION - 1) * FRAME_SCALE + 1,
+                MAX_POSITION * SIDE_STEP
+            ));
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::time::Instant;
 
+use anyhow::Context;
 use burn::tensor::DType;
 use rayon::prelude::*;
 use vtb_models_diffusion::cache::{Entry, TensorCache};
@@ -16,7 +17,8 @@ use crate::model::Machine;
 /// What the cache lacks, each entry once.
 struct Missing<'a, F: Family> {
     texts: Vec<Asked<'a, F::Media>>,
-    items: Vec<&'a ItemOf<F>>,
+    /// With the place of the row that shows them.
+    items: Vec<(&'a str, &'a ItemOf<F>)>,
 }
 
 impl<'a, F: Family> Missing<'a, F> {
@@ -32,10 +34,14 @@ impl<'a, F: Family> Missing<'a, F> {
             .chain(more)
             .filter(|asked| seen.insert(asked.key.clone()))
             .collect();
-        let items: Vec<&ItemOf<F>> = rows
+        let shown = |row: &'a RowOf<F>| {
+            let items = std::iter::once(row.media.target()).chain(row.media.references());
+            items.map(|item| (row.place.as_str(), item))
+        };
+        let items: Vec<(&str, &ItemOf<F>)> = rows
             .iter()
-            .flat_map(|row| std::iter::once(row.media.target()).chain(row.media.references()))
-            .filter(|item| seen.insert(item.key().clone()))
+            .flat_map(|row| shown(row))
+            .filter(|(_, item)| seen.insert(item.key().clone()))
             .collect();
         Self {
             texts: texts
@@ -44,7 +50,7 @@ impl<'a, F: Family> Missing<'a, F> {
                 .collect(),
             items: items
                 .into_par_iter()
-                .filter(|i| !cache.has(i.key()))
+                .filter(|(_, item)| !cache.has(item.key()))
                 .collect(),
         }
     }
@@ -104,11 +110,12 @@ impl<F: Family> Filling<'_, F> {
         }
         if items > 0 {
             let vae = self.family.load_vae(&self.machine.device)?;
-            for (i, item) in missing.items.iter().enumerate() {
+            for (i, (place, item)) in missing.items.iter().enumerate() {
                 if interrupt.is_set() {
                     return Ok(false);
                 }
-                let latent = self.family.encode_item(&vae, item)?;
+                let latent = self.family.encode_item(&vae, item);
+                let latent = latent.with_context(|| (*place).to_owned())?;
                 let entry = Entry {
                     shape: latent.shape.to_vec(),
                     values: latent.values,

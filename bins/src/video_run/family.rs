@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::Context;
 use burn::tensor::{DType, Device};
@@ -185,7 +186,7 @@ impl Family for Wan {
         let encoder = hash_paths(&dir.text_files())?;
         let vae = hash_paths(&dir.vae_files())?;
         Ok(Self {
-            geometry: Geometry::of(run, encoder, vae, precision),
+            geometry: Geometry::of(run, dir.transformer.text_len, encoder, vae, precision),
             sampler: run.sampler.clone(),
             dir,
         })
@@ -259,7 +260,7 @@ impl Family for Wan {
             inputs: VideoInputs {
                 first: (row.media.clean_frames() > 0).then(|| first_frame(&clean)),
                 text: start.condition.text,
-                negative: start.negative,
+                negative: start.negative.map(Arc::new),
                 shape: start.shape,
             },
             target: row.media.clone(),

@@ -43,6 +43,8 @@ pub(super) struct Geometry {
     /// Width and height in pixels.
     pub(super) size: (usize, usize),
     pub(super) first_frame: bool,
+    /// The most tokens of a prompt.
+    pub(super) text_len: usize,
     /// Hash of the text encoder's files.
     pub(super) encoder: String,
     /// Hash of the autoencoder's files.
@@ -85,11 +87,18 @@ impl Medium for Clip {
 }
 
 impl Geometry {
-    pub(super) fn of(run: &VideoRun, encoder: String, vae: String, precision: String) -> Self {
+    pub(super) fn of(
+        run: &VideoRun,
+        text_len: usize,
+        encoder: String,
+        vae: String,
+        precision: String,
+    ) -> Self {
         Self {
             choice: run.data.choice(),
             size: (run.data.width, run.data.height),
             first_frame: run.data.first_frame,
+            text_len,
             encoder,
             vae,
             precision,
@@ -102,6 +111,7 @@ impl Geometry {
             "wan text",
             &[
                 ("prompt", prompt.as_bytes()),
+                ("length", &(self.text_len as u64).to_le_bytes()),
                 ("encoder", self.encoder.as_bytes()),
                 ("precision", self.precision.as_bytes()),
             ],

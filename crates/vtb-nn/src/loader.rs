@@ -27,7 +27,6 @@ enum Origin<'a> {
 struct Shared<'a> {
     origin: Origin<'a>,
     device: Device,
-    dtype: DType,
     asked: RefCell<BTreeMap<String, Vec<usize>>>,
     faults: RefCell<Vec<NnError>>,
 }
@@ -37,6 +36,7 @@ struct Shared<'a> {
 pub struct Loader<'a> {
     shared: Rc<Shared<'a>>,
     prefix: String,
+    dtype: DType,
 }
 
 impl<'a> Loader<'a> {
@@ -60,13 +60,13 @@ impl<'a> Loader<'a> {
         let shared = Shared {
             origin,
             device: device.clone(),
-            dtype,
             asked: RefCell::default(),
             faults: RefCell::default(),
         };
         Self {
             shared: Rc::new(shared),
             prefix: String::new(),
+            dtype,
         }
     }
 
@@ -75,6 +75,15 @@ impl<'a> Loader<'a> {
         Self {
             shared: self.shared.clone(),
             prefix: self.path(name),
+            dtype: self.dtype,
+        }
+    }
+
+    /// The same place, where tensors are loaded as `dtype`: what a published model keeps in a finer format than the rest.
+    pub fn at(&self, dtype: DType) -> Self {
+        Self {
+            dtype,
+            ..self.clone()
         }
     }
 
@@ -143,7 +152,7 @@ impl<'a> Loader<'a> {
         };
         let path = self.path(name);
         let [n, rows, columns] = shape;
-        let (device, dtype) = (&self.shared.device, self.shared.dtype);
+        let (device, dtype) = (&self.shared.device, self.dtype);
         let load = || {
             check_shape(*source, &path, [n, columns, rows])?;
             let data = swap_last_axes(source.load_as(&path, dtype)?)?;
@@ -164,12 +173,12 @@ impl<'a> Loader<'a> {
 
     /// One number that looks like a tensor of any shape.
     fn stand_in<const D: usize>(&self, shape: [usize; D]) -> Tensor<D> {
-        let device = (&self.shared.device, self.shared.dtype);
+        let device = (&self.shared.device, self.dtype);
         Tensor::<D>::zeros([1; D], device).expand(shape)
     }
 
     fn value<const D: usize>(&self, path: &str, shape: [usize; D]) -> Result<Tensor<D>, NnError> {
-        let (device, dtype) = (&self.shared.device, self.shared.dtype);
+        let (device, dtype) = (&self.shared.device, self.dtype);
         match &self.shared.origin {
             Origin::Source(source) => {
                 check_shape(*source, path, shape)?;

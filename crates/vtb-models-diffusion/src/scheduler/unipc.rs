@@ -176,7 +176,8 @@ pub fn shifted_levels(steps: usize, last: f64, shift: f64) -> Result<Vec<f64>, D
         )));
     }
     let level = |i: usize| {
-        let even = 1.0 - (1.0 - last) * i as f64 / steps as f64;
+        // In the order of numpy's `linspace`, whose last digit decides where levels are rounded down to whole timesteps.
+        let even = 1.0 + i as f64 * ((last - 1.0) / steps as f64);
         shift * even / (1.0 + (shift - 1.0) * even)
     };
     Ok((0..steps).map(level).chain([0.0]).collect())
@@ -186,6 +187,8 @@ pub fn shifted_levels(steps: usize, last: f64, shift: f64) -> Result<Vec<f64>, D
 #[derive(Debug, Clone)]
 pub struct UniPc {
     sigmas: Vec<f64>,
+    /// Whole timesteps of training, one for each step.
+    times: Vec<f64>,
     /// Clean latents predicted at the last two steps, the latest last.
     clean: Vec<Vec<f32>>,
     /// The state at the beginning of the step before, and the order of its predictor.
@@ -201,12 +204,14 @@ impl UniPc {
         let mut sigmas = shifted_levels(steps, 1.0 / TIMESTEPS, shift)?;
         // At 1 there is nothing of the clean latent, and λ is infinite.
         sigmas[0] = sigmas[0].min(1.0 - 1e-6);
-        // The reference keeps levels in f32.
+        // The reference rounds timesteps down before it rounds levels to f32.
+        let times = sigmas.iter().map(|s| (s * TIMESTEPS).floor()).collect();
         for sigma in &mut sigmas {
             *sigma = f64::from(*sigma as f32);
         }
         Ok(Self {
             sigmas,
+            times,
             clean: Vec::new(),
             before: None,
         })
@@ -287,7 +292,7 @@ impl Sampler for UniPc {
 
     /// The reference tells the model whole timesteps, rounded down.
     fn level(&self, step: usize) -> f32 {
-        ((self.sigmas[step] * TIMESTEPS).floor() / TIMESTEPS) as f32
+        (self.times[step] / TIMESTEPS) as f32
     }
 
     fn advance(&mut self, step: usize, latent: &mut [f32], velocity: &[f32]) {

@@ -3,13 +3,11 @@
 use std::fs;
 use std::path::Path;
 
-use serde_json::json;
-
 use super::{umt5, wan_transformer, wan_vae};
 use crate::scheduler::UniPcConfig;
-use crate::wan::WanConfig;
 use crate::wan::text::Umt5Config;
-use crate::{DiffusionError, files};
+use crate::wan::{WanConfig, write_index};
+use crate::DiffusionError;
 
 /// Sizes of a tiny model.
 #[derive(Debug, Clone, PartialEq)]
@@ -76,21 +74,7 @@ impl TinyVideoSpec {
             self.vocab,
             seed,
         )?;
-        let index = json!({
-            "_class_name": "WanImageToVideoPipeline",
-            "_diffusers_version": "0.36.0",
-            "boundary_ratio": null,
-            "expand_timesteps": true,
-            "image_encoder": [null, null],
-            "image_processor": [null, null],
-            "scheduler": ["diffusers", "UniPCMultistepScheduler"],
-            "text_encoder": ["transformers", "UMT5EncoderModel"],
-            "tokenizer": ["transformers", "T5TokenizerFast"],
-            "transformer": ["diffusers", "WanTransformer3DModel"],
-            "transformer_2": [null, null],
-            "vae": ["diffusers", "AutoencoderKLWan"],
-        });
-        files::write_json(&dir.join(files::MODEL_INDEX), &index)
+        write_index(dir)
     }
 
     fn check(&self) -> Result<(), DiffusionError> {

@@ -115,7 +115,7 @@ impl Mlp {
     }
 }
 
-/// A block.
+/// A block. Norm and modulation are kept in f32 whatever the rest is, as diffusers keeps them.
 #[derive(Module, Debug)]
 pub struct Block {
     /// Self-attention.
@@ -138,9 +138,11 @@ impl Block {
         Self {
             attn1: Attention::load(&loader.pp("attn1"), c),
             attn2: Attention::load(&loader.pp("attn2"), c),
-            norm2: LayerNorm::load(&loader.pp("norm2"), width),
+            norm2: LayerNorm::load(&loader.pp("norm2").at(DType::F32), width),
             ffn: Mlp::load(&loader.pp("ffn"), width, c.ffn_dim),
-            scale_shift_table: loader.param("scale_shift_table", [1, MODULATIONS, width]),
+            scale_shift_table: loader
+                .at(DType::F32)
+                .param("scale_shift_table", [1, MODULATIONS, width]),
             eps: c.eps,
         }
     }
@@ -163,7 +165,7 @@ impl Block {
             .clone()
             .narrow(0, batch.levels, MODULATIONS * batch.levels);
         let own = self.scale_shift_table.val();
-        let own = own.reshape([1, MODULATIONS * width]).cast(DType::F32);
+        let own = own.reshape([1, MODULATIONS * width]);
         let table = modulations.reshape([batch.levels, MODULATIONS * width]);
         let table = table.cast(DType::F32) + own;
 

@@ -17,7 +17,7 @@ pub const TEXT_LEN: usize = 512;
 const MAX_LAYERS: usize = 1024;
 const MAX_WIDTH: usize = 1 << 17;
 /// Positions along an axis for which the reference has frequencies.
-pub(super) const MAX_POSITION: usize = 1024;
+pub const MAX_POSITION: usize = 1024;
 
 /// Configuration of a Wan transformer that makes clips from text and a first picture (TI2V), with the names of diffusers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use serde_json::json;
 use vtb_nn::checkpoint::{RenamedSource, TensorSource, save_safetensors, save_sharded_as};
 
-use super::dir::{ORIGINAL_ENCODER, ORIGINAL_TOKENIZER, ORIGINAL_VAE};
+use super::dir::{ORIGINAL_ENCODER, ORIGINAL_TOKENIZER, ORIGINAL_VAE, write_index};
 use super::names::WanPart;
+use super::text::Umt5Config;
+use super::vae::VaeConfig;
 use super::{VideoModelDir, WanLayout};
 use crate::{DiffusionError, files};
 
@@ -21,7 +22,7 @@ const ENCODER_STEM: &str = "model";
 /// text encoder and the autoencoder become safetensors, not pickles; everything here reads them, as DiffSynth-Studio does.
 ///
 /// # Errors
-/// `out` is not empty, or holds the model; weights cannot be read; the disk refuses.
+/// `out` is not empty; the model has constants that original files do not hold; weights cannot be read; the disk refuses.
 pub fn convert(model: &VideoModelDir, to: WanLayout, out: &Path) -> Result<(), DiffusionError> {
     let io = |e| DiffusionError::io(out, e);
     fs::create_dir_all(out).map_err(io)?;
@@ -61,24 +62,11 @@ fn to_diffusers(model: &VideoModelDir, out: &Path) -> Result<(), DiffusionError>
     model.encoder().write(&dir)?;
     model.scheduler.write(folder(&out.join("scheduler"))?)?;
     copy_folder(model.tokenizer(), &out.join("tokenizer"))?;
-    let index = json!({
-        "_class_name": "WanImageToVideoPipeline",
-        "_diffusers_version": "0.36.0",
-        "boundary_ratio": null,
-        "expand_timesteps": true,
-        "image_encoder": [null, null],
-        "image_processor": [null, null],
-        "scheduler": ["diffusers", "UniPCMultistepScheduler"],
-        "text_encoder": ["transformers", "UMT5EncoderModel"],
-        "tokenizer": ["transformers", "T5TokenizerFast"],
-        "transformer": ["diffusers", "WanTransformer3DModel"],
-        "transformer_2": [null, null],
-        "vae": ["diffusers", "AutoencoderKLWan"],
-    });
-    files::write_json(&out.join(files::MODEL_INDEX), &index)
+    write_index(out)
 }
 
 fn to_original(model: &VideoModelDir, out: &Path) -> Result<(), DiffusionError> {
+    constants_are_known(model)?;
     let single = |part: WanPart, stem: &str| {
         model.with_weights(part, |source| {
             let source = original(source, part)?;
@@ -95,6 +83,26 @@ fn to_original(model: &VideoModelDir, out: &Path) -> Result<(), DiffusionError> 
     single(WanPart::Vae, ORIGINAL_VAE)?;
     copy_folder(model.tokenizer(), &out.join(ORIGINAL_TOKENIZER))?;
     model.transformer.write_original(out)
+}
+
+/// Original files hold tensors and no constants: what is read back must be what is written.
+fn constants_are_known(model: &VideoModelDir) -> Result<(), DiffusionError> {
+    let fault = |what: &str| {
+        let message = format!(
+            "{what}; the original files have no place for them, so other values would be read back"
+        );
+        Err(DiffusionError::file(model.root(), message))
+    };
+    let vae = model.with_weights(WanPart::Vae, VaeConfig::of_shapes)?;
+    let (mean, deviation) = (&model.vae.latents_mean, &model.vae.latents_std);
+    if (&vae.latents_mean, &vae.latents_std) != (mean, deviation) {
+        return fault("the means and deviations of its latents are not the published ones");
+    }
+    let encoder = model.with_weights(WanPart::TextEncoder, Umt5Config::of_shapes)?;
+    if &encoder != model.encoder() {
+        return fault("the settings of its text encoder are not the published ones");
+    }
+    Ok(())
 }
 
 fn original(source: &dyn TensorSource, part: WanPart) -> Result<RenamedSource<'_>, DiffusionError> {

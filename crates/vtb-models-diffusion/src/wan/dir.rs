@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::{DType, Device};
 use serde::Deserialize;
+use serde_json::json;
 use vtb_nn::checkpoint::{Checkpoint, RenamedSource, TensorSource, open_source};
 
 use super::names::WanPart;
@@ -24,6 +25,28 @@ pub const ORIGINAL_VAE: &str = "Wan2.2_VAE";
 pub const ORIGINAL_TOKENIZER: &str = "google/umt5-xxl";
 /// Endings of weights among the original files.
 const ENDINGS: [&str; 2] = ["pth", "safetensors"];
+
+/// Writes `model_index.json` of the layout of diffusers.
+///
+/// # Errors
+/// It cannot be written.
+pub(crate) fn write_index(dir: &Path) -> Result<(), DiffusionError> {
+    let index = json!({
+        "_class_name": CLASSES[0],
+        "_diffusers_version": "0.36.0",
+        "boundary_ratio": null,
+        "expand_timesteps": true,
+        "image_encoder": [null, null],
+        "image_processor": [null, null],
+        "scheduler": ["diffusers", "UniPCMultistepScheduler"],
+        "text_encoder": ["transformers", "UMT5EncoderModel"],
+        "tokenizer": ["transformers", "T5TokenizerFast"],
+        "transformer": ["diffusers", "WanTransformer3DModel"],
+        "transformer_2": [null, null],
+        "vae": ["diffusers", "AutoencoderKLWan"],
+    });
+    files::write_json(&dir.join(files::MODEL_INDEX), &index)
+}
 
 /// How the files of a model lie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

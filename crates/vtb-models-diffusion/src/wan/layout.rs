@@ -34,14 +34,14 @@ pub struct WanBatch {
     pub(super) inputs: Inputs,
 }
 
-/// Inputs on the device, in the model's type.
+/// Inputs on the device, in the model's type but for noise levels.
 #[derive(Debug, Clone)]
 pub(super) struct Inputs {
     /// `[tokens, in channels · p²]`.
     pub(super) tokens: Tensor<2>,
     /// `[text rows, text width]`.
     pub(super) texts: Tensor<2>,
-    /// `[levels, frequencies]`.
+    /// `[levels, frequencies]`, f32.
     pub(super) times: Tensor<2>,
 }
 
@@ -137,14 +137,15 @@ fn inputs(
     if any_clean {
         times.extend(time_features(0.0, config.freq_dim));
     }
-    let tensor = |values: Vec<f32>, width: usize| {
+    let exact = |values: Vec<f32>, width: usize| {
         let shape = [values.len() / width, width];
-        Tensor::<2>::from_data(TensorData::new(values, shape), (device, DType::F32)).cast(dtype)
+        Tensor::<2>::from_data(TensorData::new(values, shape), (device, DType::F32))
     };
+    let tensor = |values: Vec<f32>, width: usize| exact(values, width).cast(dtype);
     Inputs {
         tokens: tensor(tokens, config.in_channels * patch * patch),
         texts: tensor(texts, config.text_dim),
-        times: tensor(times, config.freq_dim),
+        times: exact(times, config.freq_dim),
     }
 }
 

@@ -15,8 +15,9 @@ mod transformer;
 pub mod vae;
 
 pub use block::{Attention, Block, Mlp, Up};
-pub use config::{TEXT_LEN, WanConfig};
+pub use config::{MAX_POSITION, TEXT_LEN, WanConfig};
 pub use convert::convert;
+pub(crate) use dir::write_index;
 pub use dir::{ORIGINAL_ENCODER, ORIGINAL_TOKENIZER, ORIGINAL_VAE, VideoModelDir, WanLayout};
 pub use layout::WanBatch;
 pub use sample::{Solver, VideoInputs, VideoSampling, video_latent};

@@ -65,7 +65,7 @@ pub struct VideoInputs {
     /// The prompt.
     pub text: TextStates,
     /// What the result is to be unlike; without it there is no guidance.
-    pub negative: Option<TextStates>,
+    pub negative: Option<Arc<TextStates>>,
     /// Shape of the latent: channels, frames, height, width in cells.
     pub shape: [usize; 4],
 }
@@ -107,7 +107,7 @@ pub fn video_latent(
         })
     };
     let positive = condition(&inputs.text);
-    let guides = inputs.negative.as_ref().filter(|_| sampling.cfg > 1.0);
+    let guides = inputs.negative.as_deref().filter(|_| sampling.cfg > 1.0);
     let negative = guides.map(condition);
     let velocity_of = |noisy: &Latent, sigma, condition: &Arc<FlowCondition>| {
         let row = FlowRow {

@@ -87,7 +87,7 @@ impl Embedder {
 /// What noise levels and prompts become, under its published name.
 #[derive(Module, Debug)]
 pub struct ConditionEmbedder {
-    /// Noise levels, with SiLU.
+    /// Noise levels, with SiLU; in f32 whatever the rest is, as diffusers keeps it.
     pub time_embedder: Embedder,
     /// `[6·width, width]`: the modulation of a noise level.
     pub time_proj: LoraLinear,
@@ -159,7 +159,11 @@ impl FlowNetwork for Network {
         Self {
             patch_embedding: PatchEmbedding::load(&loader.pp("patch_embedding"), c),
             condition_embedder: ConditionEmbedder {
-                time_embedder: Embedder::load(&embedder.pp("time_embedder"), c.freq_dim, width),
+                time_embedder: Embedder::load(
+                    &embedder.pp("time_embedder").at(DType::F32),
+                    c.freq_dim,
+                    width,
+                ),
                 time_proj: LoraLinear::load(
                     &embedder.pp("time_proj"),
                     width,
@@ -171,7 +175,9 @@ impl FlowNetwork for Network {
             blocks: (0..c.num_layers)
                 .map(|i| Block::load(&loader.pp(format!("blocks.{i}")), c))
                 .collect(),
-            scale_shift_table: loader.param("scale_shift_table", [1, 2, width]),
+            scale_shift_table: loader
+                .at(DType::F32)
+                .param("scale_shift_table", [1, 2, width]),
             proj_out: LoraLinear::load(&loader.pp("proj_out"), width, output, true),
             eps: c.eps,
         }
@@ -228,6 +234,7 @@ impl FlowNetwork for Network {
         let times = embedder
             .time_embedder
             .forward(batch.inputs.times.clone(), silu, adapter);
+        let times = times.cast(batch.inputs.texts.dtype());
         let modulations = embedder.time_proj.forward(silu(times.clone()), adapter);
         let width = times.dims()[1];
         let modulations = modulations.reshape([batch.levels * MODULATIONS, width]);
@@ -256,7 +263,7 @@ impl FlowNetwork for Network {
         let tokens = x.narrow(0, batch.levels, batch.tokens);
         let own = head.scale_shift_table.val().reshape([1, 2 * width]);
         let times = times.cast(DType::F32);
-        let table = Tensor::cat(vec![times.clone(), times], 1) + own.cast(DType::F32);
+        let table = Tensor::cat(vec![times.clone(), times], 1) + own;
         let x = modulated_norm(tokens, table, [0, 1], &batch.runs, head.eps as f32);
         head.proj_out.forward(x, pass.adapter)
     }

@@ -163,17 +163,26 @@ impl<'a> Loop<'a> {
                 self.score = evaluation.score;
             }
             let last = self.step == self.config.max_steps;
+            let mut failed = None;
             if let Some(draw) = hooks.samples.as_deref_mut()
                 && (last || due(self.step, self.config.sample_steps))
             {
-                metrics.values.extend(self.sample(model, draw)?);
+                match self.sample(model, draw) {
+                    Ok(values) => metrics.values.extend(values),
+                    // The step is saved before the run ends with it.
+                    Err(error) => failed = Some(error),
+                }
             }
             self.log.write(&metrics)?;
             self.events.metrics(&metrics)?;
             hooks.reporter.on_step(&metrics);
             let interrupted = hooks.interrupt.is_set();
-            if interrupted || last || due(self.step, self.config.save_steps) {
+            let due_now = interrupted || last || due(self.step, self.config.save_steps);
+            if due_now || failed.is_some() {
                 self.save(model, objective, &mut hooks)?;
+            }
+            if let Some(error) = failed {
+                return Err(error);
             }
             if let Some(reason) = stop {
                 hooks.reporter.on_end(&reason);
