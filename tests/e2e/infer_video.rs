@@ -255,6 +255,8 @@ fn inputs_that_cannot_be_used() {
     for (flag, value, code, parts) in [
         ("--image", "/nowhere.png", 1, &["/nowhere.png"][..]),
         ("--frames", "80", 2, &["--frames", "77 or 81"]),
+        ("--frames", "1000001", 2, &["1000001 frames", "pixels"]),
+        ("--frames", "4101", 2, &["positions", "4093 frames"]),
         ("--size", "100x64", 2, &["--size", "96 or 128 wide"]),
         ("--size", "16000x16000", 2, &["pixels"]),
         ("--steps", "1", 2, &["--steps 1", "at least 2"]),

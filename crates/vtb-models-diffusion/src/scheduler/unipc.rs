@@ -345,6 +345,20 @@ mod tests {
         assert!(UniPc::new(0, 5.0).is_err() && UniPc::new(4, f64::NAN).is_err());
     }
 
+    /// By `numpy.linspace(1, 0.001, 31)[:-1] * 1000`, rounded down: some levels are a hair below a whole timestep in f32.
+    #[test]
+    fn timesteps_are_rounded_down_before_levels_become_f32() {
+        let solver = UniPc::new(30, 1.0).unwrap();
+        let times: Vec<u32> = (0..30)
+            .map(|step| (solver.level(step) * 1000.0).round() as u32)
+            .collect();
+        let expected = [
+            999, 966, 933, 900, 866, 833, 800, 766, 733, 700, 667, 633, 600, 567, 533, 500, 467,
+            433, 400, 367, 333, 300, 267, 234, 200, 167, 134, 100, 67, 34,
+        ];
+        assert_eq!(times, expected);
+    }
+
     #[test]
     fn a_straight_path_is_followed_to_its_end() {
         // x = (1-σ)·x0 + σ·n has the velocity n - x0 everywhere.

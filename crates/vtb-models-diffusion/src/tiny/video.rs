@@ -4,10 +4,10 @@ use std::fs;
 use std::path::Path;
 
 use super::{umt5, wan_transformer, wan_vae};
+use crate::DiffusionError;
 use crate::scheduler::UniPcConfig;
 use crate::wan::text::Umt5Config;
 use crate::wan::{WanConfig, write_index};
-use crate::DiffusionError;
 
 /// Sizes of a tiny model.
 #[derive(Debug, Clone, PartialEq)]

@@ -52,22 +52,48 @@ fn a_resumed_run_repeats_no_samples() {
     assert!(drawn(&stopped, |run| run.resume = true).is_empty());
 }
 
+/// The steps of `metrics.jsonl`.
+fn logged(root: &Path) -> Vec<Option<u64>> {
+    metrics(root)
+        .iter()
+        .map(|row| row["step"].as_u64())
+        .collect()
+}
+
 #[test]
 fn a_run_that_died_before_its_first_checkpoint_begins_again_without_a_second_row() {
     let dir = tempfile::tempdir().unwrap();
-    let mut die = |_: &Linear, step: u64| match step {
-        0 => Ok(BTreeMap::from([("likeness".to_owned(), 0.5)])),
-        _ => Err(TrainError::Input("the picture cannot be drawn".into())),
-    };
+    let mut draw = |_: &Linear, _: u64| Ok(BTreeMap::from([("likeness".to_owned(), 0.5)]));
+    let mut die = |_: &Linear, _: u64| Err(TrainError::Input("rows cannot be measured".into()));
     let mut run = Run::new(STEPS);
-    run.config.sample_steps = 1;
-    run.samples = Some(&mut die);
+    run.config.eval_steps = 1;
+    run.evaluate = Some(&mut die);
+    run.samples = Some(&mut draw);
     assert!(run.go(dir.path()).is_err());
     assert_eq!(metrics(dir.path()).len(), 1);
     assert_eq!(drawn(dir.path(), |run| run.resume = true), [2, 4, 5]);
-    let steps: Vec<_> = metrics(dir.path())
-        .iter()
-        .map(|row| row["step"].as_u64())
-        .collect();
-    assert_eq!(steps, (0..=STEPS).map(Some).collect::<Vec<_>>());
+    assert_eq!(
+        logged(dir.path()),
+        (0..=STEPS).map(Some).collect::<Vec<_>>()
+    );
+}
+
+#[test]
+fn samples_that_cannot_be_drawn_end_the_run_behind_a_checkpoint() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut die = |_: &Linear, step: u64| match step {
+        0 => Ok(BTreeMap::new()),
+        _ => Err(TrainError::Input("the picture cannot be drawn".into())),
+    };
+    let mut run = Run::new(STEPS);
+    run.config.sample_steps = 3;
+    run.samples = Some(&mut die);
+    let error = run.go(dir.path()).unwrap_err();
+    assert!(error.to_string().contains("cannot be drawn"), "{error}");
+    assert!(dir.path().join("checkpoints/step-3").is_dir());
+    assert_eq!(drawn(dir.path(), |run| run.resume = true), [4, 5]);
+    assert_eq!(
+        logged(dir.path()),
+        (1..=STEPS).map(Some).collect::<Vec<_>>()
+    );
 }
