@@ -220,10 +220,10 @@ impl Case {
         if let Some(stride) = self.said["video_stride"].as_u64() {
             video = video.into_iter().step_by(stride as usize).collect();
             let theirs = self.values.floats(&format!("{what}.video.sample"));
-            close(&format!("{what} video"), &video, &theirs, 4e-5);
+            close(&format!("{what} video"), &video, &theirs, 2e-5);
         } else {
             let theirs = self.values.floats(&format!("{what}.video"));
-            close(&format!("{what} video"), &video, &theirs, 4e-5);
+            close(&format!("{what} video"), &video, &theirs, 2e-5);
         }
         let bytes = latent_clip(&latent, &vae, None).unwrap();
         assert_eq!(bytes.len(), frames);
