@@ -2,7 +2,10 @@
 
 #![allow(dead_code, reason = "each benchmark uses a part")]
 
+use std::process::Command;
 use std::time::Instant;
+
+use serde_json::Value;
 
 /// Median seconds of `reps` runs after two warm-up runs.
 pub(crate) fn median(reps: usize, mut f: impl FnMut()) -> f64 {
@@ -25,4 +28,33 @@ pub(crate) fn peak_kib() -> u64 {
     let line = status.lines().find(|l| l.starts_with("VmHWM:"));
     let number = line.and_then(|l| l.split_whitespace().nth(1));
     number.and_then(|n| n.parse().ok()).unwrap_or(0)
+}
+
+/// Runs the reference, a script beside the benchmarks, with two threads, and prints what both have in common; `None` where
+/// it does not run.
+pub(crate) fn compare(ours: &Value, python: &str, script: &str, reps: usize) -> Option<()> {
+    let theirs = reference(python, script, reps)?;
+    println!("| | ours ms | diffusers ms | ours / theirs |");
+    println!("|---|---|---|---|");
+    for (name, theirs) in theirs.as_object().into_iter().flatten() {
+        let (Some(ours), Some(theirs)) = (ours[name].as_f64(), theirs.as_f64()) else {
+            continue;
+        };
+        println!(
+            "| {name} | {ours:.1} | {theirs:.1} | {:.2} |",
+            ours / theirs
+        );
+    }
+    Some(())
+}
+
+fn reference(python: &str, script: &str, reps: usize) -> Option<Value> {
+    let script = format!(
+        "{}/../benches/reference/{script}",
+        env!("CARGO_MANIFEST_DIR")
+    );
+    let args = [&script, "--threads", "2", "--reps", &reps.to_string()];
+    let output = Command::new(python).args(args).output().ok()?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    serde_json::from_str(text.get(text.find('{')?..)?).ok()
 }

@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use burn::tensor::DType;
-use common::{median, peak_kib};
+use common::{compare, median, peak_kib};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -149,17 +149,6 @@ fn speed(reps: usize, only: Option<&str>) -> Value {
     Value::Object(found)
 }
 
-fn reference(python: &str, reps: usize) -> Option<Value> {
-    let script = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../benches/reference/bench_diffusion_reference.py"
-    );
-    let args = [script, "--threads", "2", "--reps", &reps.to_string()];
-    let output = Command::new(python).args(args).output().ok()?;
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    serde_json::from_str(text.get(text.find('{')?..)?).ok()
-}
-
 /// A pass through `blocks` blocks of the true size, in a process of its own.
 fn block_of(blocks: usize, side: usize) {
     let config = TransformerConfig {
@@ -223,21 +212,10 @@ fn main() {
     let reps = value("--reps").and_then(|r| r.parse().ok()).unwrap_or(9);
     let ours = speed(reps, value("--only").as_deref());
     println!("{ours:#}");
-    if let Some(python) = value("--python") {
-        let Some(theirs) = reference(&python, reps) else {
-            eprintln!("the reference did not run: {python}");
-            std::process::exit(1);
-        };
-        println!("| | ours ms | diffusers ms | ours / theirs |");
-        println!("|---|---|---|---|");
-        for (name, theirs) in theirs.as_object().into_iter().flatten() {
-            let (Some(ours), Some(theirs)) = (ours[name].as_f64(), theirs.as_f64()) else {
-                continue;
-            };
-            println!(
-                "| {name} | {ours:.1} | {theirs:.1} | {:.2} |",
-                ours / theirs
-            );
-        }
+    if let Some(python) = value("--python")
+        && compare(&ours, &python, "bench_diffusion_reference.py", reps).is_none()
+    {
+        eprintln!("the reference did not run: {python}");
+        std::process::exit(1);
     }
 }

@@ -3,13 +3,14 @@
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 mod common;
+mod runs;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::SystemTime;
 
 use common::{IMAGE, path, refuse, stdout, succeed};
+use runs::{kill_after, metrics, summary, tree};
 use serde_json::{Value, json};
 
 const ADAPTER: &str = env!("CARGO_BIN_EXE_adapter");
@@ -34,10 +35,6 @@ const SMALL: &[&str] = &[
     "--set",
     "lora.rank=4",
 ];
-
-fn summary(out: &Path) -> Value {
-    serde_json::from_slice(&std::fs::read(out.join("summary.json")).unwrap()).unwrap()
-}
 
 /// Model and data that a small default run leaves behind.
 struct Own {
@@ -227,30 +224,6 @@ fn a_merged_model_is_the_model_with_its_adapter() {
     assert!(furthest(&adapted, &plain) > Some(8));
 }
 
-/// `metrics.jsonl` without measured times.
-fn metrics(out: &Path) -> Vec<Value> {
-    let text = std::fs::read_to_string(out.join("metrics.jsonl")).unwrap();
-    let parse = |line: &str| {
-        let mut row: Value = serde_json::from_str(line).unwrap();
-        row.as_object_mut().unwrap().remove("time");
-        row
-    };
-    text.lines().map(parse).collect()
-}
-
-/// Every file of a folder by its relative name.
-fn tree(dir: &Path, base: &Path, into: &mut BTreeMap<String, Vec<u8>>) {
-    for item in std::fs::read_dir(dir).unwrap() {
-        let place = item.unwrap().path();
-        if place.is_dir() {
-            tree(&place, base, into);
-        } else {
-            let name = place.strip_prefix(base).unwrap().display().to_string();
-            into.insert(name, std::fs::read(&place).unwrap());
-        }
-    }
-}
-
 #[test]
 fn a_killed_run_goes_on_as_if_nothing_had_been() {
     let own = own();
@@ -276,29 +249,7 @@ fn a_killed_run_goes_on_as_if_nothing_had_been() {
         &set,
     ];
     succeed(IMAGE, &own.args(&straight, &extra));
-    let mut child = Command::new(IMAGE)
-        .args(own.args(&killed, &extra))
-        .env("RAYON_NUM_THREADS", "2")
-        .stderr(Stdio::null())
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
-    let started = Instant::now();
-    let lines =
-        || std::fs::read_to_string(killed.join("metrics.jsonl")).map_or(0, |t| t.lines().count());
-    while lines() < 7 {
-        assert!(
-            started.elapsed() < Duration::from_secs(300),
-            "the run does not move"
-        );
-        assert!(
-            child.try_wait().unwrap().is_none(),
-            "the run ended by itself"
-        );
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    child.kill().unwrap();
-    child.wait().unwrap();
+    kill_after(IMAGE, &own.args(&killed, &extra), &killed, 7);
     let mut resume = own.args(&killed, &extra);
     resume.push("--resume");
     succeed(IMAGE, &resume);

@@ -185,10 +185,10 @@ fn one(
     told.begin("step", settings.steps);
     let (latent, picture) = drawing.draw(inputs, start, settings.steps, &mut || told.step())?;
     told.end();
-    write_picture(out, &picture)?;
     if let Some(path) = &cli.save_latents {
         write_latents(path, &latent)?;
     }
+    write_picture(out, &picture)?;
     println!("{}", out.display());
     Ok(ExitCode::SUCCESS)
 }

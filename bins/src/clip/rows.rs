@@ -20,7 +20,6 @@ use super::settings::ClipSettings;
 use crate::edit::attempts::{Attempts, CLIPS};
 use crate::edit::{Told, pictures};
 use crate::model::Machine;
-use crate::video_run::rgb;
 
 /// Where the picture of a row comes from.
 #[derive(Debug)]
@@ -171,7 +170,7 @@ impl Row {
             Start::Clip(path) => {
                 let frame = VideoReader::open(path)?.next();
                 let frame = frame.with_context(|| format!("{}: has no frame", path.display()))?;
-                Ok(rgb(frame?))
+                Ok(pictures::rgb(frame?))
             }
         };
         load().with_context(|| self.origin.to_string())

@@ -41,6 +41,15 @@ pub(crate) fn image_of(picture: &Rgb) -> anyhow::Result<RgbImage> {
         .context("the picture has not the pixels that its size says")
 }
 
+/// A frame as the models take it.
+pub(crate) fn rgb(frame: RgbImage) -> Rgb {
+    Rgb {
+        width: frame.width() as usize,
+        height: frame.height() as usize,
+        pixels: frame.into_raw(),
+    }
+}
+
 /// An id as a file name that means the same everywhere.
 pub(crate) fn file_stem(id: &str) -> String {
     let plain = |c: char| match c.is_ascii_alphanumeric() || "._-".contains(c) {

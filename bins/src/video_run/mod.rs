@@ -12,7 +12,6 @@ use crate::flow_run;
 use crate::options::TrainOptions;
 
 pub use frames::{FrameSampling, ShortClip};
-pub(crate) use rows::rgb;
 pub use settings::VideoRun;
 
 /// Runs the program.

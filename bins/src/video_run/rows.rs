@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
-use image::RgbImage;
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 use vtb_data::media::{ClipRow, read_clip_rows};
@@ -16,6 +15,7 @@ use vtb_trainer::canonical::hex;
 
 use super::frames::{FrameChoice, Taken};
 use super::settings::VideoRun;
+use crate::edit::pictures::rgb;
 use crate::flow_run::{Media, Medium, Row};
 
 /// Frames of a clip at a size, and their place in the cache.
@@ -267,14 +267,5 @@ impl Clip {
             self.path.display()
         );
         Ok(found)
-    }
-}
-
-/// A frame as the models take it.
-pub(crate) fn rgb(frame: RgbImage) -> Rgb {
-    Rgb {
-        width: frame.width() as usize,
-        height: frame.height() as usize,
-        pixels: frame.into_raw(),
     }
 }

@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use vtb_nn::lm::AdapterState;
-use vtb_nn::velocity::{FlowCondition, FlowRow, Latent, VelocityModel};
+use vtb_nn::velocity::{FlowCondition, Latent, VelocityModel};
 
 use super::packing::{grid_of, pack, unpack};
 use crate::DiffusionError;
-use crate::scheduler::{Euler, follow};
+use crate::scheduler::{Euler, follow, velocity_of};
 
 /// Classifier-free guidance: `v = v⁻ + scale·(v⁺ - v⁻)`.
 #[derive(Debug, Clone)]
@@ -34,22 +33,12 @@ pub fn denoise(
     patch: usize,
     told: &mut dyn FnMut(usize, &Latent),
 ) -> Result<Latent, DiffusionError> {
-    let velocity_of = |noisy: &Latent, sigma, condition: &Arc<FlowCondition>| {
-        let row = FlowRow {
-            noisy: noisy.clone(),
-            sigma,
-            condition: condition.clone(),
-        };
-        let found = model.velocity(&[row], AdapterState::On)?;
-        let first = found.into_iter().next();
-        first.ok_or_else(|| DiffusionError::input("the model answered no velocity"))
-    };
     let mut velocity = |latent: &Latent, sigma| -> Result<Latent, DiffusionError> {
-        let positive = velocity_of(latent, sigma, condition)?;
+        let positive = velocity_of(model, latent, sigma, condition)?;
         let Some(guidance) = guidance else {
             return Ok(positive);
         };
-        let negative = velocity_of(latent, sigma, &guidance.negative)?;
+        let negative = velocity_of(model, latent, sigma, &guidance.negative)?;
         guided(&positive, &negative, guidance, patch)
     };
     follow(&mut Euler::new(sigmas.to_vec()), noise, &mut velocity, told)

@@ -5,5 +5,6 @@ mod sampler;
 mod unipc;
 
 pub use flow_match::FlowMatchEuler;
+pub(crate) use sampler::velocity_of;
 pub use sampler::{Euler, Sampler, follow, noise};
 pub use unipc::{UniPc, UniPcConfig, shifted_levels};

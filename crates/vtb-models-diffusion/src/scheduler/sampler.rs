@@ -1,9 +1,12 @@
 //! From noise to a latent along a velocity.
 
+use std::sync::Arc;
+
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
+use vtb_nn::lm::AdapterState;
 use vtb_nn::random::normals;
-use vtb_nn::velocity::Latent;
+use vtb_nn::velocity::{FlowCondition, FlowRow, Latent, VelocityModel};
 
 use crate::DiffusionError;
 
@@ -56,6 +59,26 @@ pub fn noise(shape: [usize; 4], seed: u64) -> Latent {
         shape,
         values: normals(&mut rng, shape.iter().product()),
     }
+}
+
+/// The velocity of one sample, with the adapter.
+///
+/// # Errors
+/// The model refuses its input.
+pub(crate) fn velocity_of(
+    model: &impl VelocityModel,
+    noisy: &Latent,
+    sigma: f32,
+    condition: &Arc<FlowCondition>,
+) -> Result<Latent, DiffusionError> {
+    let row = FlowRow {
+        noisy: noisy.clone(),
+        sigma,
+        condition: condition.clone(),
+    };
+    let found = model.velocity(&[row], AdapterState::On)?;
+    let first = found.into_iter().next();
+    first.ok_or_else(|| DiffusionError::input("the model answered no velocity"))
 }
 
 /// Follows `velocity`, a function of the latent and its noise level, from `noise` to the end. `told` hears of every step

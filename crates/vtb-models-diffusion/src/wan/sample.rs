@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use vtb_nn::lm::AdapterState;
-use vtb_nn::velocity::{FlowCondition, FlowRow, Latent, TextStates, VelocityModel};
+use vtb_nn::velocity::{FlowCondition, Latent, TextStates, VelocityModel};
 
 use crate::DiffusionError;
-use crate::scheduler::{Euler, Sampler, UniPc, follow, shifted_levels};
+use crate::scheduler::{Euler, Sampler, UniPc, follow, shifted_levels, velocity_of};
 
 /// How noise levels are walked through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -109,21 +108,11 @@ pub fn video_latent(
     let positive = condition(&inputs.text);
     let guides = inputs.negative.as_deref().filter(|_| sampling.cfg > 1.0);
     let negative = guides.map(condition);
-    let velocity_of = |noisy: &Latent, sigma, condition: &Arc<FlowCondition>| {
-        let row = FlowRow {
-            noisy: noisy.clone(),
-            sigma,
-            condition: condition.clone(),
-        };
-        let found = model.velocity(&[row], AdapterState::On)?;
-        let first = found.into_iter().next();
-        first.ok_or_else(|| DiffusionError::input("the model answered no velocity"))
-    };
     let mut velocity = |latent: &Latent, sigma| -> Result<Latent, DiffusionError> {
         let seen = with_first(latent.clone(), inputs.first.as_ref());
-        let mut v = velocity_of(&seen, sigma, &positive)?;
+        let mut v = velocity_of(model, &seen, sigma, &positive)?;
         if let Some(negative) = &negative {
-            let unlike = velocity_of(&seen, sigma, negative)?;
+            let unlike = velocity_of(model, &seen, sigma, negative)?;
             for (v, unlike) in v.values.iter_mut().zip(&unlike.values) {
                 *v = unlike + sampling.cfg * (*v - unlike);
             }

@@ -24,7 +24,7 @@ use decoder::Decoder;
 use encoder::Encoder;
 
 use crate::DiffusionError;
-use crate::causal::Pointwise;
+use crate::causal::{Pointwise, each_channel};
 use crate::files;
 
 /// A picture on the host.
@@ -130,7 +130,10 @@ impl QwenImageVae {
     /// fewer or more values than its shape says.
     pub fn encode(&self, picture: &Picture) -> Result<Latent, DiffusionError> {
         let mut latent = self.encode_raw(picture)?;
-        self.each_channel(&mut latent, |x, mean, std| (x - mean) / std);
+        let (mean, deviation) = (&self.config.latents_mean, &self.config.latents_std);
+        each_channel(&mut latent, mean, deviation, |x, mean, std| {
+            (x - mean) / std
+        });
         Ok(latent)
     }
 
@@ -141,7 +144,8 @@ impl QwenImageVae {
     pub fn decode(&self, latent: &Latent) -> Result<Picture, DiffusionError> {
         let mut latent = latent.clone();
         self.check_latent(&latent)?;
-        self.each_channel(&mut latent, |x, mean, std| x * std + mean);
+        let (mean, deviation) = (&self.config.latents_mean, &self.config.latents_std);
+        each_channel(&mut latent, mean, deviation, |x, mean, std| x * std + mean);
         let mut picture = self.decode_raw(&latent)?;
         for value in &mut picture.values {
             *value = value.clamp(-1.0, 1.0);
@@ -203,22 +207,6 @@ impl QwenImageVae {
             return fits(&latent.values, [z, height, width], "latent");
         };
         Err(DiffusionError::input(fault))
-    }
-
-    /// `change(value, mean, deviation)` of every value.
-    fn each_channel(&self, latent: &mut Latent, change: impl Fn(f32, f32, f32) -> f32) {
-        let len = latent.frame_len();
-        let constants = self
-            .config
-            .latents_mean
-            .iter()
-            .zip(&self.config.latents_std);
-        for (values, (mean, std)) in latent.values.chunks_mut(len).zip(constants) {
-            let (mean, std) = (*mean as f32, *std as f32);
-            for value in values {
-                *value = change(*value, mean, std);
-            }
-        }
     }
 
     /// Planes `[channels, height, width]` as a channel-last tensor.

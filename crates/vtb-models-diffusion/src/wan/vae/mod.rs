@@ -27,7 +27,7 @@ use encoder::Encoder;
 pub use tiles::Tiling;
 
 use crate::DiffusionError;
-use crate::causal::{Frames, Memory, Pointwise};
+use crate::causal::{Frames, Memory, Pointwise, each_channel};
 use crate::files;
 
 /// Clips to latents and back.
@@ -116,7 +116,10 @@ impl WanVae {
     /// [`VaeConfig::factor`], or fewer or more values than its shape says.
     pub fn encode(&self, clip: &Clip) -> Result<Latent, DiffusionError> {
         let mut latent = self.encode_raw(clip)?;
-        self.each_channel(&mut latent, |x, mean, std| (x - mean) / std);
+        let (mean, deviation) = (&self.config.latents_mean, &self.config.latents_std);
+        each_channel(&mut latent, mean, deviation, |x, mean, std| {
+            (x - mean) / std
+        });
         Ok(latent)
     }
 
@@ -127,7 +130,8 @@ impl WanVae {
     pub fn decode(&self, latent: &Latent) -> Result<Clip, DiffusionError> {
         self.check_latent(latent)?;
         let mut latent = latent.clone();
-        self.each_channel(&mut latent, |x, mean, std| x * std + mean);
+        let (mean, deviation) = (&self.config.latents_mean, &self.config.latents_std);
+        each_channel(&mut latent, mean, deviation, |x, mean, std| x * std + mean);
         let mut clip = self.decode_raw(&latent)?;
         for value in &mut clip.values {
             *value = value.clamp(-1.0, 1.0);
@@ -240,19 +244,6 @@ impl WanVae {
             return Ok(());
         };
         Err(DiffusionError::input(fault))
-    }
-
-    /// `change(value, mean, deviation)` of every value.
-    fn each_channel(&self, latent: &mut Latent, change: impl Fn(f32, f32, f32) -> f32) {
-        let len = latent.shape[1] * latent.frame_len();
-        let config = &self.config;
-        let constants = config.latents_mean.iter().zip(&config.latents_std);
-        for (values, (mean, std)) in latent.values.chunks_mut(len.max(1)).zip(constants) {
-            let (mean, std) = (*mean as f32, *std as f32);
-            for value in values {
-                *value = change(*value, mean, std);
-            }
-        }
     }
 }
 
