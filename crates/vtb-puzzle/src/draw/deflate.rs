@@ -5,10 +5,16 @@
 //! (RFC 1951, 3.2.6), so that nothing is counted before or looked for behind. A compressor for all
 //! kinds of data takes three times as long for the same size.
 
-/// Pixels of three bytes are appended one after another; [`Stream::finish`] gives the stream.
+/// Rows are appended one after another; [`Stream::finish`] gives the stream.
 pub(super) struct Stream {
     /// What is written, and room for more.
     bytes: Vec<u8>,
+    state: State,
+}
+
+/// Where a stream is.
+#[derive(Clone, Copy)]
+pub(super) struct State {
     /// How many bytes are written.
     at: usize,
     /// Bits not written yet, the first lowest; fewer than eight between calls.
@@ -16,6 +22,16 @@ pub(super) struct Stream {
     count: u32,
     /// The two sums of the checksum (RFC 1950, 8.2), each below its modulus between rows.
     sums: [u64; 2],
+    /// The last run: a pixel, and how many more bytes of it are counted but not written.
+    last: [u8; 3],
+    again: usize,
+}
+
+/// A row being written: to be held by value, as what is known to lie in registers need not be read
+/// again after every byte that is written.
+pub(super) struct Row<'a> {
+    out: &'a mut [u8],
+    state: State,
 }
 
 /// Longest match.
@@ -24,104 +40,153 @@ const LONGEST: usize = 258;
 const MODULUS: u64 = 65_521;
 /// Codes of bytes and of match lengths, with how many bits each has.
 static LITERALS: [(u32, u32); 256] = literals();
+/// The same for pixels of three equal bytes.
+static GRAYS: [(u32, u32); 256] = grays();
 static LENGTHS: [(u32, u32); LONGEST + 1] = lengths();
 /// Codes of the distances 1 and 3, five bits each.
 const ONE_BACK: u64 = 0;
 const THREE_BACK: u64 = mirrored(2, 5) as u64;
+/// Codes of so many bytes, of whole pixels that fit into one match: zeros, and as three bytes before.
+static ZEROS: [(u32, u32); RUN] = zeros();
+static AGAIN: [(u32, u32); RUN] = again();
+const RUN: usize = LONGEST + 1;
 
 impl Stream {
     pub(super) fn new(capacity: usize) -> Self {
         let mut bytes = vec![0; capacity.max(64)];
         // Deflate with a window of 32 KiB, the fastest kind.
         bytes[..2].copy_from_slice(&[0x78, 0x01]);
-        let mut stream = Self {
-            bytes,
+        let state = State {
             at: 2,
             bits: 0,
             count: 0,
             sums: [1, 0],
+            last: [0; 3],
+            again: 0,
         };
+        let mut stream = Self { bytes, state };
         // The last block, and the only one, in the fixed code.
-        stream.push(0b011, 3);
+        stream.row(0, |row| row.push(0b011, 3));
         stream
     }
 
-    /// Makes room for a row of so many bytes, and keeps the checksum's sums small; to be called
-    /// before every row, of 64 KiB at most.
-    pub(super) fn begin_row(&mut self, bytes: usize) {
-        self.sums = self.sums.map(|sum| sum % MODULUS);
+    /// Appends a row of so many bytes, 64 KiB at most, by what `write` does.
+    pub(super) fn row(&mut self, bytes: usize, write: impl FnOnce(&mut Row<'_>)) {
+        // So they stay small.
+        self.state.sums = self.state.sums.map(|sum| sum % MODULUS);
         // A byte takes nine bits at most.
-        let wanted = self.at + bytes + bytes / 8 + 64;
+        let wanted = self.state.at + bytes + bytes / 8 + 64;
         if wanted > self.bytes.len() {
             self.bytes.resize(wanted + wanted / 2, 0);
         }
-    }
-
-    /// Appends one byte.
-    pub(super) fn byte(&mut self, byte: u8) {
-        self.sums[0] += u64::from(byte);
-        self.sums[1] += self.sums[0];
-        let (code, count) = LITERALS[usize::from(byte)];
-        self.push(u64::from(code), count);
-    }
-
-    /// Appends a pixel.
-    pub(super) fn pixel(&mut self, pixel: [u8; 3]) {
-        self.count_pixels(pixel, 1);
-        let [first, second, third] = pixel.map(|byte| LITERALS[usize::from(byte)]);
-        let code = u64::from(first.0)
-            | u64::from(second.0) << first.1
-            | u64::from(third.0) << (first.1 + second.1);
-        self.push(code, first.1 + second.1 + third.1);
-    }
-
-    /// Appends a pixel that was appended last, `times` more.
-    pub(super) fn again(&mut self, pixel: [u8; 3], times: usize) {
-        self.count_pixels(pixel, times as u64);
-        self.matches(3 * times, THREE_BACK);
-    }
-
-    /// Appends pixels of zeros.
-    pub(super) fn zeros(&mut self, pixels: usize) {
-        self.sums[1] += self.sums[0] * 3 * pixels as u64;
-        let (zero, count) = LITERALS[0];
-        let zero = u64::from(zero);
-        match pixels {
-            0 => {}
-            1 => self.push(zero | zero << count | zero << (2 * count), 3 * count),
-            _ => {
-                self.push(zero, count);
-                self.matches(3 * pixels - 1, ONE_BACK);
-            }
-        }
+        let mut row = Row {
+            out: &mut self.bytes,
+            state: self.state,
+        };
+        write(&mut row);
+        self.state = row.state;
     }
 
     /// Bytes written so far.
     pub(super) fn len(&self) -> usize {
-        self.at
+        self.state.at
     }
 
     pub(super) fn finish(mut self) -> Vec<u8> {
-        self.begin_row(0);
-        // End of block, then what fills the last byte.
-        self.push(0, 7);
-        self.push(0, (8 - self.count % 8) % 8);
-        let [low, high] = self.sums;
-        self.bytes.truncate(self.at);
+        self.row(0, |row| {
+            // End of block, then what fills the last byte.
+            row.push(0, 7);
+            row.push(0, (8 - row.state.count % 8) % 8);
+        });
+        let [low, high] = self.state.sums.map(|sum| sum % MODULUS);
+        self.bytes.truncate(self.state.at);
         self.bytes
             .extend((((high << 16) | low) as u32).to_be_bytes());
         self.bytes
     }
+}
+
+impl Row<'_> {
+    /// Appends one byte.
+    #[inline(always)]
+    pub(super) fn byte(&mut self, byte: u8) {
+        self.state.sums[0] += u64::from(byte);
+        self.state.sums[1] += self.state.sums[0];
+        let (code, count) = LITERALS[usize::from(byte)];
+        self.push(u64::from(code), count);
+    }
+
+    /// Appends so many bytes of zeros, then a pixel, then so many more bytes of the same pixel; all
+    /// multiples of three.
+    #[inline(always)]
+    pub(super) fn run(&mut self, zeros: usize, pixel: [u8; 3], again: usize) {
+        self.close();
+        let [first, second, third] = pixel;
+        let (code, count) = if first == second && second == third {
+            GRAYS[usize::from(first)]
+        } else {
+            let [first, second, third] = pixel.map(|byte| LITERALS[usize::from(byte)]);
+            joined(joined(first, second), third)
+        };
+        self.state.sums[1] += self.state.sums[0] * zeros as u64;
+        self.count_pixels(pixel, 1 + again as u64 / 3);
+        match ZEROS.get(zeros) {
+            Some(zeros) => {
+                let code = u64::from(code) << zeros.1 | u64::from(zeros.0);
+                self.push(code, zeros.1 + count);
+            }
+            None => {
+                self.state = long_runs(self.out, self.state, 0, zeros);
+                self.push(u64::from(code), count);
+            }
+        }
+        self.state.last = pixel;
+        self.state.again = again;
+    }
+
+    /// Appends so many bytes more of the last run's pixel.
+    #[inline(always)]
+    pub(super) fn go_on(&mut self, again: usize) {
+        self.count_pixels(self.state.last, again as u64 / 3);
+        self.state.again += again;
+    }
+
+    /// Appends so many bytes of zeros, the last of the row.
+    #[inline(always)]
+    pub(super) fn end(&mut self, zeros: usize) {
+        self.close();
+        self.state.sums[1] += self.state.sums[0] * zeros as u64;
+        match ZEROS.get(zeros) {
+            Some(&(code, count)) => self.push(u64::from(code), count),
+            None => self.state = long_runs(self.out, self.state, 0, zeros),
+        }
+    }
+
+    /// Writes what was counted of the last run.
+    #[inline(always)]
+    fn close(&mut self) {
+        let again = self.state.again;
+        if again == 0 {
+            return;
+        }
+        match AGAIN.get(again) {
+            Some(&(code, count)) => self.push(u64::from(code), count),
+            None => self.state = long_runs(self.out, self.state, again, 0),
+        }
+        self.state.again = 0;
+    }
 
     /// The checksum after `times` more pixels of one kind.
+    #[inline(always)]
     fn count_pixels(&mut self, pixel: [u8; 3], times: u64) {
         let [first, second, third] = pixel.map(u64::from);
         let each = first + second + third;
         let inner = 3 * first + 2 * second + third;
+        let sums = &mut self.state.sums;
         // Every pixel adds three times what came before it, and its own bytes 3, 2 and 1 times.
-        let before = 3 * times * self.sums[0] + 3 * each * (times * (times - 1) / 2);
-        self.sums[1] += before + times * inner;
-        self.sums[0] += times * each;
+        let before = 3 * times * sums[0] + 3 * each * (times * times - times) / 2;
+        sums[1] += before + times * inner;
+        sums[0] += times * each;
     }
 
     /// Appends `length` bytes, three at least, as they stand before.
@@ -140,15 +205,32 @@ impl Stream {
     }
 
     /// Appends up to 56 bits.
-    #[inline]
+    #[inline(always)]
     fn push(&mut self, code: u64, count: u32) {
-        self.bits |= code << self.count;
-        self.count += count;
-        self.bytes[self.at..self.at + 8].copy_from_slice(&self.bits.to_le_bytes());
-        self.at += (self.count / 8) as usize;
-        self.bits >>= self.count & !7;
-        self.count %= 8;
+        let state = &mut self.state;
+        let bits = state.bits | code << state.count;
+        let count = state.count + count;
+        self.out[state.at..state.at + 8].copy_from_slice(&bits.to_le_bytes());
+        state.at += (count / 8) as usize;
+        state.bits = bits >> (count & !7);
+        state.count = count % 8;
     }
+}
+
+/// Appends runs of any length: so many bytes of the last pixel, then so many of zeros. The checksum
+/// is left out.
+#[cold]
+fn long_runs(out: &mut [u8], state: State, again: usize, zeros: usize) -> State {
+    let mut row = Row { out, state };
+    row.matches(again, THREE_BACK);
+    match ZEROS.get(zeros) {
+        Some(&(code, count)) => row.push(u64::from(code), count),
+        None => {
+            row.push(u64::from(LITERALS[0].0), LITERALS[0].1);
+            row.matches(zeros - 1, ONE_BACK);
+        }
+    }
+    row.state
 }
 
 /// Codes are written highest bit first, everything else lowest bit first.
@@ -167,6 +249,22 @@ const fn literals() -> [(u32, u32); 256] {
         byte += 1;
     }
     codes
+}
+
+const fn grays() -> [(u32, u32); 256] {
+    let mut codes = literals();
+    let mut byte = 0;
+    while byte < 256 {
+        let one = codes[byte];
+        codes[byte] = joined(joined(one, one), one);
+        byte += 1;
+    }
+    codes
+}
+
+/// Two codes, one after the other.
+const fn joined(first: (u32, u32), second: (u32, u32)) -> (u32, u32) {
+    (first.0 | second.0 << first.1, first.1 + second.1)
 }
 
 /// A length is a code and some more bits, here in one; below 3 there is none.
@@ -195,4 +293,29 @@ const fn of_length(symbol: u32) -> (u32, u32) {
         257..=279 => (mirrored(symbol - 256, 7), 7),
         _ => (mirrored(0xc0 + symbol - 280, 8), 8),
     }
+}
+
+/// A literal and a match; a match may not be shorter than three bytes.
+const fn zeros() -> [(u32, u32); RUN] {
+    let mut codes = [(0, 0); RUN];
+    codes[3] = grays()[0];
+    let lengths = lengths();
+    let mut bytes = 6;
+    while bytes < RUN {
+        let distance = (ONE_BACK as u32, 5);
+        codes[bytes] = joined(literals()[0], joined(lengths[bytes - 1], distance));
+        bytes += 3;
+    }
+    codes
+}
+
+const fn again() -> [(u32, u32); RUN] {
+    let mut codes = [(0, 0); RUN];
+    let lengths = lengths();
+    let mut bytes = 3;
+    while bytes < RUN {
+        codes[bytes] = joined(lengths[bytes], (THREE_BACK as u32, 5));
+        bytes += 3;
+    }
+    codes
 }

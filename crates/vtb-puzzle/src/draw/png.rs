@@ -2,8 +2,9 @@
 
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::{ExtendedColorType, ImageEncoder, RgbImage};
+use wide::u8x16;
 
-use super::deflate::Stream;
+use super::deflate::{Row, Stream};
 use crate::error::{PuzzleError, Result};
 
 /// Encodes a picture as PNG, eight bits of red, green and blue; the same picture gives the same
@@ -45,19 +46,26 @@ fn encode_flat(picture: &RgbImage) -> Option<Vec<u8>> {
     }
     let most = picture.as_raw().len() / FLAT + 1024;
     let mut stream = Stream::new(32 << 10);
-    let blank = vec![0; row];
-    let mut above = &blank[..];
-    for here in picture.as_raw().chunks_exact(row) {
-        stream.begin_row(row + 1);
-        stream.byte(UP);
-        match here == above {
-            true => stream.zeros(row / 3),
-            false => write_row(&mut stream, above, here),
+    // A pixel in front and whole groups: comparing groups takes neither.
+    let padded = 3 + row.next_multiple_of(GROUP);
+    let (mut above, mut here) = (vec![0; padded], vec![0; padded]);
+    for pixels in picture.as_raw().chunks_exact(row) {
+        let same = above[3..3 + row] == *pixels;
+        stream.row(row + 1, |out| {
+            out.byte(UP);
+            if same {
+                out.end(row);
+            } else {
+                here[3..3 + row].copy_from_slice(pixels);
+                write_row(out, &above, &here, row);
+            }
+        });
+        if !same {
+            std::mem::swap(&mut above, &mut here);
         }
         if stream.len() > most {
             return None;
         }
-        above = here;
     }
     let size = [picture.width(), picture.height()].map(u32::to_be_bytes);
     let mut header = size.concat();
@@ -72,69 +80,77 @@ fn encode_flat(picture: &RgbImage) -> Option<Vec<u8>> {
     Some(file)
 }
 
-/// A row of pixels: runs of pixels like those above, runs of pixels that differ from those above by
-/// the same, and others.
-fn write_row(stream: &mut Stream, above: &[u8], here: &[u8]) {
-    let row = here.len();
-    let mut at = 0;
-    while at < row {
-        let same = alike(&above[at..], &here[at..]) / 3;
-        stream.zeros(same);
-        at += 3 * same;
-        let Some(mut change) = change(above, here, at) else {
+/// A row of so many bytes: runs of pixels like those above, runs of pixels that differ from those
+/// above by the same, and others.
+///
+/// Where a smooth edge begins and ends cannot be foretold, so the pixels that begin a run are found
+/// as bits of a word, and what lies between two of them is looked up rather than asked for.
+#[inline(always)]
+fn write_row(out: &mut Row<'_>, above: &[u8], here: &[u8], row: usize) {
+    // Bytes that are written, but for the end of the last run.
+    let mut done = 0;
+    for from in (0..row).step_by(GROUP) {
+        let (Some(above), Some(here)) = (group(above, from), group(here, from)) else {
             break;
         };
-        // Until a pixel is like that above.
-        while change != [0; 3] {
-            stream.pixel(change);
-            let from = at + 3;
-            at = from;
-            let next = loop {
-                match self::change(above, here, at) {
-                    Some(next) if next == change => at += 3,
-                    next => break next.unwrap_or_default(),
-                }
+        let (changed, again) = compare(above, here);
+        if changed == 0 {
+            continue;
+        }
+        let again = again * 0b111;
+        let lead = again.trailing_ones() as usize;
+        if lead > 0 {
+            out.go_on(lead);
+            done += lead;
+        }
+        let mut begins = changed & !again;
+        while begins != 0 {
+            let at = begins.trailing_zeros() as usize;
+            begins &= begins - 1;
+            let pixel = |row: &[u8; 3 + GROUP]| row[at + 3..].first_chunk::<3>().copied();
+            let (Some(above), Some(here)) = (pixel(above), pixel(here)) else {
+                break;
             };
-            if at > from {
-                stream.again(change, (at - from) / 3);
-            }
-            change = next;
+            let change = [0, 1, 2].map(|channel: usize| here[channel].wrapping_sub(above[channel]));
+            let more = (again >> (at + 3)).trailing_ones() as usize;
+            out.run(from + at - done, change, more);
+            done = from + at + 3 + more;
         }
     }
+    out.end(row - done);
 }
 
-/// By what a pixel differs from that above; `None` after the last.
-#[inline]
-fn change(above: &[u8], here: &[u8], at: usize) -> Option<[u8; 3]> {
-    let [above, here] = [above, here].map(|row| row.get(at..at + 3));
-    let (above, here) = (above?, here?);
-    Some([0, 1, 2].map(|channel: usize| here[channel].wrapping_sub(above[channel])))
+/// The group at `from`, with the pixel before it.
+#[inline(always)]
+fn group(row: &[u8], from: usize) -> Option<&[u8; 3 + GROUP]> {
+    row.get(from..)?.first_chunk()
 }
 
-/// How many bytes two rows of one length have in common before they differ.
-#[inline]
-fn alike(one: &[u8], other: &[u8]) -> usize {
-    let mut known = 0;
-    // Most runs are short; those that are not are compared in longer and longer parts.
-    while let (Some(here), Some(there)) = (one[known..].first_chunk(), other[known..].first_chunk())
-    {
-        let differs = u64::from_le_bytes(*here) ^ u64::from_le_bytes(*there);
-        if differs != 0 {
-            return known + (differs.trailing_zeros() / 8) as usize;
-        }
-        known += 8;
-        if known % LONG == 0 {
-            let parts = one[known..].as_chunks::<LONG>().0.iter();
-            let parts = parts.zip(other[known..].as_chunks::<LONG>().0);
-            known += LONG * parts.take_while(|(one, other)| one == other).count();
-        }
+/// Bytes of the pixels that are compared at once.
+const GROUP: usize = 48;
+/// Bits of the bytes that begin a pixel.
+const FIRST: u64 = 0o1111_1111_1111_1111;
+
+/// The pixels that differ from those above, and those of them that differ by the same as the pixel
+/// before: bits of their first bytes. A group has the pixel before it in front.
+#[inline(always)]
+fn compare(above: &[u8; 3 + GROUP], here: &[u8; 3 + GROUP]) -> (u64, u64) {
+    let lane = |row: &[u8; 3 + GROUP], at: usize| {
+        let bytes = row[at..].first_chunk().copied();
+        u8x16::new(bytes.unwrap_or_default())
+    };
+    let bits = |equal: u8x16, at: usize| u64::from(equal.to_bitmask()) << at;
+    let same = [0, 16, 32].map(|at| bits(lane(above, at + 3).simd_eq(lane(here, at + 3)), at));
+    let differ = !(same[0] | same[1] | same[2]);
+    let changed = (differ | differ >> 1 | differ >> 2) & FIRST;
+    if changed == 0 {
+        return (0, 0);
     }
-    let rest = one[known..].iter().zip(&other[known..]);
-    known + rest.take_while(|(one, other)| one == other).count()
+    let change = |at: usize| lane(here, at) - lane(above, at);
+    let alike = [0, 16, 32].map(|at| bits(change(at + 3).simd_eq(change(at)), at));
+    let alike = alike[0] | alike[1] | alike[2];
+    (changed, changed & alike & alike >> 1 & alike >> 2)
 }
-
-/// Bytes of a long run.
-const LONG: usize = 64;
 
 fn chunk(file: &mut Vec<u8>, kind: [u8; 4], content: &[u8]) {
     file.extend((content.len() as u32).to_be_bytes());
