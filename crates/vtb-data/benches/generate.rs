@@ -4,11 +4,13 @@
 //!     cargo bench -p vtb-data --bench generate -- 500             # records of each task, instead of 200
 //!     cargo bench -p vtb-data --bench generate -- judge           # or pictures, clips, workers, parts
 //!     cargo bench -p vtb-data --bench generate -- parts parallel  # these tasks only
+//!     cargo bench -p vtb-data --bench generate -- --python PYTHON --checkout VTB-TRAINING
 //!
-//! Pictures as large as those the Python projects make: 480×480, square mazes 288×288. The numbers
-//! of those projects are puzzles per second of processor time on another machine with two cores
-//! (EPYC, AVX-512). Ours are per second of processor time as well, of user and system, in the best
-//! of several runs; but for the gain by a second worker, which takes a clock and an idle machine.
+//! Pictures as large as those the Python projects make. The numbers of those projects are puzzles
+//! per second of processor time, measured once on a machine with two cores (EPYC, AVX-512); the
+//! last form measures them again in the same run. Ours are per second of processor time as well,
+//! of user and system, in the best of several runs; but for the gain by a second worker, which
+//! takes a clock and an idle machine.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark")]
 
@@ -16,13 +18,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::hint::black_box;
 use std::io::Cursor;
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use image::RgbImage;
 use image::codecs::jpeg::JpegEncoder;
 use image::imageops::{FilterType, resize};
 use rustix::time::{ClockId, clock_gettime};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use vtb_data::generate::{ClipSettings, Plan, Request, generate};
@@ -83,6 +88,10 @@ fn params(task: &str) -> Value {
     match task {
         "color_grid" => json!({"canvas": 480}),
         "maze_square" => json!({}),
+        "maze_hexagon" => json!({"width": 480, "height": 543}),
+        "mirror" => json!({"width": 384, "height": 288}),
+        "rects" => json!({"width": 384, "height": 384}),
+        "sudoku" => json!({"width": 360, "height": 360}),
         // Too many cells for legible numbers; upstream prints none either.
         "maze_labyrinth" => json!({
             "width": 480, "height": 480, "rings": 6, "segments": 18, "print_ids": false,
@@ -135,13 +144,56 @@ fn upstream_judge(task: &dyn Puzzle) -> Option<f64> {
     }
 }
 
+/// Puzzles and judged pictures of a task per second, as the Python programs make them in this run.
+#[derive(Default, Deserialize)]
+struct Reference {
+    pictures: Option<f64>,
+    judge: Option<f64>,
+}
+
+/// By task; nothing unless a checkout is named.
+fn references() -> &'static BTreeMap<String, Reference> {
+    static KNOWN: OnceLock<BTreeMap<String, Reference>> = OnceLock::new();
+    KNOWN.get_or_init(|| {
+        let named = |option: &str| {
+            let found = std::env::args().skip_while(|arg| arg != option).nth(1);
+            found.map(PathBuf::from)
+        };
+        let Some(checkout) = named("--checkout") else {
+            return BTreeMap::new();
+        };
+        let script = "../../benches/reference/bench_generate_reference.py";
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join(script);
+        let python = named("--python").unwrap_or_else(|| "python3".into());
+        let mut command = Command::new(python);
+        command.arg(script).arg("--checkout").arg(checkout);
+        let output = command.stderr(Stdio::inherit()).output().unwrap();
+        assert!(output.status.success(), "{command:?} failed");
+        serde_json::from_slice(&output.stdout).unwrap()
+    })
+}
+
 /// Smallest ratio of each group, with the task that has it.
 #[derive(Default)]
 struct Least(BTreeMap<&'static str, (f64, &'static str)>);
 
 impl Least {
-    /// Cells for upstream's rate and the ratio, empty where there is none to compare with.
-    fn cells(&mut self, task: &dyn Puzzle, ours: f64, upstream: Option<f64>) -> String {
+    /// Cells for upstream's rate and the ratio, empty where there is none to compare with; the
+    /// same for its rate in this run.
+    fn cells(
+        &mut self,
+        task: &dyn Puzzle,
+        ours: f64,
+        [upstream, now]: [Option<f64>; 2],
+    ) -> String {
+        let known = self.cell(task, ours, upstream);
+        match now {
+            Some(now) => format!("{known} | {now:.0} | {:.1}×", ours / now),
+            None => format!("{known} | | "),
+        }
+    }
+
+    fn cell(&mut self, task: &dyn Puzzle, ours: f64, upstream: Option<f64>) -> String {
         let Some(theirs) = upstream else {
             return "| ".to_owned();
         };
@@ -164,11 +216,13 @@ impl Least {
 
 fn pictures(count: u64) {
     println!("\nPuzzle and solution as PNG files, puzzles per second, one worker, {count} each:\n");
-    println!("| task | ours | upstream | ratio |\n|---|---|---|---|");
+    println!("| task | ours | upstream | ratio | in this run | ratio |\n|---|---|---|---|---|---|");
     let mut least = Least::default();
     for task in chosen() {
         let rate = rate(&[task.info().name], count, 1, None).cpu;
-        let cells = least.cells(task, rate, upstream_pictures(task));
+        let now = references().get(task.info().name);
+        let now = now.and_then(|rates| rates.pictures);
+        let cells = least.cells(task, rate, [upstream_pictures(task), now]);
         println!("| `{}` | {rate:.0} | {cells} |", task.info().name);
     }
     least.print();
@@ -192,7 +246,7 @@ fn clips(count: u64) {
                 ..usual
             };
             let rate = rate(&[name], count, 1, Some(clip)).cpu;
-            let cells = least.cells(task, rate, Some(theirs));
+            let cells = least.cell(task, rate, Some(theirs));
             format!("{frames} | {rate:.1} | {cells}")
         });
         let same = same.unwrap_or_else(|| "| | | ".to_owned());
@@ -269,8 +323,8 @@ fn judge(count: u64) {
           one of each, and {} further ones:\n",
         PICTURES - 1
     );
-    println!("| task | pictures | further | one | upstream | ratio |");
-    println!("|---|---|---|---|---|---|");
+    println!("| task | pictures | further | one | upstream | ratio | in this run | ratio |");
+    println!("|---|---|---|---|---|---|---|---|");
     let mut least = Least::default();
     for task in chosen() {
         let name = task.info().name;
@@ -300,8 +354,11 @@ fn judge(count: u64) {
             let one = count as f64 / one;
             let further = (count as usize * (PICTURES - 1)) as f64 / further;
             let cells = match kind {
-                Kind::Clean => least.cells(task, one, upstream_judge(task)),
-                _ => " | ".to_owned(),
+                Kind::Clean => {
+                    let now = references().get(name).and_then(|rates| rates.judge);
+                    least.cells(task, one, [upstream_judge(task), now])
+                }
+                _ => " | | | ".to_owned(),
             };
             println!("| `{name}` | {kind:?} | {further:.0} | {one:.0} | {cells} |");
         }

@@ -126,6 +126,34 @@ pub trait Task: Send + Sync + 'static {
         layer: Layer,
     ) -> Result<Canvas>;
 
+    /// What lies under the construction in all pictures of a scene, where drawing it once saves much.
+    ///
+    /// # Errors
+    /// As [`Task::paint`].
+    fn ground(
+        &self,
+        _params: &Self::Params,
+        _scene: &Self::Scene,
+        _solved: &Solved,
+    ) -> Result<Option<Canvas>> {
+        Ok(None)
+    }
+
+    /// [`Task::paint`] on what [`Task::ground`] drew.
+    ///
+    /// # Errors
+    /// As [`Task::paint`].
+    fn paint_over(
+        &self,
+        _ground: Canvas,
+        params: &Self::Params,
+        scene: &Self::Scene,
+        solved: &Solved,
+        layer: Layer,
+    ) -> Result<Canvas> {
+        self.paint(params, scene, solved, layer)
+    }
+
     /// What an edited picture must show, for a scene that [`Task::solve`] accepted.
     ///
     /// # Errors
@@ -294,8 +322,13 @@ impl<T: Task> Puzzle for T {
     fn painter(&self, record: &Record) -> Result<Painter<'_>> {
         let (params, scene) = read_record(self, record)?;
         let solved = self.solve(&params, &scene)?;
+        let ground = self.ground(&params, &scene, &solved)?;
         Ok(Box::new(move |layer| {
-            self.paint(&params, &scene, &solved, layer)?.into_rgb()
+            let canvas = match &ground {
+                Some(ground) => self.paint_over(ground.clone(), &params, &scene, &solved, layer),
+                None => self.paint(&params, &scene, &solved, layer),
+            };
+            canvas?.into_rgb()
         }))
     }
 

@@ -89,9 +89,7 @@ impl Canvas {
         if x < 0 || y < 0 || x >= self.width as i32 || y >= self.height as i32 {
             return;
         }
-        if let [pixel] = self.row(y, x..x + 1).as_chunks_mut().0 {
-            mix(pixel, share, color);
-        }
+        self.mix_row(y, x, &[share], color);
     }
 
     /// Mixes `color` into part of a row, a coverage in 255ths for each pixel; the part must lie
@@ -99,9 +97,29 @@ impl Canvas {
     pub(super) fn mix_row(&mut self, row: i32, first: i32, shares: &[u8], color: Rgb) {
         let pixels = self.row(row, first..first + shares.len() as i32);
         for (pixel, &share) in pixels.as_chunks_mut().0.iter_mut().zip(shares) {
-            if share > 0 {
-                mix(pixel, share, color);
+            match share {
+                0 => {}
+                255 => *pixel = color,
+                share => mix(pixel, share, color),
             }
+        }
+    }
+
+    /// The same for pixels of which most are covered in part.
+    pub(super) fn mix_edge(&mut self, row: i32, first: i32, shares: &[u8], color: Rgb) {
+        let pixels = self.row(row, first..first + shares.len() as i32);
+        for (pixel, &share) in pixels.as_chunks_mut().0.iter_mut().zip(shares) {
+            mix(pixel, share, color);
+        }
+    }
+
+    /// [`Canvas::mix_row`], where what lies outside the picture is left out.
+    pub(super) fn stamp_row(&mut self, row: i32, first: i32, shares: &[u8], color: Rgb) {
+        let last = first.saturating_add(shares.len() as i32).min(self.width as i32);
+        let cut = first.clamp(0, last.max(0));
+        let shares = shares.get((cut.saturating_sub(first)) as usize..last.saturating_sub(first).max(0) as usize);
+        if let Some(shares) = shares.filter(|_| (0..self.height as i32).contains(&row)) {
+            self.mix_row(row, cut, shares, color);
         }
     }
 
@@ -122,8 +140,25 @@ impl Canvas {
         for (pixel, column) in pixels.iter_mut().zip(columns) {
             match share(coverage(column)) {
                 0 => {}
+                255 => *pixel = color,
                 share => mix(pixel, share, color),
             }
+        }
+    }
+
+    /// [`Canvas::fade`] for a few pixels inside the picture of which most are covered in part: no
+    /// guess at the others is right often enough.
+    #[inline]
+    pub(super) fn edge(
+        &mut self,
+        row: i32,
+        columns: Range<i32>,
+        color: Rgb,
+        coverage: impl Fn(i32) -> f32,
+    ) {
+        let pixels = self.row(row, columns.clone()).as_chunks_mut::<3>().0;
+        for (pixel, column) in pixels.iter_mut().zip(columns) {
+            mix(pixel, share(coverage(column)), color);
         }
     }
 
@@ -163,15 +198,18 @@ pub(super) fn share(coverage: f32) -> u8 {
 
 #[inline]
 fn mix(pixel: &mut [u8; 3], share: u8, color: Rgb) {
-    if share == 255 {
-        *pixel = color;
-        return;
-    }
-    let share = u32::from(share);
     for (old, new) in pixel.iter_mut().zip(color) {
-        let mixed = u32::from(*old) * (255 - share) + u32::from(new) * share;
-        *old = ((mixed + 127) / 255) as u8;
+        *old = mixed(*old, new, share);
     }
+}
+
+/// `(old · (255 - share) + new · share) / 255`, to the nearest.
+#[inline]
+fn mixed(old: u8, new: u8, share: u8) -> u8 {
+    let [old, new, share] = [old, new, share].map(u32::from);
+    let sum = old * (255 - share) + new * share + 127;
+    // A 255th of every number up to 65534, rounded down.
+    ((sum + 1 + (sum >> 8)) >> 8) as u8
 }
 
 #[cfg(test)]
@@ -190,6 +228,16 @@ mod tests {
         assert_eq!(picture.get_pixel(2, 1).0, [0, 0, 255]);
         assert_eq!(picture.get_pixel(3, 1).0, [255, 255, 255]);
         assert_eq!(picture.get_pixel(34, 25).0, [0, 255, 0]);
+    }
+
+    #[test]
+    fn colours_are_mixed_to_the_nearest() {
+        for (old, new) in (0..=255).flat_map(|old| (0..=255).map(move |new| (old, new))) {
+            for share in 0..=255_u8 {
+                let sum = u32::from(old) * (255 - u32::from(share)) + u32::from(new) * u32::from(share);
+                assert_eq!(u32::from(mixed(old, new, share)), (sum + 127) / 255);
+            }
+        }
     }
 
     #[test]

@@ -71,6 +71,7 @@ impl Stream {
     }
 
     /// Appends a row of so many bytes, 64 KiB at most, by what `write` does.
+    #[inline(always)]
     pub(super) fn row(&mut self, bytes: usize, write: impl FnOnce(&mut Row<'_>)) {
         // So they stay small.
         self.state.sums = self.state.sums.map(|sum| sum % MODULUS);

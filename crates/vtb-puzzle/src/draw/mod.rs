@@ -4,8 +4,10 @@ mod canvas;
 mod deflate;
 mod png;
 mod shapes;
+mod stamp;
 mod stroke;
 mod text;
+mod wide;
 
 pub use canvas::{Canvas, MAX_SIDE, Rgb};
 pub use png::encode_png;

@@ -5,6 +5,7 @@ use image::{ExtendedColorType, ImageEncoder, RgbImage};
 use wide::u8x16;
 
 use super::deflate::{Row, Stream};
+use super::wide::wide;
 use crate::error::{PuzzleError, Result};
 
 /// Encodes a picture as PNG, eight bits of red, green and blue; the same picture gives the same
@@ -39,17 +40,34 @@ fn encode_other(picture: &RgbImage) -> Result<Vec<u8>> {
 /// Each row as its difference from the row above; most pixels are alike, and are only compared.
 /// `None` if the picture is not flat.
 fn encode_flat(picture: &RgbImage) -> Option<Vec<u8>> {
-    const UP: u8 = 2;
     let row = picture.width() as usize * 3;
     if row == 0 {
         return None;
     }
-    let most = picture.as_raw().len() / FLAT + 1024;
+    let stream = wide(|| flat_rows(picture.as_raw(), row))?;
+    let size = [picture.width(), picture.height()].map(u32::to_be_bytes);
+    let mut header = size.concat();
+    // Eight bits, red green blue, and the only methods there are.
+    header.extend([8, 2, 0, 0, 0]);
+    let data = stream.finish();
+    let mut file = Vec::with_capacity(data.len() + 64);
+    file.extend(*b"\x89PNG\r\n\x1a\n");
+    for (kind, content) in [(b"IHDR", &header[..]), (b"IDAT", &data), (b"IEND", &[])] {
+        chunk(&mut file, *kind, content);
+    }
+    Some(file)
+}
+
+/// The rows of so many bytes; `None` if they are not flat.
+#[inline(always)]
+fn flat_rows(bytes: &[u8], row: usize) -> Option<Stream> {
+    const UP: u8 = 2;
+    let most = bytes.len() / FLAT + 1024;
     let mut stream = Stream::new(32 << 10);
     // A pixel in front and whole groups: comparing groups takes neither.
     let padded = 3 + row.next_multiple_of(GROUP);
     let (mut above, mut here) = (vec![0; padded], vec![0; padded]);
-    for pixels in picture.as_raw().chunks_exact(row) {
+    for pixels in bytes.chunks_exact(row) {
         let same = above[3..3 + row] == *pixels;
         stream.row(row + 1, |out| {
             out.byte(UP);
@@ -67,17 +85,7 @@ fn encode_flat(picture: &RgbImage) -> Option<Vec<u8>> {
             return None;
         }
     }
-    let size = [picture.width(), picture.height()].map(u32::to_be_bytes);
-    let mut header = size.concat();
-    // Eight bits, red green blue, and the only methods there are.
-    header.extend([8, 2, 0, 0, 0]);
-    let data = stream.finish();
-    let mut file = Vec::with_capacity(data.len() + 64);
-    file.extend(*b"\x89PNG\r\n\x1a\n");
-    for (kind, content) in [(b"IHDR", &header[..]), (b"IDAT", &data), (b"IEND", &[])] {
-        chunk(&mut file, *kind, content);
-    }
-    Some(file)
+    Some(stream)
 }
 
 /// A row of so many bytes: runs of pixels like those above, runs of pixels that differ from those

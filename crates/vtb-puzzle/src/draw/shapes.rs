@@ -10,40 +10,16 @@ use tiny_skia::{FillRule, Mask, PathBuilder, Transform};
 
 use super::canvas::{Canvas, Rgb, share};
 
-/// Half a pixel's diagonal: beyond it a pixel is wholly inside or outside.
-const EDGE: f64 = 0.708;
+/// Beyond half a pixel from an edge a pixel counts as wholly inside or outside; a little more, as the
+/// distances are rounded.
+const EDGE: f64 = 0.5 + 1e-6;
 
 impl Canvas {
     /// A filled circle with smooth edge.
-    pub fn disc(&mut self, [x, y]: [f64; 2], radius: f64, color: Rgb) {
-        let (outer, inner) = (radius + EDGE, radius - EDGE);
-        if !(radius > 0.0 && outer.is_finite()) {
-            return;
-        }
-        let [width, height] = self.size();
-        let rows = ((y - outer).floor() as i32).max(0)..((y + outer).ceil() as i32).min(height);
-        for row in rows {
-            let down = f64::from(row) + 0.5 - y;
-            let reach = half_chord(outer, down);
-            let solid = half_chord(inner, down);
-            let first = ((x - reach).floor() as i32).max(0);
-            let last = ((x + reach).ceil() as i32).min(width);
-            if first >= last {
-                continue;
-            }
-            // Pixels whose centres lie on the solid chord need no measuring.
-            let (mut from, mut to) = (first, first);
-            if solid > 0.0 {
-                from = ((x - solid - 0.5).ceil() as i32).clamp(first, last);
-                to = ((x + solid + 0.5).floor() as i32).clamp(from, last);
-                self.span(row, from..to, color);
-            }
-            for edge in [first..from, to..last] {
-                self.fade(row, edge, color, |column| {
-                    let across = f64::from(column) + 0.5 - x;
-                    (radius + 0.5 - (across * across + down * down).sqrt()) as f32
-                });
-            }
+    pub fn disc(&mut self, center: [f64; 2], radius: f64, color: Rgb) {
+        if radius > 0.0 {
+            let coverage = |distance: f64| radius + 0.5 - distance;
+            self.round(center, [f64::NEG_INFINITY, radius], f64::INFINITY, color, coverage);
         }
     }
 
@@ -56,37 +32,30 @@ impl Canvas {
     }
 
     /// What lies between two circles, with smooth edges.
-    pub fn annulus(&mut self, [x, y]: [f64; 2], inner: f64, outer: f64, color: Rgb) {
-        let reach = outer + EDGE;
-        if !(outer > inner.max(0.0) && reach.is_finite()) {
-            return;
+    pub fn annulus(&mut self, center: [f64; 2], inner: f64, outer: f64, color: Rgb) {
+        if outer > inner.max(0.0) {
+            self.round(center, [inner, outer], f64::INFINITY, color, |distance| {
+                // A ring thinner than a pixel covers at most its thickness.
+                let within = (outer + 0.5 - distance).clamp(0.0, 1.0);
+                let hole = (inner + 0.5 - distance).clamp(0.0, 1.0);
+                within - hole
+            });
         }
-        let [width, height] = self.size();
-        for row in ((y - reach).floor() as i32).max(0)..((y + reach).ceil() as i32).min(height) {
-            let down = f64::from(row) + 0.5 - y;
-            let chord = half_chord(reach, down);
-            let hole = half_chord(inner - EDGE, down);
-            let first = ((x - chord).floor() as i32).max(0);
-            let last = ((x + chord).ceil() as i32).min(width);
-            // Nothing of the pixels between these two columns is covered.
-            let (from, to) = match hole > 1.0 {
-                true => ((x - hole).ceil() as i32, (x + hole).floor() as i32),
-                false => (last, last),
-            };
-            for side in [
-                first..from.clamp(first, last.max(first)),
-                to.max(first)..last,
-            ] {
-                self.fade(row, side, color, |column| {
-                    let across = f64::from(column) + 0.5 - x;
-                    let distance = (across * across + down * down).sqrt();
-                    // A ring thinner than a pixel covers at most its thickness.
-                    let within = (outer + 0.5 - distance).clamp(0.0, 1.0);
-                    let hole = (inner + 0.5 - distance).clamp(0.0, 1.0);
-                    (within - hole) as f32
-                });
-            }
-        }
+    }
+
+    /// What lies between two circles, down to a row, by the coverage of pixels at a distance from the
+    /// centre.
+    pub(crate) fn round(
+        &mut self,
+        center: [f64; 2],
+        radii: [f64; 2],
+        end: f64,
+        color: Rgb,
+        coverage: impl Fn(f64) -> f64,
+    ) {
+        let size = self.size();
+        let canvas = self;
+        draw_round(size, center, radii, end, coverage, &mut Ink { canvas, color });
     }
 
     /// A line through `points` with round ends and corners.
@@ -96,13 +65,9 @@ impl Canvas {
             return;
         }
         if let [a, b] = *points {
-            let pen = Pen::new([a, b], width / 2.0);
-            pen.draw(self.size(), |row, columns, shares| match shares {
-                None => self.span(row, columns, color),
-                Some(measure) => columns.for_each(|column| {
-                    self.mix(column, row, measure(column), color);
-                }),
-            });
+            let size = self.size();
+            let canvas = self;
+            Pen::new([a, b], width / 2.0).draw(size, &mut Ink { canvas, color });
             return;
         }
         let Some(mut cover) = Cover::about(points, width, self.size()) else {
@@ -125,19 +90,88 @@ impl Canvas {
     }
 }
 
+/// What shapes are drawn on: parts of rows, of pixels that are covered whole and of others.
+pub(super) trait Surface {
+    fn whole(&mut self, row: i32, columns: Range<i32>);
+    fn edge(&mut self, row: i32, columns: Range<i32>, coverage: impl Fn(i32) -> f32);
+}
+
+/// A picture, in one colour.
+struct Ink<'a> {
+    canvas: &'a mut Canvas,
+    color: Rgb,
+}
+
+impl Surface for Ink<'_> {
+    fn whole(&mut self, row: i32, columns: Range<i32>) {
+        self.canvas.span(row, columns, self.color);
+    }
+
+    fn edge(&mut self, row: i32, columns: Range<i32>, coverage: impl Fn(i32) -> f32) {
+        self.canvas.edge(row, columns, self.color, coverage);
+    }
+}
+
+/// Draws what lies between two circles, down to a row. Only pixels next to a circle are measured, by
+/// the distance of their middles from the centre.
+pub(super) fn draw_round(
+    [width, height]: [i32; 2],
+    [x, y]: [f64; 2],
+    [inner, outer]: [f64; 2],
+    end: f64,
+    coverage: impl Fn(f64) -> f64,
+    surface: &mut impl Surface,
+) {
+    let reach = outer + EDGE;
+    if !(reach.is_finite() && x.is_finite() && y.is_finite()) {
+        return;
+    }
+    let first = floor(y - reach).max(0);
+    let last = ceil(y + reach).min(floor(end).saturating_add(1)).min(height);
+    for row in first..last {
+        let down = f64::from(row) + 0.5 - y;
+        let columns = |from: f64, to: f64| {
+            let column = |off: f64| ceil(x + off - 0.5).clamp(0, width);
+            column(from)..column(to)
+        };
+        let measure = |column: i32| {
+            let across = f64::from(column) + 0.5 - x;
+            coverage((across * across + down * down).sqrt()) as f32
+        };
+        // Half the widths of what is touched, covered whole but for a hole, and bare again.
+        let [touched, whole] = [reach, outer - EDGE].map(|radius| half_chord(radius, down));
+        let [hole, bare] = [inner + EDGE, inner - EDGE].map(|radius| half_chord(radius, down));
+        if whole <= hole {
+            surface.edge(row, columns(-touched, -bare), measure);
+            surface.edge(row, columns(bare, touched), measure);
+            continue;
+        }
+        surface.edge(row, columns(-touched, -whole), measure);
+        surface.whole(row, columns(-whole, -hole));
+        if hole > 0.0 {
+            surface.edge(row, columns(-hole, -bare), measure);
+            surface.edge(row, columns(bare, hole), measure);
+        }
+        surface.whole(row, columns(hole, whole));
+        surface.edge(row, columns(whole, touched), measure);
+    }
+}
+
 /// A thick segment with round ends.
-struct Pen {
+pub(super) struct Pen {
     ends: [[f64; 2]; 2],
     along: [f64; 2],
     /// One over the square of the length; 0 for a point.
     scale: f64,
     /// Length 1, across the segment.
     normal: [f64; 2],
+    /// How much `x` grows with `y` across the segment and along it; of no use where it is level.
+    slopes: [f64; 2],
     half: f64,
 }
 
 impl Pen {
-    fn new([a, b]: [[f64; 2]; 2], half: f64) -> Self {
+    pub(super) fn new([a, b]: [[f64; 2]; 2], half: f64) -> Self {
         let along = [b[0] - a[0], b[1] - a[1]];
         let square = along[0] * along[0] + along[1] * along[1];
         let (scale, length) = match square > 0.0 {
@@ -149,47 +183,80 @@ impl Pen {
             along,
             scale,
             normal: [-along[1] / length, along[0] / length],
+            slopes: [along[0] / along[1], -along[1] / along[0]],
             half,
         }
     }
 
-    /// Hands out the parts of each row that the pen touches, from left to right: columns that are
-    /// covered whole, and others with a measure of their coverage.
-    fn draw(
-        &self,
-        [width, height]: [i32; 2],
-        mut paint: impl FnMut(i32, Range<i32>, Option<&dyn Fn(i32) -> u8>),
-    ) {
+    /// Hands out the parts of each row that the pen touches, from left to right.
+    pub(super) fn draw(&self, [width, height]: [i32; 2], surface: &mut impl Surface) {
         let [a, b] = self.ends;
         let reach = self.half + 0.5;
-        let outline = self.corners(reach);
-        let core = self.corners(self.half - 0.5);
-        let top = ((a[1].min(b[1]) - reach).floor() as i32).max(0);
-        let bottom = ((a[1].max(b[1]) + reach).ceil() as i32).min(height);
+        let [outline, core] = [reach, self.half - 0.5].map(|reach| self.outline(reach));
+        let top = floor(a[1].min(b[1]) - reach).max(0);
+        let bottom = ceil(a[1].max(b[1]) + reach).min(height);
         for row in top..bottom {
             let y = f64::from(row) + 0.5;
             let columns = |slice: Option<[f64; 2]>, none: i32| match slice {
                 None => none..none,
                 Some([low, high]) => {
-                    let first = ((low - 0.5).ceil() as i32).clamp(0, width);
-                    first..((high - 0.5).floor() as i32 + 1).clamp(first, width)
+                    let first = ceil(low - 0.5).clamp(0, width);
+                    first..(floor(high - 0.5) + 1).clamp(first, width)
                 }
             };
-            let touched = columns(self.slice(&outline, reach, y), 0);
+            let touched = columns(outline.slice(y), 0);
             if touched.is_empty() {
                 continue;
             }
-            let whole = columns(self.slice(&core, self.half - 0.5, y), touched.end);
+            let whole = columns(core.slice(y), touched.end);
             let whole = whole.start.max(touched.start)..whole.end.min(touched.end);
-            let measure = |column: i32| self.share([f64::from(column) + 0.5, y]);
             if whole.is_empty() {
-                paint(row, touched, Some(&measure));
+                self.draw_edge(surface, row, touched);
                 continue;
             }
-            paint(row, touched.start..whole.start, Some(&measure));
-            paint(row, whole.clone(), None);
-            paint(row, whole.end..touched.end, Some(&measure));
+            self.draw_edge(surface, row, touched.start..whole.start);
+            surface.whole(row, whole.clone());
+            self.draw_edge(surface, row, whole.end..touched.end);
         }
+    }
+
+    /// Hands out a part of a row of which pixels are covered in part.
+    #[inline]
+    fn draw_edge(&self, surface: &mut impl Surface, row: i32, columns: Range<i32>) {
+        let [a, _] = self.ends;
+        let down = f64::from(row) + 0.5 - a[1];
+        let across = |column: i32| f64::from(column) + 0.5 - a[0];
+        // How far along the segment the point next to a pixel lies, as a share.
+        let share = |column: i32| {
+            (across(column) * self.along[0] + down * self.along[1]) * self.scale
+        };
+        // A line thinner than a pixel covers at most its thickness.
+        let coverage = |distance: f64| (self.half + 0.5 - distance).min(2.0 * self.half) as f32;
+        let beside = |column: i32| (0.0..=1.0).contains(&share(column));
+        if beside(columns.start) && beside(columns.end - 1) {
+            let [normal, off] = [self.normal[0], down * self.normal[1]];
+            surface.edge(row, columns, |column| {
+                coverage((across(column) * normal + off).abs())
+            });
+        } else {
+            surface.edge(row, columns, |column| {
+                let at = share(column).clamp(0.0, 1.0);
+                let [dx, dy] = [across(column) - self.along[0] * at, down - self.along[1] * at];
+                coverage((dx * dx + dy * dy).sqrt())
+            });
+        }
+    }
+
+    /// What lies within `reach` of the segment.
+    fn outline(&self, reach: f64) -> Outline {
+        let corners = self.corners(reach);
+        let edges = [0, 1, 2, 3].map(|at: usize| Edge {
+            from: corners[at],
+            end: corners[(at + 1) % 4][1],
+            slope: self.slopes[at % 2],
+        });
+        let ends = self.ends;
+        Outline { ends, reach, edges }
     }
 
     /// Corners of the rectangle that reaches so far on either side.
@@ -203,43 +270,59 @@ impl Pen {
             side(a, -reach),
         ]
     }
+}
 
-    /// Where a row cuts what lies within `reach` of the segment: a rectangle with these corners and
-    /// two discs.
-    fn slice(&self, corners: &[[f64; 2]; 4], reach: f64, y: f64) -> Option<[f64; 2]> {
-        if reach <= 0.0 {
+/// A rectangle with a disc about the middle of each of two opposite sides.
+struct Outline {
+    ends: [[f64; 2]; 2],
+    /// Radius of the discs.
+    reach: f64,
+    edges: [Edge; 4],
+}
+
+/// From a corner down or up to the row of the next; how much `x` grows with `y`.
+struct Edge {
+    from: [f64; 2],
+    end: f64,
+    slope: f64,
+}
+
+impl Outline {
+    /// Where a row cuts it.
+    fn slice(&self, y: f64) -> Option<[f64; 2]> {
+        if self.reach <= 0.0 {
             return None;
         }
         let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
         for end in self.ends {
             let down = y - end[1];
-            if down.abs() < reach {
-                let chord = half_chord(reach, down);
+            if down.abs() < self.reach {
+                let chord = half_chord(self.reach, down);
                 low = low.min(end[0] - chord);
                 high = high.max(end[0] + chord);
             }
         }
-        for at in 0..4 {
-            let (from, to) = (corners[at], corners[(at + 1) % 4]);
-            if (from[1] <= y) != (to[1] <= y) {
-                let x = from[0] + (y - from[1]) * (to[0] - from[0]) / (to[1] - from[1]);
+        for Edge { from, end, slope } in &self.edges {
+            if (from[1] <= y) != (*end <= y) {
+                let x = from[0] + (y - from[1]) * slope;
                 low = low.min(x);
                 high = high.max(x);
             }
         }
         (low <= high).then_some([low, high])
     }
+}
 
-    /// Coverage of the pixel with this middle, in 255ths.
-    fn share(&self, [x, y]: [f64; 2]) -> u8 {
-        let [a, _] = self.ends;
-        let at = ((x - a[0]) * self.along[0] + (y - a[1]) * self.along[1]) * self.scale;
-        let at = at.clamp(0.0, 1.0);
-        let [dx, dy] = [0, 1].map(|axis| a[axis] + self.along[axis] * at - [x, y][axis]);
-        // A line thinner than a pixel covers at most its thickness.
-        let coverage = (self.half + 0.5 - (dx * dx + dy * dy).sqrt()).min(2.0 * self.half);
-        share(coverage as f32)
-    }
+/// The whole numbers next to one, without a call: not all processors that this is compiled for
+/// have an instruction. What is no number becomes 0.
+fn floor(x: f64) -> i32 {
+    let whole = x as i32;
+    whole.saturating_sub(i32::from(f64::from(whole) > x))
+}
+
+fn ceil(x: f64) -> i32 {
+    let whole = x as i32;
+    whole.saturating_add(i32::from(f64::from(whole) < x))
 }
 
 /// How much of each pixel of a part of the picture is covered, in 255ths: where parts of one shape
@@ -278,24 +361,18 @@ impl Cover {
 
     fn add(&mut self, pen: &Pen) {
         let [right, bottom] = [self.left + self.width as i32, self.top + self.height()];
-        pen.draw([right, bottom], |row, columns, measure| {
-            // All lies inside by construction; rounding may disagree by a pixel.
-            let columns = columns.start.max(self.left)..columns.end;
-            if row < self.top || columns.is_empty() {
-                return;
-            }
-            let start = (row - self.top) as usize * self.width;
-            let [from, to] =
-                [columns.start, columns.end].map(|at| start + (at - self.left) as usize);
-            let shares = &mut self.shares[from..to];
-            match measure {
-                None => shares.fill(255),
-                Some(measure) => shares
-                    .iter_mut()
-                    .zip(columns)
-                    .for_each(|(share, column)| *share = (*share).max(measure(column))),
-            }
-        });
+        pen.draw([right, bottom], self);
+    }
+
+    /// Part of a row. All of a line lies inside by construction; rounding may disagree by a pixel.
+    fn part(&mut self, row: i32, columns: &Range<i32>) -> Option<(i32, &mut [u8])> {
+        let first = columns.start.max(self.left);
+        if row < self.top || first >= columns.end {
+            return None;
+        }
+        let start = (row - self.top) as usize * self.width;
+        let [from, to] = [first, columns.end].map(|at| start + (at - self.left) as usize);
+        Some((first, &mut self.shares[from..to]))
     }
 
     /// Fills the polygon through the points.
@@ -324,6 +401,22 @@ impl Cover {
                 if some.iter().any(|share| *share > 0) {
                     canvas.mix_row(row, self.left + (AT_ONCE * at) as i32, some, color);
                 }
+            }
+        }
+    }
+}
+
+impl Surface for Cover {
+    fn whole(&mut self, row: i32, columns: Range<i32>) {
+        if let Some((_, shares)) = self.part(row, &columns) {
+            shares.fill(255);
+        }
+    }
+
+    fn edge(&mut self, row: i32, columns: Range<i32>, coverage: impl Fn(i32) -> f32) {
+        if let Some((first, shares)) = self.part(row, &columns) {
+            for (at, column) in shares.iter_mut().zip(first..) {
+                *at = (*at).max(share(coverage(column)));
             }
         }
     }
@@ -368,6 +461,41 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn what_lies_between_two_circles_is_covered_by_its_distance() {
+        for ([x, y], [inner, outer], end) in [
+            ([20.0, 15.0], [5.0, 11.0], f64::INFINITY),
+            ([20.5, 15.5], [5.0, 6.0], f64::INFINITY),
+            ([20.3, 14.1], [3.2, 13.7], 19.0),
+            ([20.3, 14.1], [3.2, 3.9], f64::INFINITY),
+            ([1.0, 28.0], [9.0, 17.0], f64::INFINITY),
+            ([20.5, 15.0], [0.0, 4.0], 15.2),
+            ([-3.0, -2.0], [3.0, 60.0], f64::INFINITY),
+            ([90.0, 15.0], [3.0, 6.0], f64::INFINITY),
+        ] {
+            let inset = |distance: f64| (distance - inner).min(outer - distance) + 0.5;
+            let mut canvas = Canvas::new([40, 30], [0; 3]).unwrap();
+            canvas.round([x, y], [inner, outer], end, [255; 3], inset);
+            for (column, row, pixel) in canvas.into_rgb().unwrap().enumerate_pixels() {
+                let distance = (f64::from(column) + 0.5 - x).hypot(f64::from(row) + 0.5 - y);
+                let expected = match f64::from(row) <= end {
+                    true => 255.0 * inset(distance).clamp(0.0, 1.0),
+                    false => 0.0,
+                };
+                assert!(
+                    (f64::from(pixel.0[0]) - expected).abs() <= 1.0,
+                    "{x} {y} {inner} {outer}: {column} {row} is {pixel:?}, not {expected}"
+                );
+            }
+        }
+        let mut canvas = Canvas::new([4, 4], [0; 3]).unwrap();
+        canvas.disc([f64::NAN, 1.0], 2.0, [9; 3]);
+        canvas.disc([1e300, -1e300], 2.0, [9; 3]);
+        canvas.disc([2.0, 2.0], f64::INFINITY, [9; 3]);
+        canvas.disc([2.0, 2.0], f64::NAN, [9; 3]);
+        assert!(canvas.into_rgb().unwrap().iter().all(|byte| *byte == 0));
     }
 
     #[test]

@@ -135,9 +135,7 @@ impl Canvas {
                 let rows = letter.shares.chunks_exact(letter.width.max(1));
                 for (y, shares) in rows.enumerate() {
                     let y = top.saturating_add(y as i32);
-                    for (x, &share) in shares.iter().enumerate().filter(|(_, share)| **share > 0) {
-                        self.mix(left.saturating_add(x as i32), y, share, color);
-                    }
+                    self.stamp_row(y, left, shares, color);
                 }
             }
         });

@@ -1,8 +1,6 @@
-//! Thick segments, pixel by pixel: walls and openings.
+//! Thick segments, pixel by pixel: walls and openings, for maps of cells.
 
 use std::ops::Range;
-
-use crate::draw::{Canvas, Rgb};
 
 /// Calls `visit(column, row, inset)` for every pixel within half a pixel of the band of half
 /// thickness `half` about the segment `a b`, round ends included. `inset` is how deep the pixel's
@@ -23,27 +21,9 @@ pub(crate) fn each_pixel(
     });
 }
 
-/// Draws the band with smooth edges.
-pub(crate) fn draw(
-    canvas: &mut Canvas,
-    size: [u32; 2],
-    ends: [[f64; 2]; 2],
-    half: f64,
-    color: Rgb,
-) {
-    each_row(size, ends, half, |row, columns, inset| {
-        let columns = columns.start as i32..columns.end as i32;
-        canvas.fade(row as i32, columns, color, |column| {
-            (inset.at(column as u32) + 0.5) as f32
-        });
-    });
-}
-
 /// Hands out the rows that the band touches, each with a range of columns outside of which it has
 /// none, and how deep the middles of pixels lie inside the band.
 ///
-/// Drawing a wall and entering it into a map of cells are the same walk, so they cannot disagree.
-/// Measuring distances is also several times faster than filling a path.
 fn each_row(
     [width, height]: [u32; 2],
     [a, b]: [[f64; 2]; 2],

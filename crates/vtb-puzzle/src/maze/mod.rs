@@ -1,7 +1,6 @@
 //! What the maze tasks share: carving a graph of rooms, placing start and goal, geometry of
 //! cells, colours and words.
 
-mod annulus;
 pub(crate) mod band;
 mod carve;
 mod circle;

@@ -2,7 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::annulus::paint_annulus;
 use super::band::{each_pixel, whole};
 use super::comb::DIGIT_HEIGHT;
 use super::ring_map::whole_rings;
@@ -225,20 +224,20 @@ impl Rings {
     }
 
     /// Paints corridors and openings; what is left over is wall.
-    pub(crate) fn paint_floor(&self, canvas: &mut Canvas, size: [u32; 2], ways: &Ways, floor: Rgb) {
+    pub(crate) fn paint_floor(&self, canvas: &mut Canvas, ways: &Ways, floor: Rgb) {
         for ring in 1..=self.rings {
-            paint_annulus(canvas, size, self.center, self.corridor(ring), floor);
+            canvas.kept_ring(self.center, self.corridor(ring), floor);
         }
         canvas.disc(self.center, f64::from(self.hub), floor);
         for ([ring, _], ends) in self.openings(ways) {
-            super::band::draw(canvas, size, ends, self.opening(ring), floor);
+            canvas.kept_line(ends, 2.0 * self.opening(ring), floor);
         }
     }
 
     /// Draws the spokes.
-    pub(crate) fn paint_spokes(&self, canvas: &mut Canvas, size: [u32; 2], ways: &Ways, wall: Rgb) {
+    pub(crate) fn paint_spokes(&self, canvas: &mut Canvas, ways: &Ways, wall: Rgb) {
         for spoke in self.spokes(ways) {
-            super::band::draw(canvas, size, spoke, f64::from(self.wall) / 2.0, wall);
+            canvas.kept_line(spoke, f64::from(self.wall), wall);
         }
     }
 

@@ -276,13 +276,34 @@ impl Task for CircleCount {
         &self,
         params: &CircleCountParams,
         scene: &CircleCountScene,
+        solved: &Solved,
+        layer: Layer,
+    ) -> Result<Canvas> {
+        let ground = ground(params, scene)?;
+        self.paint_over(ground, params, scene, solved, layer)
+    }
+
+    fn ground(
+        &self,
+        params: &CircleCountParams,
+        scene: &CircleCountScene,
+        _: &Solved,
+    ) -> Result<Option<Canvas>> {
+        ground(params, scene).map(Some)
+    }
+
+    fn paint_over(
+        &self,
+        mut canvas: Canvas,
+        params: &CircleCountParams,
+        scene: &CircleCountScene,
         _: &Solved,
         layer: Layer,
     ) -> Result<Canvas> {
         let count = scene.circles.len();
         let progress = layer.progress() * count as f64;
         let all = progress >= count as f64;
-        let mut canvas = page(params, scene, all.then_some(count))?;
+        write_number(&mut canvas, params, all.then_some(count));
         if progress > 0.0 && !all {
             // A circle just finished is red throughout: frames that meet each circle at this
             // moment would otherwise all look the same.
@@ -304,12 +325,14 @@ impl Task for CircleCount {
     ) -> Result<PictureRule> {
         let mut choices = Vec::new();
         let mut right = 0;
+        let ground = ground(params, scene)?;
         for count in params.count_min..=params.count_max {
             if solved.answer == Answer::Choice(count.to_string()) {
                 right = choices.len();
             }
-            let picture = page(params, scene, Some(count as usize))?.into_rgb()?;
-            choices.push((count.to_string(), picture));
+            let mut picture = ground.clone();
+            write_number(&mut picture, params, Some(count as usize));
+            choices.push((count.to_string(), picture.into_rgb()?));
         }
         let slot = Slot {
             name: "the box".to_owned(),
@@ -352,50 +375,37 @@ fn differ(params: &CircleCountParams, one: &Circle, other: &Circle) -> bool {
         && one.clearance(other) >= params.clearance()
 }
 
-/// The circles, and the box with a number or a question mark.
-fn page(
-    params: &CircleCountParams,
-    scene: &CircleCountScene,
-    number: Option<usize>,
-) -> Result<Canvas> {
+/// The circles and the empty box.
+fn ground(params: &CircleCountParams, scene: &CircleCountScene) -> Result<Canvas> {
     let mut canvas = Canvas::new([params.width, params.height], PAGE)?;
     for circle in &scene.circles {
         draw_circle(&mut canvas, circle, params.line(), LINE, f64::INFINITY);
     }
     let frame = params.number_box();
     outline(&mut canvas, frame, 2, LINE);
-    let [left, top, right, bottom] = frame.map(f64::from);
+    let [left, top, _, bottom] = frame.map(f64::from);
     let (tall, middle) = (bottom - top, (top + bottom) / 2.0);
     let caption = [left - 2.0 * tall, middle];
     canvas.label(caption, "Circles:", 0.55 * tall, LINE);
+    Ok(canvas)
+}
+
+/// Writes into the box.
+fn write_number(canvas: &mut Canvas, params: &CircleCountParams, number: Option<usize>) {
+    let [left, top, right, bottom] = params.number_box().map(f64::from);
+    let middle = [(left + right) / 2.0, (top + bottom) / 2.0];
     let (text, color) = match number {
         Some(number) => (number.to_string(), LINE),
         None => ("?".to_owned(), UNKNOWN),
     };
-    canvas.label([(left + right) / 2.0, middle], &text, 0.75 * tall, color);
-    Ok(canvas)
+    canvas.label(middle, &text, 0.75 * (bottom - top), color);
 }
 
-/// Draws the outline as far down as `end`, from the distance of every pixel near it.
+/// Draws the outline as far down as `end`.
 fn draw_circle(canvas: &mut Canvas, circle: &Circle, line: f64, color: Rgb, end: f64) {
-    let reach = circle.radius + line / 2.0 + 1.0;
-    let hollow = (circle.radius - line / 2.0 - 1.5).max(0.0);
-    let last = (circle.y + reach).min(end).floor() as i32;
-    for row in (circle.y - reach).floor() as i32..=last {
-        let down = f64::from(row) + 0.5 - circle.y;
-        let half = |radius: f64| (radius * radius - down * down).max(0.0).sqrt();
-        let (outer, inner) = (half(reach), half(hollow));
-        let spans = match inner > 0.0 {
-            true => [(-outer, -inner), (inner, outer)],
-            false => [(-outer, outer), (1.0, 0.0)],
-        };
-        for (from, to) in spans.into_iter().filter(|(from, to)| from < to) {
-            let columns = (circle.x + from).floor() as i32..(circle.x + to).ceil() as i32 + 1;
-            canvas.fade(row, columns, color, |column| {
-                let across = f64::from(column) + 0.5 - circle.x;
-                let distance = (across * across + down * down).sqrt();
-                (line / 2.0 + 0.5 - (distance - circle.radius).abs()) as f32
-            });
-        }
-    }
+    let half = line / 2.0;
+    let radii = [circle.radius - half, circle.radius + half];
+    canvas.round([circle.x, circle.y], radii, end, color, |distance| {
+        half + 0.5 - (distance - circle.radius).abs()
+    });
 }

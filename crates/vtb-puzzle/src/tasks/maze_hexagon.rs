@@ -12,7 +12,7 @@ use crate::eyeballing::snap;
 use crate::graph::CellId;
 use crate::judge::{PictureRule, RouteRule};
 use crate::maze::{
-    Comb, FLOOR, GOAL, ID_SIZE_MIN, MazeParams, ROUTE, START, WALL, Ways, Words, band, require,
+    Comb, FLOOR, GOAL, ID_SIZE_MIN, MazeParams, ROUTE, START, WALL, Ways, Words, require,
 };
 use crate::params::{Params, within};
 use crate::record::{Prompts, TaskGroup};
@@ -195,22 +195,34 @@ impl Task for MazeHexagon {
         solved: &Solved,
         layer: Layer,
     ) -> Result<Canvas> {
-        let (comb, size) = (&scene.comb, solved.canvas);
-        let mut canvas = Canvas::new(size, WALL)?;
-        comb.paint_floor(&mut canvas, size, FLOOR);
-        let middles = comb.middles();
-        for (end, color) in [(scene.ways.start, START), (scene.ways.goal, GOAL)] {
-            comb.paint_cell(&mut canvas, size, middles[end as usize], color);
-        }
+        let ground = ground(scene, solved.canvas)?;
+        self.paint_over(ground, params, scene, solved, layer)
+    }
+
+    fn ground(
+        &self,
+        _: &MazeHexagonParams,
+        scene: &MazeHexagonScene,
+        solved: &Solved,
+    ) -> Result<Option<Canvas>> {
+        ground(scene, solved.canvas).map(Some)
+    }
+
+    fn paint_over(
+        &self,
+        mut canvas: Canvas,
+        params: &MazeHexagonParams,
+        scene: &MazeHexagonScene,
+        solved: &Solved,
+        layer: Layer,
+    ) -> Result<Canvas> {
+        let comb = &scene.comb;
         // Over the ends' colours: under a wide cell a growing route would seem to stand still.
         draw_growing(&mut canvas, &solved.construction, layer.progress());
-        for wall in comb.walls(&scene.ways) {
-            band::draw(&mut canvas, size, wall, f64::from(comb.wall) / 2.0, WALL);
-        }
         if params.common.print_ids {
             let ends = [scene.ways.start, scene.ways.goal].map(|id| id as usize);
             let text_size = comb.id_size();
-            for (id, middle) in middles.into_iter().enumerate() {
+            for (id, middle) in comb.middles().into_iter().enumerate() {
                 let color = if ends.contains(&id) { FLOOR } else { WALL };
                 canvas.label(middle, &id.to_string(), text_size, color);
             }
@@ -231,4 +243,20 @@ impl Task for MazeHexagon {
             centers: middles.map(|(id, middle)| (id as CellId, middle)).collect(),
         }))
     }
+}
+
+/// The maze without a route.
+fn ground(scene: &MazeHexagonScene, size: [u32; 2]) -> Result<Canvas> {
+    let comb = &scene.comb;
+    let mut canvas = Canvas::new(size, WALL)?;
+    comb.paint_floor(&mut canvas, size, FLOOR);
+    let middles = comb.middles();
+    for (end, color) in [(scene.ways.start, START), (scene.ways.goal, GOAL)] {
+        comb.paint_cell(&mut canvas, size, middles[end as usize], color);
+    }
+    // Before the route, which keeps clear of them.
+    for wall in comb.walls(&scene.ways) {
+        canvas.kept_line(wall, f64::from(comb.wall), WALL);
+    }
+    Ok(canvas)
 }

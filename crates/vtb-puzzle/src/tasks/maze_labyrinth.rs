@@ -213,17 +213,32 @@ impl Task for MazeLabyrinth {
         solved: &Solved,
         layer: Layer,
     ) -> Result<Canvas> {
-        let (rings, size) = (&scene.rings, solved.canvas);
-        let mut canvas = Canvas::new(size, WALL)?;
-        rings.paint_floor(&mut canvas, size, &scene.ways, FLOOR);
-        let ends = [scene.ways.start, scene.ways.goal].map(|id| id as usize);
-        for (end, color) in ends.into_iter().zip([START, GOAL]) {
-            rings.paint_cell(&mut canvas, size, end, color);
-        }
+        let ground = ground(scene, solved.canvas)?;
+        self.paint_over(ground, params, scene, solved, layer)
+    }
+
+    fn ground(
+        &self,
+        _: &MazeLabyrinthParams,
+        scene: &MazeLabyrinthScene,
+        solved: &Solved,
+    ) -> Result<Option<Canvas>> {
+        ground(scene, solved.canvas).map(Some)
+    }
+
+    fn paint_over(
+        &self,
+        mut canvas: Canvas,
+        params: &MazeLabyrinthParams,
+        scene: &MazeLabyrinthScene,
+        solved: &Solved,
+        layer: Layer,
+    ) -> Result<Canvas> {
+        let rings = &scene.rings;
         // Over the ends' colours: under a wide cell a growing route would seem to stand still.
         draw_growing(&mut canvas, &solved.construction, layer.progress());
-        rings.paint_spokes(&mut canvas, size, &scene.ways, WALL);
         if params.common.print_ids {
+            let ends = [scene.ways.start, scene.ways.goal].map(|id| id as usize);
             let text_size = rings.id_size();
             for id in 0..=(rings.rings * rings.segments) as usize {
                 let color = if ends.contains(&id) { FLOOR } else { WALL };
@@ -247,4 +262,18 @@ impl Task for MazeLabyrinth {
             centers: cells.map(middle).collect(),
         }))
     }
+}
+
+/// The maze without a route.
+fn ground(scene: &MazeLabyrinthScene, size: [u32; 2]) -> Result<Canvas> {
+    let rings = &scene.rings;
+    let mut canvas = Canvas::new(size, WALL)?;
+    rings.paint_floor(&mut canvas, &scene.ways, FLOOR);
+    let ends = [scene.ways.start, scene.ways.goal].map(|id| id as usize);
+    for (end, color) in ends.into_iter().zip([START, GOAL]) {
+        rings.paint_cell(&mut canvas, size, end, color);
+    }
+    // Before the route, which keeps clear of them.
+    rings.paint_spokes(&mut canvas, &scene.ways, WALL);
+    Ok(canvas)
 }

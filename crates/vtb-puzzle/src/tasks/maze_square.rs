@@ -412,10 +412,27 @@ impl Task for MazeSquare {
         solved: &Solved,
         layer: Layer,
     ) -> Result<Canvas> {
-        let mut canvas = Canvas::new(solved.canvas, WALL)?;
-        for (row, column) in scene.open_cells() {
-            canvas.rect(scene.bbox(row, column), FLOOR);
-        }
+        let ground = ground(scene, solved.canvas)?;
+        self.paint_over(ground, params, scene, solved, layer)
+    }
+
+    fn ground(
+        &self,
+        _: &MazeSquareParams,
+        scene: &MazeSquareScene,
+        solved: &Solved,
+    ) -> Result<Option<Canvas>> {
+        ground(scene, solved.canvas).map(Some)
+    }
+
+    fn paint_over(
+        &self,
+        mut canvas: Canvas,
+        params: &MazeSquareParams,
+        scene: &MazeSquareScene,
+        solved: &Solved,
+        layer: Layer,
+    ) -> Result<Canvas> {
         draw_growing(&mut canvas, &solved.construction, layer.progress());
         for ([row, column], color) in [(scene.start, START), (scene.goal, GOAL)] {
             canvas.rect(scene.bbox(row, column), color);
@@ -453,4 +470,13 @@ impl Task for MazeSquare {
             centers: scene.open_cells().map(middle).collect(),
         }))
     }
+}
+
+/// The maze without a route.
+fn ground(scene: &MazeSquareScene, size: [u32; 2]) -> Result<Canvas> {
+    let mut canvas = Canvas::new(size, WALL)?;
+    for (row, column) in scene.open_cells() {
+        canvas.rect(scene.bbox(row, column), FLOOR);
+    }
+    Ok(canvas)
 }
