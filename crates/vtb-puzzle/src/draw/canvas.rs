@@ -75,7 +75,8 @@ impl Canvas {
     /// Bytes of part of a row; the range must lie inside the picture.
     fn row(&mut self, row: i32, columns: Range<i32>) -> &mut [u8] {
         let start = row as usize * self.width as usize;
-        let [from, to] = [columns.start, columns.end].map(|at| (start + at as usize) * 3);
+        let from = (start + columns.start as usize) * 3;
+        let to = (start + columns.end as usize) * 3;
         &mut self.bytes[from..to]
     }
 
@@ -206,7 +207,7 @@ fn mix(pixel: &mut [u8; 3], share: u8, color: Rgb) {
 /// `(old · (255 - share) + new · share) / 255`, to the nearest.
 #[inline]
 fn mixed(old: u8, new: u8, share: u8) -> u8 {
-    let [old, new, share] = [old, new, share].map(u32::from);
+    let (old, new, share) = (u32::from(old), u32::from(new), u32::from(share));
     let sum = old * (255 - share) + new * share + 127;
     // A 255th of every number up to 65534, rounded down.
     ((sum + 1 + (sum >> 8)) >> 8) as u8

@@ -123,14 +123,18 @@ impl Row<'_> {
     pub(super) fn run(&mut self, zeros: usize, pixel: [u8; 3], again: usize) {
         self.close();
         let [first, second, third] = pixel;
-        let (code, count) = if first == second && second == third {
-            GRAYS[usize::from(first)]
+        let [one, two, three] = pixel.map(u64::from);
+        let (code, count, each, inner) = if first == second && second == third {
+            let (code, count) = GRAYS[usize::from(first)];
+            (code, count, 3 * one, 6 * one)
         } else {
-            let [first, second, third] = pixel.map(|byte| LITERALS[usize::from(byte)]);
-            joined(joined(first, second), third)
+            let codes = [first, second, third].map(|byte| LITERALS[usize::from(byte)]);
+            let (code, count) = joined(joined(codes[0], codes[1]), codes[2]);
+            (code, count, one + two + three, 3 * one + 2 * two + three)
         };
-        self.state.sums[1] += self.state.sums[0] * zeros as u64;
-        self.count_pixels(pixel, 1 + again as u64 / 3);
+        let sums = &mut self.state.sums;
+        sums[1] += sums[0] * (zeros + 3) as u64 + inner;
+        sums[0] += each;
         match ZEROS.get(zeros) {
             Some(zeros) => {
                 let code = u64::from(code) << zeros.1 | u64::from(zeros.0);
@@ -142,13 +146,23 @@ impl Row<'_> {
             }
         }
         self.state.last = pixel;
-        self.state.again = again;
+        if again > 0 {
+            self.go_on(again);
+        }
     }
 
     /// Appends so many bytes more of the last run's pixel.
     #[inline(always)]
     pub(super) fn go_on(&mut self, again: usize) {
-        self.count_pixels(self.state.last, again as u64 / 3);
+        let [first, second, third] = self.state.last.map(u64::from);
+        let each = first + second + third;
+        let inner = 3 * first + 2 * second + third;
+        let times = again as u64 / 3;
+        let sums = &mut self.state.sums;
+        // Every pixel adds three times what came before it, and its own bytes 3, 2 and 1 times.
+        let before = 3 * times * sums[0] + 3 * each * (times * times - times) / 2;
+        sums[1] += before + times * inner;
+        sums[0] += times * each;
         self.state.again += again;
     }
 
@@ -175,19 +189,6 @@ impl Row<'_> {
             None => self.state = long_runs(self.out, self.state, again, 0),
         }
         self.state.again = 0;
-    }
-
-    /// The checksum after `times` more pixels of one kind.
-    #[inline(always)]
-    fn count_pixels(&mut self, pixel: [u8; 3], times: u64) {
-        let [first, second, third] = pixel.map(u64::from);
-        let each = first + second + third;
-        let inner = 3 * first + 2 * second + third;
-        let sums = &mut self.state.sums;
-        // Every pixel adds three times what came before it, and its own bytes 3, 2 and 1 times.
-        let before = 3 * times * sums[0] + 3 * each * (times * times - times) / 2;
-        sums[1] += before + times * inner;
-        sums[0] += times * each;
     }
 
     /// Appends `length` bytes, three at least, as they stand before.

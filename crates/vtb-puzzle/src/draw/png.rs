@@ -147,16 +147,15 @@ fn compare(above: &[u8; 3 + GROUP], here: &[u8; 3 + GROUP]) -> (u64, u64) {
         let bytes = row[at..].first_chunk().copied();
         u8x16::new(bytes.unwrap_or_default())
     };
-    let bits = |equal: u8x16, at: usize| u64::from(equal.to_bitmask()) << at;
-    let same = [0, 16, 32].map(|at| bits(lane(above, at + 3).simd_eq(lane(here, at + 3)), at));
-    let differ = !(same[0] | same[1] | same[2]);
+    let same = |at: usize| u64::from(lane(above, at + 3).simd_eq(lane(here, at + 3)).to_bitmask());
+    let differ = !(same(0) | same(16) << 16 | same(32) << 32);
     let changed = (differ | differ >> 1 | differ >> 2) & FIRST;
     if changed == 0 {
         return (0, 0);
     }
     let change = |at: usize| lane(here, at) - lane(above, at);
-    let alike = [0, 16, 32].map(|at| bits(change(at + 3).simd_eq(change(at)), at));
-    let alike = alike[0] | alike[1] | alike[2];
+    let alike = |at: usize| u64::from(change(at + 3).simd_eq(change(at)).to_bitmask());
+    let alike = alike(0) | alike(16) << 16 | alike(32) << 32;
     (changed, changed & alike & alike >> 1 & alike >> 2)
 }
 

@@ -139,8 +139,8 @@ pub(super) fn draw_round(
             coverage((across * across + down * down).sqrt()) as f32
         };
         // Half the widths of what is touched, covered whole but for a hole, and bare again.
-        let [touched, whole] = [reach, outer - EDGE].map(|radius| half_chord(radius, down));
-        let [hole, bare] = [inner + EDGE, inner - EDGE].map(|radius| half_chord(radius, down));
+        let (touched, whole) = (half_chord(reach, down), half_chord(outer - EDGE, down));
+        let (hole, bare) = (half_chord(inner + EDGE, down), half_chord(inner - EDGE, down));
         if whole <= hole {
             surface.edge(row, columns(-touched, -bare), measure);
             surface.edge(row, columns(bare, touched), measure);
