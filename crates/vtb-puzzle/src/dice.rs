@@ -52,6 +52,12 @@ impl Dice {
         (self.bits() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
+    /// Two numbers uniform in `[0, 1)`, multiples of 2^-32, for the price of one.
+    pub fn pair(&mut self) -> [f64; 2] {
+        let bits = self.bits();
+        [bits as u32, (bits >> 32) as u32].map(|half| f64::from(half) / (1_u64 << 32) as f64)
+    }
+
     /// Uniform in `[low, high)`.
     pub fn between(&mut self, low: f64, high: f64) -> f64 {
         low + (high - low) * self.unit()
@@ -131,6 +137,9 @@ mod tests {
             (Some(&-2), Some(&2))
         );
         assert_eq!(dice.whole(5, 4), 5);
+        let pairs: Vec<_> = (0..500).flat_map(|_| dice.pair()).collect();
+        let mean = pairs.iter().sum::<f64>() / 1_000.0;
+        assert!(pairs.iter().all(|one| (0.0..1.0).contains(one)) && (mean - 0.5).abs() < 0.05);
         assert!((0..500).all(|_| (3.0..4.0).contains(&dice.between(3.0, 4.0))));
         let [x, y] = dice.direction();
         assert!((x * x + y * y - 1.0).abs() < 1e-12);

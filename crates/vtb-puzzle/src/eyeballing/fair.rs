@@ -9,82 +9,143 @@
 //! Without this the answer stands out: seen from a corner of the figure, at its fixed distance, it
 //! is nearest more often than one time in five, because the other candidates scatter about it.
 
-use super::figure::{Figure, bounds};
+use super::figure::{Clearance, Figure, bounds};
 use super::plane::{Vec2, add, cross, dot, length, normal, scale, sub, unit};
-use super::{EyeballingParams, distance, snap};
+use super::{EyeballingParams, snap};
 use crate::dice::Dice;
 
 /// Share of [`EyeballingParams::cluster_radius`] in which the candidates of a figure stand: they
 /// need room on all sides, whichever is the answer.
 const COMPACT: f64 = 0.66;
 
+/// How a fair set is searched for.
+#[derive(Debug, Clone, Copy)]
+pub struct Search {
+    /// How close together candidates are put, against the usual (1).
+    pub squeeze: f64,
+    /// How often each candidate is moved on average.
+    pub moves: usize,
+    /// For figures about which fair sets are rare: candidates in conflict are moved first, and a
+    /// set that comes on badly is given up.
+    pub picky: bool,
+}
+
 /// Draws a set of candidates that all could be the answer to `figure`, whose target is the origin;
 /// `None` when they did not fit this time or a lazy rule would be right too often or too rarely.
-///
-/// `squeeze` puts them closer together than usual (1); each is moved `moves` times on average.
 pub fn draw_fair_set(
     params: &EyeballingParams,
     figure: &Figure,
-    squeeze: f64,
-    moves: usize,
+    search: Search,
     dice: &mut Dice,
 ) -> Option<Vec<Vec2>> {
-    let cluster = Scatter::new(params, figure, squeeze, dice);
     let count = params.candidates;
+    if count > MOST {
+        return None;
+    }
+    let cluster = Scatter::new(params, figure, search.squeeze, dice);
     let mut points: Vec<_> = (0..count).map(|_| cluster.draw_point(dice)).collect();
+    if search.picky {
+        cluster.part(&mut points, dice);
+    }
     let mut conflicts = cluster.all_conflicts(&points);
-    let mut faults = cluster.count_faults(&points, &conflicts, usize::MAX);
+    let mut faults = cluster.count_faults(&points, conflicts.count, usize::MAX);
     // Sets that keep all rules at once are rare; most come to do so when points are moved singly.
-    for _ in 0..moves * count {
+    for moved in 0..search.moves * count {
         if faults == 0 {
             // No member is special, whatever the order in which they came to rest.
             dice.shuffle(&mut points);
             return Some(points);
         }
-        let at = dice.below(count);
+        if search.picky && comes_on_badly(moved, faults, count) {
+            return None;
+        }
+        let mut at = dice.below(count);
+        if search.picky {
+            at = conflicts.next_at_odds(at).unwrap_or(at);
+        }
         let old = points[at];
         points[at] = match dice.chance(0.5) {
             true => cluster.draw_point(dice),
             false => cluster.nudge(old, dice),
         };
-        let moved = cluster.conflicts_of(&points, at, &conflicts, faults / 3);
-        let now = moved.map(|moved| (cluster.count_faults(&points, &moved, faults), moved));
+        let others = conflicts.without(at);
+        let now = cluster
+            .conflicts_of(&points, at, others, faults / 3)
+            .map(|own| {
+                let all = others + own.count_ones() as usize;
+                (cluster.count_faults(&points, all, faults), own)
+            });
         match now {
-            Some((now, moved)) if now <= faults => (faults, conflicts) = (now, moved),
+            Some((now, own)) if now <= faults => {
+                faults = now;
+                conflicts.set(at, own);
+            }
             _ => points[at] = old,
         }
     }
     None
 }
 
+/// Whether a set has more faults after so many moves than most of those that come to have none.
+///
+/// Of sets of five candidates with five faults after 40 moves, one in twenty does; with more, hardly
+/// any.
+fn comes_on_badly(moved: usize, faults: usize, count: usize) -> bool {
+    (moved == 5 * count && faults > count.max(5) - 1)
+        || (moved == 16 * count && faults > count.max(5) - 2)
+}
+
 /// Pairs of candidates that cannot stand together.
-#[derive(Clone)]
 struct Conflicts {
     /// Bit `k` of entry `i`: candidates `i` and `k`.
-    with: [u16; MOST],
+    with: [u8; MOST],
     count: usize,
 }
 
-/// More candidates than there ever are.
-const MOST: usize = 16;
+impl Conflicts {
+    /// The first candidate in conflict, from index `at` on and round.
+    fn next_at_odds(&self, at: usize) -> Option<usize> {
+        let round = (at..MOST).chain(0..at);
+        round.into_iter().find(|one| self.with[*one] > 0)
+    }
+
+    /// Number of those that the candidate at index `at` has no part in.
+    fn without(&self, at: usize) -> usize {
+        self.count - self.with[at].count_ones() as usize
+    }
+
+    /// Puts others in the place of those of the candidate at index `at`.
+    fn set(&mut self, at: usize, own: u8) {
+        self.count = self.without(at) + own.count_ones() as usize;
+        for (other, with) in self.with.iter_mut().enumerate() {
+            *with = *with & !(1 << at) | (own >> other & 1) << at;
+        }
+        self.with[at] = own;
+    }
+}
+
+/// Most candidates that there ever are.
+const MOST: usize = 8;
 
 /// An ellipse about the origin in which candidates are scattered.
 struct Scatter<'a> {
-    params: &'a EyeballingParams,
-    figure: &'a Figure,
     axis: Vec2,
     long: f64,
     short: f64,
+    tolerance: f64,
+    clearance: Clearance<'a>,
+    /// Anchors, from the target.
+    anchors: Vec<Vec2>,
+    /// They and their mean in groups.
+    groups: Vec<Group>,
+    /// On each axis, twice the distances of the anchors from the target.
+    levels: [Vec<f64>; 2],
 }
 
 impl<'a> Scatter<'a> {
-    fn new(
-        params: &'a EyeballingParams,
-        figure: &'a Figure,
-        squeeze: f64,
-        dice: &mut Dice,
-    ) -> Self {
-        let to_mean = sub(figure.mean(), figure.target);
+    fn new(params: &EyeballingParams, figure: &'a Figure, squeeze: f64, dice: &mut Dice) -> Self {
+        let from_target = |point: Vec2| sub(point, figure.target);
+        let to_mean = from_target(figure.mean());
         // Along the mean of the anchors, the answer is not always the candidate nearest to it.
         let axis = match length(to_mean) > 1.0 && dice.chance(0.7) {
             true => unit(to_mean),
@@ -92,12 +153,22 @@ impl<'a> Scatter<'a> {
         };
         let stretch = dice.between(1.0, 1.4);
         let reach = COMPACT * squeeze * params.cluster_radius();
+        let anchors: Vec<_> = figure.anchors.iter().copied().map(from_target).collect();
+        let has_mean = anchors.len() > 1 && !figure.mean_is_target;
+        let mean = has_mean.then_some(to_mean);
+        let offsets: Vec<_> = mean.into_iter().chain(anchors.iter().copied()).collect();
         Self {
-            params,
-            figure,
             axis,
             long: reach * stretch,
             short: reach / stretch,
+            tolerance: params.tolerance(),
+            clearance: figure.clearance(params),
+            groups: offsets.chunks(LANES).map(Group::new).collect(),
+            levels: [0, 1].map(|axis: usize| {
+                let ways = anchors.iter().map(|anchor| 2.0 * anchor[axis].abs());
+                ways.collect()
+            }),
+            anchors,
         }
     }
 
@@ -109,7 +180,7 @@ impl<'a> Scatter<'a> {
 
     /// A point near `old`, or anywhere if that would leave the ellipse.
     fn nudge(&self, old: Vec2, dice: &mut Dice) -> Vec2 {
-        let step = dice.in_disc().map(|part| part * self.params.tolerance());
+        let step = dice.in_disc().map(|part| part * self.tolerance);
         let point = snap(add(old, step));
         let along = dot(point, self.axis) / self.long;
         let aside = dot(point, normal(self.axis)) / self.short;
@@ -119,73 +190,170 @@ impl<'a> Scatter<'a> {
         }
     }
 
-    /// Two candidates overlap, or one would cover the figure if the other were the answer.
-    fn is_conflict(&self, one: Vec2, other: Vec2) -> bool {
-        distance(one, other) < self.params.tolerance()
-            || !self.figure.admits(self.params, sub(one, other))
-            || !self.figure.admits(self.params, sub(other, one))
+    /// Draws points in conflict with those before them a few times more.
+    fn part(&self, points: &mut [Vec2], dice: &mut Dice) {
+        const TRIES: usize = 8;
+        for at in 1..points.len() {
+            for _ in 0..TRIES {
+                if self.conflicts_of(&points[..=at], at, 0, 0).is_some() {
+                    break;
+                }
+                points[at] = self.draw_point(dice);
+            }
+        }
     }
 
     fn all_conflicts(&self, points: &[Vec2]) -> Conflicts {
-        let none = Conflicts {
+        let mut found = Conflicts {
             with: [0; MOST],
             count: 0,
         };
-        (1..points.len()).fold(none, |found, at| {
-            let known = self.conflicts_of(&points[..=at], at, &found, usize::MAX);
-            known.unwrap_or(found)
-        })
+        for at in 1..points.len() {
+            let own = self.conflicts_of(&points[..=at], at, 0, usize::MAX);
+            found.set(at, own.unwrap_or(0));
+        }
+        found
     }
 
-    /// Conflicts once the point at index `at` has moved; `None` when there are more than `limit`.
+    /// Which candidates that at index `at` is in conflict with, as bits: they overlap, or one would
+    /// cover the figure if the other were the answer. `None` when there are more than `limit`
+    /// conflicts, those among the others added.
     fn conflicts_of(
         &self,
         points: &[Vec2],
         at: usize,
-        before: &Conflicts,
+        among_others: usize,
         limit: usize,
-    ) -> Option<Conflicts> {
-        let own = 1 << at;
-        let mut with = before.with;
-        let mut count = before.count - with[at].count_ones() as usize;
-        with[at] = 0;
-        for (other, point) in points.iter().enumerate().filter(|one| one.0 != at) {
-            with[other] &= !own;
-            if self.is_conflict(points[at], *point) {
-                with[other] |= own;
-                with[at] |= 1 << other;
-                count += 1;
-            }
-            if count > limit {
-                return None;
-            }
+    ) -> Option<u8> {
+        let [mut across, mut down, mut squares] = [[0.0; MOST]; 3];
+        for (other, point) in points.iter().enumerate() {
+            let apart = sub(points[at], *point);
+            [across[other], down[other]] = apart;
+            squares[other] = dot(apart, apart);
         }
-        Some(Conflicts { with, count })
+        let least = self.tolerance * self.tolerance;
+        let near = |bits, other: usize| bits | u32::from(squares[other] < least) << other;
+        // Where there is no arrow, there is no conflict.
+        let those = ((1 << points.len()) - 1) & !(1 << at);
+        let count = |own: u32| among_others + own.count_ones() as usize;
+        let near = (0..MOST).fold(0, near) & those;
+        if count(near) > limit {
+            return None;
+        }
+        let own = near | (self.clearance.refused([&across, &down], &squares) & those);
+        (count(own) <= limit).then_some(own as u8)
     }
 
     /// Conflicts, and choices of answer too many or too few that the lazy rules are right for, all
     /// rules added; counting stops above `limit`.
-    fn count_faults(&self, points: &[Vec2], conflicts: &Conflicts, limit: usize) -> usize {
-        let figure = self.figure;
-        let from_target = |anchor: Vec2| sub(anchor, figure.target);
-        let mut faults = 3 * conflicts.count;
-        if figure.anchors.len() > 1 && !figure.mean_is_target && faults <= limit {
-            faults += distance_faults(points, from_target(figure.mean()));
-        }
-        for anchor in &figure.anchors {
+    fn count_faults(&self, points: &[Vec2], conflicts: usize, limit: usize) -> usize {
+        let mut faults = 3 * conflicts;
+        for group in &self.groups {
             if faults > limit {
-                break;
+                return faults;
             }
-            faults += anchor_faults(points, from_target(*anchor));
+            faults += group.distance_faults(points);
         }
+        if faults > limit {
+            return faults;
+        }
+        faults += self.level_faults(points, 0) + self.level_faults(points, 1);
         if faults > 0 {
             return faults;
         }
         // Seldom at fault, and dear to find out.
-        let sweeps = figure.anchors.iter();
-        sweeps
-            .map(|anchor| sweep_faults(points, from_target(*anchor)))
-            .sum()
+        let sweeps = self.anchors.iter();
+        sweeps.map(|anchor| sweep_faults(points, *anchor)).sum()
+    }
+
+    /// "Level with" each anchor on an axis.
+    fn level_faults(&self, points: &[Vec2], axis: usize) -> usize {
+        // To the next point on. The rule is right for the outermost on the anchor's side, and for
+        // each before a gap of more than twice the anchor's offset.
+        let mut gaps = [f64::INFINITY; MOST];
+        let mut ties = 0;
+        for (gap, point) in gaps.iter_mut().zip(points) {
+            for rival in points {
+                let ahead = rival[axis] - point[axis];
+                ties += u32::from(ahead == 0.0);
+                *gap = if ahead > 0.0 { gap.min(ahead) } else { *gap };
+            }
+        }
+        if ties as usize == points.len() {
+            let before = |twice: &f64| gaps.iter().filter(|gap| *gap > twice).count();
+            // No gap follows the outermost, nor those that are no points.
+            let always = MOST - points.len() + 1;
+            return self.levels[axis]
+                .iter()
+                .map(|twice| before(twice) - always)
+                .sum();
+        }
+        let of_anchor = |anchor: &Vec2| {
+            let away = anchor[axis];
+            faults(points, |at, point| {
+                others(points, at)
+                    .all(|rival| (rival[axis] - point[axis] - away).abs() > away.abs())
+            })
+        };
+        self.anchors.iter().map(of_anchor).sum()
+    }
+}
+
+/// Anchors in one group.
+const LANES: usize = 4;
+
+/// Anchors that are looked at all at once.
+struct Group {
+    across: [f64; LANES],
+    down: [f64; LANES],
+    /// Squared distance of each from the answer.
+    own: [f64; LANES],
+    count: usize,
+}
+
+impl Group {
+    /// Of at most [`LANES`] anchors at `offsets` from the target.
+    fn new(offsets: &[Vec2]) -> Self {
+        let mut group = Self {
+            across: [0.0; LANES],
+            down: [0.0; LANES],
+            own: [0.0; LANES],
+            count: offsets.len(),
+        };
+        for (at, offset) in offsets.iter().enumerate() {
+            [group.across[at], group.down[at]] = *offset;
+            group.own[at] = dot(*offset, *offset);
+        }
+        group
+    }
+
+    /// "Nearest to" and "farthest from" each anchor, by squares of distances. No loop is left
+    /// early, as that takes longer than to go on.
+    fn distance_faults(&self, points: &[Vec2]) -> usize {
+        let [mut nearest, mut farthest] = [[0_u64; LANES]; 2];
+        for (at, point) in points.iter().enumerate() {
+            // When this point is the answer.
+            let across = self.across.map(|offset| point[0] + offset);
+            let down = self.down.map(|offset| point[1] + offset);
+            let [mut near, mut far] = [[1_u64; LANES]; 2];
+            for (other, rival) in points.iter().enumerate() {
+                if other == at {
+                    continue;
+                }
+                for lane in 0..LANES {
+                    let apart = [rival[0] - across[lane], rival[1] - down[lane]];
+                    let square = dot(apart, apart);
+                    near[lane] &= u64::from(square > self.own[lane]);
+                    far[lane] &= u64::from(square < self.own[lane]);
+                }
+            }
+            for lane in 0..LANES {
+                nearest[lane] += near[lane];
+                farthest[lane] += far[lane];
+            }
+        }
+        let right = nearest[..self.count].iter().chain(&farthest[..self.count]);
+        right.map(|count| count.abs_diff(1) as usize).sum()
     }
 }
 
@@ -217,30 +385,6 @@ pub fn draw_place(
             / 16.0
     };
     fits.then(|| [0, 1].map(|axis: usize| inner(range[axis], dice.unit())))
-}
-
-/// Faults of the rules on distance from, and level with, an anchor at `offset` from the target.
-fn anchor_faults(points: &[Vec2], offset: Vec2) -> usize {
-    let level = |axis: usize| {
-        faults(points, |at, point| {
-            let away = |of: Vec2| (of[axis] - point[axis] - offset[axis]).abs();
-            let own = away(point);
-            others(points, at).all(|rival| away(rival) > own)
-        })
-    };
-    distance_faults(points, offset) + level(0) + level(1)
-}
-
-/// "Nearest to" and "farthest from" the anchor.
-fn distance_faults(points: &[Vec2], offset: Vec2) -> usize {
-    let own = dot(offset, offset);
-    let away = |of: Vec2, point: Vec2| {
-        let apart = sub(of, add(point, offset));
-        dot(apart, apart)
-    };
-    let nearest = |at, point| others(points, at).all(|rival| away(rival, point) > own);
-    let farthest = |at, point| others(points, at).all(|rival| away(rival, point) < own);
-    faults(points, nearest) + faults(points, farthest)
 }
 
 /// First, middle and last in the order in which a hand turning about the anchor meets them.
@@ -309,11 +453,23 @@ mod tests {
     #[test]
     fn a_near_anchor_is_unfair_and_a_far_one_fair() {
         let points = [[0.0, 0.0], [30.0, 11.0], [-28.0, 25.0], [5.0, -40.0]];
-        assert_eq!(anchor_faults(&points, [900.0, 1700.0]), 0);
+        let faults = |offset: Vec2| {
+            let figure = Figure {
+                target: [0.0; 2],
+                anchors: vec![offset],
+                mean_is_target: false,
+                shapes: Vec::new(),
+                construction: Vec::new(),
+            };
+            let params = EyeballingParams::default();
+            let scatter = Scatter::new(&params, &figure, 1.0, &mut Dice::new(1, "faults"));
+            scatter.count_faults(&points, 0, usize::MAX)
+        };
+        assert_eq!(faults([900.0, 1700.0]), 0);
         assert_eq!(sweep_faults(&points, [900.0, 1700.0]), 0);
         // Every candidate would be the nearest to an anchor that is so near to it.
-        assert!(anchor_faults(&points, [5.0, 5.0]) > 3);
+        assert!(faults([5.0, 5.0]) > 3);
         // Each would be level with an anchor of nearly its own height.
-        assert_eq!(anchor_faults(&points, [900.0, 1.0]), 3);
+        assert_eq!(faults([900.0, 1.0]), 3);
     }
 }

@@ -1,6 +1,8 @@
 //! A figure that asks for one point, and where candidates may stand about it.
 
-use super::plane::{Vec2, add, cross, length, lerp, line_distance, segment_distance, sub};
+use std::sync::LazyLock;
+
+use super::plane::{Vec2, add, cross, length, lerp, line_distance, segment_distance, sub, unit};
 use super::{Candidate, EyeballingParams, distance, snap};
 use crate::error::{PuzzleError, Result};
 
@@ -88,6 +90,89 @@ impl Room {
     }
 }
 
+/// The shapes of a figure whose target is near the origin, ready for many pairs of candidates.
+pub(super) struct Clearance<'a> {
+    room: Room,
+    target: Vec2,
+    wards: Vec<Ward<'a>>,
+}
+
+/// A shape, and where a marker surely keeps off it.
+struct Ward<'a> {
+    shape: &'a Shape,
+    /// Square of the distance from the origin up to which there is room in any direction.
+    free: f64,
+    /// Direction of a stroke.
+    axis: Vec2,
+    /// How far aside of that direction there is room before and behind the origin, up to the whole
+    /// line of the stroke.
+    reach: f64,
+    /// How far aside of that direction either end of an arrow and its opposite lies beyond a wall.
+    depth: f64,
+}
+
+impl Clearance<'_> {
+    /// The arrows, as bits, at whose end no marker may stand, or at the end of whose opposite, all
+    /// from the origin. `squares` are their squared lengths.
+    ///
+    /// All are looked at in the same way, which is faster than to leave one early.
+    pub(super) fn refused<const N: usize>(
+        &self,
+        [across, down]: [&[f64; N]; 2],
+        squares: &[f64; N],
+    ) -> u32 {
+        let [mut beyond, mut doubt] = [[0_u64; N]; 2];
+        for ward in &self.wards {
+            for at in 0..N {
+                let aside = (ward.axis[0] * down[at] - ward.axis[1] * across[at]).abs();
+                beyond[at] |= u64::from(aside > ward.depth);
+                doubt[at] |= u64::from(!((squares[at] <= ward.free) | (aside <= ward.reach)));
+            }
+        }
+        (0..N).fold(0, |bits, at| {
+            let refused =
+                beyond[at] > 0 || (doubt[at] > 0 && !self.admits_both([across[at], down[at]]));
+            bits | u32::from(refused) << at
+        })
+    }
+
+    /// A marker may stand at the end of an arrow from the origin, and at the end of its opposite.
+    fn admits_both(&self, arrow: Vec2) -> bool {
+        let ends = [arrow, sub([0.0; 2], arrow)];
+        self.wards.iter().all(|ward| {
+            let admits = |at: &Vec2| ward.shape.admits(self.room, self.target, *at);
+            ends.iter().all(admits)
+        })
+    }
+}
+
+impl<'a> Ward<'a> {
+    /// What is nearly too near is left to [`Shape::admits`].
+    const DOUBT: f64 = 1e-6;
+
+    fn new(shape: &'a Shape, room: Room, target: Vec2) -> Self {
+        let slack = shape.slack(room, target) - length(target) - Self::DOUBT;
+        let (axis, depth) = match *shape {
+            Shape::Line([a, b]) | Shape::Wall([a, b]) => {
+                let axis = unit(sub(b, a));
+                let side = cross(axis, sub(target, a)).signum();
+                (axis, side * cross(axis, sub([0.0; 2], a)))
+            }
+            _ => ([0.0; 2], f64::NEG_INFINITY),
+        };
+        Self {
+            shape,
+            free: slack * slack.max(0.0),
+            axis,
+            reach: depth - room.stroke - Self::DOUBT,
+            depth: match shape {
+                Shape::Wall(_) => depth + Self::DOUBT,
+                _ => f64::INFINITY,
+            },
+        }
+    }
+}
+
 /// What follows from the given parts of a puzzle.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Figure {
@@ -111,6 +196,17 @@ impl Figure {
         self.shapes
             .iter()
             .all(|shape| shape.admits(room, self.target, point))
+    }
+
+    /// The figure's shapes, ready for many pairs of candidates.
+    pub(super) fn clearance(&self, params: &EyeballingParams) -> Clearance<'_> {
+        let (room, target) = (Room::of(params), self.target);
+        let ward = |shape| Ward::new(shape, room, target);
+        Clearance {
+            room,
+            target,
+            wards: self.shapes.iter().map(ward).collect(),
+        }
     }
 
     /// How far a marker may stand from the target in any direction, pixels.
@@ -197,9 +293,16 @@ pub fn require(holds: bool, fault: &str) -> Result<()> {
     }
 }
 
-/// A circle as a closed line. No sines: corners are halved until they are small.
+/// A circle as a closed line.
 #[must_use]
 pub fn circle_line(center: Vec2, radius: f64) -> Vec<Vec2> {
+    static SPOKES: LazyLock<Vec<Vec2>> = LazyLock::new(spokes);
+    let point = |spoke: &Vec2| snap(add(center, spoke.map(|part| part * radius)));
+    SPOKES.iter().map(point).collect()
+}
+
+/// Directions all round. No sines: corners are halved until they are small.
+fn spokes() -> Vec<Vec2> {
     let mut spokes = vec![[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.0, -1.0], [1.0, 0.0]];
     for _ in 0..5 {
         let mut finer = Vec::with_capacity(2 * spokes.len());
@@ -210,13 +313,13 @@ pub fn circle_line(center: Vec2, radius: f64) -> Vec<Vec2> {
         finer.extend(spokes.last().copied());
         spokes = finer;
     }
-    let point = |spoke: Vec2| snap(add(center, spoke.map(|part| part * radius)));
-    spokes.into_iter().map(point).collect()
+    spokes
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::eyeballing::plane::dot;
 
     #[test]
     fn circles_are_round_and_closed() {
@@ -251,6 +354,17 @@ mod tests {
         }
         for taken in [[0.0, 90.0], [200.0, 120.0], [70.0, 0.0], [-30.0, 0.0]] {
             assert!(!figure.admits(&params, taken), "{taken:?}");
+        }
+        let clearance = figure.clearance(&params);
+        for at in 0..2_000 {
+            let arrow = [
+                f64::from(at % 50) * 5.0 - 122.0,
+                f64::from(at / 50) * 6.0 - 119.0,
+            ];
+            let both = [arrow, sub([0.0; 2], arrow)];
+            let fits = both.iter().all(|end| figure.admits(&params, *end));
+            let refused = clearance.refused([&[arrow[0]], &[arrow[1]]], &[dot(arrow, arrow)]);
+            assert_eq!(refused, u32::from(!fits), "{arrow:?}");
         }
         assert_eq!(figure.mean(), [25.0, 100.0]);
         assert_eq!(figure.extent(), [[-80.0, -20.0], [50.0, 100.0]]);

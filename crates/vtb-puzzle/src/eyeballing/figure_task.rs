@@ -5,7 +5,7 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::fair::{draw_fair_set, draw_place};
+use super::fair::{Search, draw_fair_set, draw_place};
 use super::figure::{Figure, require};
 use super::plane::{Vec2, add, scale};
 use super::sheet::{in_words_of, marked, marker_rule};
@@ -123,6 +123,12 @@ pub trait FigureTask: Send + Sync + 'static {
         8
     }
 
+    /// Candidates have so little room that few figures have a fair set of them: the search is
+    /// picky, see [`Search`].
+    fn is_cramped(&self) -> bool {
+        false
+    }
+
     /// Draws what is given, anywhere; `None` when the lots did not fit.
     fn sample(&self, params: &FigureParams, kind: usize, dice: &mut Dice) -> Option<Self::Given>;
 
@@ -206,7 +212,7 @@ impl<T: FigureTask> Task for T {
             let Some((given, figure)) = roomy(self, params, *effort, kind, dice) else {
                 continue;
             };
-            let Some(points) = place_set(params, *effort, &figure, dice) else {
+            let Some(points) = place_set(self, params, *effort, &figure, dice) else {
                 continue;
             };
             let scene = FigureScene {
@@ -328,15 +334,21 @@ fn roomy<T: FigureTask>(
 }
 
 /// A fair set of candidates in a place where each could be the answer.
-fn place_set(
+fn place_set<T: FigureTask>(
+    task: &T,
     params: &FigureParams,
     effort: Effort,
     figure: &Figure,
     dice: &mut Dice,
 ) -> Option<Vec<Vec2>> {
     let common = &params.common;
+    let search = Search {
+        squeeze: effort.squeeze,
+        moves: effort.moves,
+        picky: task.is_cramped(),
+    };
     (0..SETS_PER_FIGURE).find_map(|_| {
-        let points = draw_fair_set(common, figure, effort.squeeze, effort.moves, dice)?;
+        let points = draw_fair_set(common, figure, search, dice)?;
         let place = draw_place(common, figure, &points, dice)?;
         Some(points.into_iter().map(|point| add(point, place)).collect())
     })

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::figure::{Figure, Shape, require};
+use super::figure::{Figure, Shape, bounds, require};
 use super::figure_task::{FigureParams, require_finite};
 use super::plane::{Vec2, add, cross, dot, length, lerp, line_distance, meet, normal, scale, sub};
 use super::{distance, snap};
@@ -42,63 +42,152 @@ impl Limits {
     }
 }
 
+/// [`Limits`] in squares, for the many triangles that are drawn in vain.
+struct Rough {
+    /// Least square of a side.
+    side: f64,
+    /// Least double area.
+    area: f64,
+    /// Least and greatest cosine of the widest angle, squared with their signs.
+    widest: [f64; 2],
+}
+
+impl Rough {
+    fn of(params: &FigureParams, limits: Limits) -> Self {
+        let side = params.common.side();
+        Self {
+            side: (limits.side_min * side).powi(2),
+            area: 2.0 * AREA_MIN * side * side,
+            widest: limits.widest.map(|cosine| cosine * cosine.abs()),
+        }
+    }
+
+    /// As [`Triangle::keep`], but for rounding.
+    fn admits(&self, triangle: &Triangle) -> bool {
+        let squares = triangle.squares();
+        let least = squares.into_iter().fold(f64::INFINITY, f64::min);
+        least >= self.side && 2.0 * triangle.area() >= self.area && self.admits_angles(squares)
+    }
+
+    /// The same of a triangle's angles, by the squares of its sides.
+    fn admits_angles(&self, squares: [f64; 3]) -> bool {
+        let sum: f64 = squares.iter().sum();
+        // Of each angle the cosine, squared with its sign, before division by the squared arms.
+        let cosines = [0, 1, 2].map(|at: usize| {
+            let product = sum / 2.0 - squares[at];
+            let arms = squares[(at + 1) % 3] * squares[(at + 2) % 3];
+            (product * product.abs(), arms)
+        });
+        let [lowest, highest] = self.widest;
+        cosines
+            .iter()
+            .all(|(cosine, arms)| *cosine <= COS_MAX * COS_MAX * arms && *cosine >= lowest * arms)
+            && cosines
+                .iter()
+                .any(|(cosine, arms)| *cosine <= highest * arms)
+    }
+}
+
+/// What a centre must keep, pixels.
+struct CenterRoom {
+    /// Distance from the mean of the corners.
+    off: f64,
+    /// Distance from the lines of the sides.
+    room: f64,
+}
+
+impl CenterRoom {
+    fn of(params: &FigureParams) -> Self {
+        let common = &params.common;
+        Self {
+            off: params.squeeze * common.tolerance() * (1.0 + 0.1 * common.candidates as f64),
+            room: common.disc_radius() + common.line_width + 0.5 * common.cluster_radius(),
+        }
+    }
+
+    /// How many times larger a triangle with this centre must be at least.
+    fn least_scale(&self, triangle: &Triangle, center: Vec2) -> f64 {
+        let [a, b, c] = triangle.corners;
+        let lines = [[a, b], [b, c], [c, a]];
+        let away = lines.map(|[from, to]| line_distance(center, from, to));
+        let nearest = away.into_iter().fold(f64::INFINITY, f64::min);
+        (self.room / nearest).max(self.off / distance(center, triangle.centroid()))
+    }
+}
+
 /// Cosine of 25 degrees.
 const COS_MAX: f64 = 0.906_307_787_036_65;
 const AREA_MIN: f64 = 0.04;
+/// How many triangles are drawn in search of one, and how many shapes of one.
+const TRIES: usize = 10_000;
+const SHAPES: usize = 2_000;
 
 impl Triangle {
     /// Corners scattered in the frame until the limits are kept; `None` when they never were.
     pub fn sample(params: &FigureParams, limits: Limits, dice: &mut Dice) -> Option<Self> {
-        Self::sample_with(params, limits, dice, |_| true)
-    }
-
-    /// A sample whose centre has room for candidates about it and lies off the mean of the corners:
-    /// beside the mean it would be found by averaging the corners.
-    pub fn sample_off_mean(
-        params: &FigureParams,
-        limits: Limits,
-        dice: &mut Dice,
-        center: impl Fn(&Self) -> Option<Vec2>,
-    ) -> Option<Self> {
-        let common = &params.common;
-        let off = params.squeeze * common.tolerance() * (1.0 + 0.1 * common.candidates as f64);
-        let room = common.disc_radius() + common.line_width + 0.5 * common.cluster_radius();
-        Self::sample_with(params, limits, dice, |triangle| {
-            let [a, b, c] = triangle.corners;
-            let apart = |center: &Vec2| {
-                distance(*center, triangle.centroid()) >= off
-                    && [[a, b], [b, c], [c, a]]
-                        .iter()
-                        .all(|[from, to]| line_distance(*center, *from, *to) >= room)
-            };
-            center(triangle).as_ref().is_some_and(apart)
-        })
-    }
-
-    fn sample_with(
-        params: &FigureParams,
-        limits: Limits,
-        dice: &mut Dice,
-        suits: impl Fn(&Self) -> bool,
-    ) -> Option<Self> {
-        const TRIES: usize = 10_000;
+        let rough = Rough::of(params, limits);
         let half = params.frame() / 2.0;
         (0..TRIES).find_map(|_| {
             let mut corner = || snap([dice.between(-half, half), dice.between(-half, half)]);
             let corners = [corner(), corner(), corner()];
             let triangle = Self { corners };
-            let good = triangle.is_within(params, limits) && suits(&triangle);
+            rough.admits(&triangle).then_some(triangle)
+        })
+    }
+
+    /// A triangle whose centre has room for candidates about it and lies off the mean of the
+    /// corners: beside the mean it would be found by averaging the corners.
+    ///
+    /// Among corners that are scattered in the frame, hardly any would do. So a shape is drawn
+    /// first, by three points of a circle, and then a size that suits it: `span` says how large
+    /// a square a triangle needs.
+    pub fn sample_off_mean(
+        params: &FigureParams,
+        limits: Limits,
+        dice: &mut Dice,
+        center: impl Fn(&Self) -> Option<Vec2>,
+        span: impl Fn(&Self) -> f64,
+    ) -> Option<Self> {
+        let rough = Rough::of(params, limits);
+        let side = params.common.side();
+        let room = CenterRoom::of(params);
+        (0..SHAPES).find_map(|_| {
+            let corners = [(); 3].map(|()| dice.direction());
+            let shape = Self { corners };
+            let squares = shape.squares();
+            if !rough.admits_angles(squares) {
+                return None;
+            }
+            let shortest = squares.into_iter().fold(f64::INFINITY, f64::min).sqrt();
+            let least = (limits.side_min * side / shortest)
+                .max(side * (AREA_MIN / shape.area()).sqrt())
+                .max(room.least_scale(&shape, center(&shape)?));
+            let most = params.frame() / span(&shape);
+            if least >= most {
+                return None;
+            }
+            // Large ones are more frequent, as they are among those that are scattered.
+            let [one, other] = dice.pair();
+            let size = least + (most - least) * one.max(other);
+            let corners = corners.map(|corner| snap(scale(corner, size)));
+            let triangle = Self { corners };
+            let good = rough.admits(&triangle)
+                && room.least_scale(&triangle, center(&triangle)?) <= 1.0
+                && span(&triangle) <= params.frame();
             good.then_some(triangle)
         })
     }
 
-    /// As [`Triangle::keep`], for the many that are drawn in vain.
-    fn is_within(&self, params: &FigureParams, limits: Limits) -> bool {
-        let side = params.common.side();
-        let shortest = self.sides().into_iter().fold(f64::INFINITY, f64::min);
-        shortest >= limits.side_min * side
-            && self.area() >= AREA_MIN * side * side
-            && self.keep(params, limits).is_ok()
+    /// Side of the square about it.
+    #[must_use]
+    pub fn span(&self) -> f64 {
+        span(self.corners.into_iter())
+    }
+
+    /// Squares of the sides, each opposite to the corner of its index.
+    fn squares(&self) -> [f64; 3] {
+        let [a, b, c] = self.corners;
+        [sub(c, b), sub(a, c), sub(b, a)].map(|arm| dot(arm, arm))
     }
 
     /// Checks the limits.
@@ -238,6 +327,14 @@ impl Triangle {
         let common = &params.common;
         canvas.polyline(&[a, b, c, a], common.line_width, common.theme.ink());
     }
+}
+
+/// Side of the square about some points.
+#[must_use]
+pub fn span(points: impl Iterator<Item = Vec2>) -> f64 {
+    let [low, high] = bounds(points);
+    let [across, down] = sub(high, low);
+    across.max(down)
 }
 
 #[cfg(test)]

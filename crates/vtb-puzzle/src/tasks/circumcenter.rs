@@ -27,7 +27,7 @@ impl FigureTask for Circumcenter {
         TaskInfo {
             name: "circumcenter",
             group: TaskGroup::Eyeballing,
-            version: 1,
+            version: 2,
             about: "Pick the centre of the circle through the corners of a triangle.",
         }
     }
@@ -51,12 +51,15 @@ impl FigureTask for Circumcenter {
         1
     }
 
+    fn is_cramped(&self) -> bool {
+        true
+    }
+
     fn sample(&self, params: &FigureParams, kind: usize, dice: &mut Dice) -> Option<Triangle> {
-        let limits = LIMITS.of_kind(kind);
-        Triangle::sample_off_mean(params, limits, dice, |one| {
-            let center = one.circumcenter();
-            (2.0 * distance(center, one.corners[0]) <= params.frame()).then_some(center)
-        })
+        let center = |one: &Triangle| Some(one.circumcenter());
+        // The circle must fit into the frame as well.
+        let span = |one: &Triangle| 2.0 * distance(one.circumcenter(), one.corners[0]);
+        Triangle::sample_off_mean(params, LIMITS.of_kind(kind), dice, center, span)
     }
 
     fn shift(&self, given: &Triangle, by: Vec2) -> Triangle {

@@ -26,7 +26,7 @@ impl FigureTask for FermatPoint {
         TaskInfo {
             name: "fermat_point",
             group: TaskGroup::Eyeballing,
-            version: 2,
+            version: 3,
             about: "Pick the point whose distances to the corners of a triangle add up to the least.",
         }
     }
@@ -43,8 +43,12 @@ impl FigureTask for FermatPoint {
         }
     }
 
+    fn is_cramped(&self) -> bool {
+        true
+    }
+
     fn sample(&self, params: &FigureParams, _: usize, dice: &mut Dice) -> Option<Triangle> {
-        Triangle::sample_off_mean(params, LIMITS, dice, Triangle::fermat_point)
+        Triangle::sample_off_mean(params, LIMITS, dice, Triangle::fermat_point, Triangle::span)
     }
 
     fn shift(&self, given: &Triangle, by: Vec2) -> Triangle {

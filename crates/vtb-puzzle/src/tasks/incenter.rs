@@ -26,7 +26,7 @@ impl FigureTask for Incenter {
         TaskInfo {
             name: "incenter",
             group: TaskGroup::Eyeballing,
-            version: 2,
+            version: 3,
             about: "Pick the centre of the circle that touches the three sides of a triangle from inside.",
         }
     }
@@ -42,8 +42,18 @@ impl FigureTask for Incenter {
         }
     }
 
+    fn is_cramped(&self) -> bool {
+        true
+    }
+
     fn sample(&self, params: &FigureParams, _: usize, dice: &mut Dice) -> Option<Triangle> {
-        Triangle::sample_off_mean(params, LIMITS, dice, |one| Some(one.incenter()))
+        Triangle::sample_off_mean(
+            params,
+            LIMITS,
+            dice,
+            |one| Some(one.incenter()),
+            Triangle::span,
+        )
     }
 
     fn shift(&self, given: &Triangle, by: Vec2) -> Triangle {

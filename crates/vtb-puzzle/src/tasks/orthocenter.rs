@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::eyeballing::figure::Figure;
 use crate::eyeballing::figure_task::{FigureParams, FigureTask, Words};
 use crate::eyeballing::plane::{Vec2, dot, foot, sub};
-use crate::eyeballing::triangle::{Limits, Triangle};
+use crate::eyeballing::triangle::{Limits, Triangle, span};
 use crate::record::TaskGroup;
 use crate::task::TaskInfo;
 
@@ -26,7 +26,7 @@ impl FigureTask for Orthocenter {
         TaskInfo {
             name: "orthocenter",
             group: TaskGroup::Eyeballing,
-            version: 2,
+            version: 3,
             about: "Pick the point where the three altitudes of a triangle meet.",
         }
     }
@@ -47,9 +47,15 @@ impl FigureTask for Orthocenter {
         3
     }
 
+    fn is_cramped(&self) -> bool {
+        true
+    }
+
     fn sample(&self, params: &FigureParams, kind: usize, dice: &mut Dice) -> Option<Triangle> {
-        let limits = LIMITS.of_kind(kind);
-        Triangle::sample(params, limits, dice)
+        let center = |one: &Triangle| Some(one.orthocenter());
+        // The altitudes must fit into the frame as well.
+        let span = |one: &Triangle| span(one.corners.into_iter().chain([one.orthocenter()]));
+        Triangle::sample_off_mean(params, LIMITS.of_kind(kind), dice, center, span)
     }
 
     fn shift(&self, given: &Triangle, by: Vec2) -> Triangle {

@@ -4,23 +4,22 @@
 //! part of each that no other ray comes near. The rays differ in their first direction only, and
 //! any of them can be the one that is asked for: mirrors, start and candidates know nothing of it.
 
+mod light;
+mod search;
+
 use serde::{Deserialize, Serialize};
 
+use self::light::{Hall, path_distance};
+use self::search::{Stage, draw_stage};
 use crate::dice::Dice;
 use crate::draw::{Canvas, Layer, Rgb, Stroke};
-use crate::error::Result;
-use crate::eyeballing::fan::right_once;
-use crate::eyeballing::plane::{
-    Vec2, add, are_apart, cross, dot, length, lerp, line_distance, mirror, scale, segment_distance,
-    sub, turn, unit,
-};
+use crate::error::{PuzzleError, Result};
+use crate::eyeballing::plane::{Vec2, add, are_apart, scale, sub, turn};
 use crate::eyeballing::sheet::{
     Sheet, Wording, draw_noise_seed, marker_rule, no_scene, require, require_clear, require_inside,
     solved_choice,
 };
-use crate::eyeballing::{
-    Candidate, EyeballingParams, distance, index_of_answer, require_legible, snap,
-};
+use crate::eyeballing::{Candidate, EyeballingParams, distance, index_of_answer, require_legible};
 use crate::judge::PictureRule;
 use crate::params::{Optional, Params, within};
 use crate::record::{Prompts, TaskGroup};
@@ -87,119 +86,6 @@ pub struct RayScene {
 const MIRROR: [f64; 2] = [0.15, 0.24];
 const APART: f64 = 0.06;
 const ARROW: f64 = 0.09;
-/// A ray must meet a mirror no nearer to its ends than this share of it, at no smaller sine.
-const TIP: f64 = 0.07;
-const FLAT: f64 = 0.25;
-/// A ray must pass the ends of other mirrors at this distance at least, pixels.
-const MISS: f64 = 6.0;
-
-/// A ray with a point on it.
-struct Shot {
-    aim: Vec2,
-    path: Vec<Vec2>,
-    point: Vec2,
-}
-
-impl Ray {
-    /// Mirrors that keep apart from each other, inside the field.
-    fn draw_mirrors(params: &RayParams, dice: &mut Dice) -> Option<Vec<[Vec2; 2]>> {
-        const TRIES: usize = 40;
-        let common = &params.common;
-        let side = common.side();
-        let mut mirrors: Vec<[Vec2; 2]> = Vec::with_capacity(params.mirrors);
-        for _ in 0..params.mirrors {
-            let fresh = (0..TRIES).find_map(|_| {
-                let middle = in_field(common, dice);
-                let half = side * dice.between(MIRROR[0], MIRROR[1]) / 2.0;
-                let arm = scale(dice.direction(), half);
-                let ends = [sub(middle, arm), add(middle, arm)].map(snap);
-                let fits = ends.iter().all(|end| common.holds(*end, APART * side))
-                    && mirrors
-                        .iter()
-                        .all(|other| are_apart(ends, *other, APART * side));
-                fits.then_some(ends)
-            })?;
-            mirrors.push(fresh);
-        }
-        Some(mirrors)
-    }
-
-    /// A place at the edge of the field.
-    fn draw_start(common: &EyeballingParams, dice: &mut Dice) -> Vec2 {
-        let [left, top, right, bottom] = field(common);
-        let share = dice.between(0.15, 0.85);
-        let (x, y) = (left + (right - left) * share, top + (bottom - top) * share);
-        snap(match dice.below(4) {
-            0 => [left, y],
-            1 => [right, y],
-            2 => [x, top],
-            _ => [x, bottom],
-        })
-    }
-
-    /// A ray from the start with a point far along it.
-    fn shoot(
-        params: &RayParams,
-        mirrors: &[[Vec2; 2]],
-        start: Vec2,
-        dice: &mut Dice,
-    ) -> Option<Shot> {
-        let common = &params.common;
-        let aim = snap(add(start, scale(dice.direction(), ARROW * common.side())));
-        let path = trace(params, mirrors, start, aim).ok()?;
-        let parts = path.len() - 1;
-        let late = params.bounces_min + dice.below(parts - params.bounces_min);
-        let point = snap(lerp(path[late], path[late + 1], dice.between(0.15, 0.85)));
-        let clear = mirrors
-            .iter()
-            .chain([&[start, aim]])
-            .all(|[a, b]| segment_distance(point, *a, *b) >= common.stroke_clearance());
-        (clear && common.holds(point, common.disc_radius())).then_some(Shot { aim, path, point })
-    }
-
-    /// Whether the candidate nearest to where the arrow points is the right one for exactly one of
-    /// the rays. Else it would be in 29 of 100 puzzles.
-    fn is_even(start: Vec2, shots: &[Shot]) -> bool {
-        let nearest = |aim: Vec2| {
-            let off = |at: &usize| line_distance(shots[*at].point, start, aim);
-            let by_off = |a: &usize, b: &usize| off(a).total_cmp(&off(b));
-            (0..shots.len()).min_by(by_off).unwrap_or(0)
-        };
-        let picks: Vec<_> = shots.iter().map(|shot| vec![nearest(shot.aim)]).collect();
-        right_once(&picks)
-    }
-
-    /// One ray for every candidate, none near the point of another.
-    fn draw_shots(
-        params: &RayParams,
-        mirrors: &[[Vec2; 2]],
-        start: Vec2,
-        dice: &mut Dice,
-    ) -> Option<Vec<Shot>> {
-        const TRIES: usize = 300;
-        let tolerance = params.common.tolerance();
-        let mut shots: Vec<Shot> = Vec::new();
-        for _ in 0..TRIES {
-            let Some(fresh) = Self::shoot(params, mirrors, start, dice) else {
-                continue;
-            };
-            let apart = |shot: &Shot| {
-                path_distance(shot.point, &fresh.path) >= tolerance
-                    && path_distance(fresh.point, &shot.path) >= tolerance
-            };
-            if shots.iter().all(apart) {
-                shots.push(fresh);
-            }
-            if shots.len() == params.common.candidates {
-                if Self::is_even(start, &shots) {
-                    return Some(shots);
-                }
-                shots.remove(0);
-            }
-        }
-        None
-    }
-}
 
 impl Task for Ray {
     type Params = RayParams;
@@ -209,7 +95,7 @@ impl Task for Ray {
         TaskInfo {
             name: "ray",
             group: TaskGroup::Eyeballing,
-            version: 1,
+            version: 2,
             about: "Pick the candidate that a ray hits after several mirrors.",
         }
     }
@@ -220,13 +106,14 @@ impl Task for Ray {
         let noise_seed = draw_noise_seed(common, dice);
         let answer = dice.below(common.candidates);
         for _ in 0..TRIES {
-            let Some(mirrors) = Self::draw_mirrors(params, dice) else {
+            let Some(stage) = draw_stage(params, dice) else {
                 continue;
             };
-            let start = Self::draw_start(common, dice);
-            let Some(mut shots) = Self::draw_shots(params, &mirrors, start, dice) else {
-                continue;
-            };
+            let Stage {
+                mirrors,
+                start,
+                mut shots,
+            } = stage;
             dice.shuffle(&mut shots);
             let labels = common.labels.labels(shots.len());
             let points = shots.iter().zip(labels);
@@ -284,7 +171,10 @@ impl Task for Ray {
         let mut strokes = scene.mirrors.clone();
         strokes.push([start, aim]);
         require_clear(common, candidates, &strokes)?;
-        let path = trace(params, &scene.mirrors, start, aim)?;
+        let mut path = Vec::new();
+        Hall::new(params, &scene.mirrors)
+            .trace(start, aim, &mut path)
+            .map_err(|fault| PuzzleError::BadScene(fault.to_owned()))?;
         let violations: Vec<_> = candidates
             .iter()
             .map(|one| path_distance(one.at(), &path))
@@ -380,105 +270,4 @@ fn ray_color(params: &EyeballingParams) -> Rgb {
         crate::eyeballing::Theme::Dark => [96, 164, 240],
         _ => [30, 96, 190],
     }
-}
-
-/// Left, top, right, bottom of the field that the ray crosses.
-fn field(params: &EyeballingParams) -> [f64; 4] {
-    let margin = params.margin();
-    let [width, height] = params.canvas().map(f64::from);
-    [margin, margin, width - margin, height - margin]
-}
-
-fn in_field(params: &EyeballingParams, dice: &mut Dice) -> Vec2 {
-    let [left, top, right, bottom] = field(params);
-    [dice.between(left, right), dice.between(top, bottom)]
-}
-
-/// Distance of a point from a line through points.
-fn path_distance(point: Vec2, path: &[Vec2]) -> f64 {
-    let parts = path.windows(2);
-    parts
-        .map(|part| segment_distance(point, part[0], part[1]))
-        .fold(f64::INFINITY, f64::min)
-}
-
-/// The way of a ray: start, mirrors, edge of the field.
-///
-/// # Errors
-/// [`crate::PuzzleError::BadScene`] when it takes too few or too many mirrors or nearly misses one.
-fn trace(params: &RayParams, mirrors: &[[Vec2; 2]], start: Vec2, aim: Vec2) -> Result<Vec<Vec2>> {
-    let common = &params.common;
-    let mut path = vec![start];
-    let mut toward = unit(sub(aim, start));
-    let mut last = None;
-    loop {
-        let here = path[path.len() - 1];
-        let hits = (0..mirrors.len())
-            .filter(|at| last != Some(*at))
-            .filter_map(|at| hit(here, toward, mirrors[at]).map(|(far, share)| (at, far, share)));
-        let hit = hits.min_by(|a, b| a.1.total_cmp(&b.1));
-        let there = match hit {
-            Some((_, far, _)) => add(here, scale(toward, far)),
-            None => add(here, scale(toward, way_out(common, here, toward))),
-        };
-        let misses = mirrors.iter().enumerate().all(|(at, ends)| {
-            let touched = last == Some(at) || hit.is_some_and(|hit| hit.0 == at);
-            touched
-                || ends.iter().all(|end| {
-                    // Most are far from the whole line.
-                    cross(toward, sub(*end, here)).abs() >= MISS
-                        || segment_distance(*end, here, there) >= MISS
-                })
-        });
-        require(misses, "the ray nearly touches the end of a mirror")?;
-        path.push(there);
-        let Some((at, _, share)) = hit else { break };
-        require(
-            path.len() - 1 <= params.bounces_max,
-            "too many mirrors throw the ray back",
-        )?;
-        let [a, b] = mirrors[at];
-        let along = sub(b, a);
-        let steep = cross(toward, along).abs() >= FLAT * length(along);
-        require(
-            steep && (TIP..=1.0 - TIP).contains(&share),
-            "the ray meets a mirror too flat or too near its end",
-        )?;
-        // The direction mirrored in the mirror's.
-        toward = unit(mirror(toward, [0.0; 2], along));
-        last = Some(at);
-    }
-    let bounces = path.len() - 2;
-    require(
-        bounces >= params.bounces_min,
-        "too few mirrors throw the ray back",
-    )?;
-    Ok(path)
-}
-
-/// Where a ray meets a mirror: distance, and share of the mirror.
-fn hit(from: Vec2, toward: Vec2, [a, b]: [Vec2; 2]) -> Option<(f64, f64)> {
-    let along = sub(b, a);
-    let spread = cross(toward, along);
-    let far = cross(sub(a, from), along) / spread;
-    let share = cross(sub(a, from), toward) / spread;
-    (far > 0.0 && far.is_finite() && (0.0..=1.0).contains(&share)).then_some((far, share))
-}
-
-/// Distance to the edge of the field.
-fn way_out(params: &EyeballingParams, from: Vec2, toward: Vec2) -> f64 {
-    let [left, top, right, bottom] = field(params);
-    let edges = [[left, right], [top, bottom]];
-    let ways = (0..2).flat_map(|axis| {
-        edges[axis]
-            .into_iter()
-            .map(move |edge| (edge - from[axis]) / toward[axis])
-    });
-    // The start lies on an edge: that one is behind or at nil.
-    ways.filter(|way| way.is_finite() && *way > 1e-6)
-        .fold(f64::INFINITY, f64::min)
-        .min(dot(
-            [right - left, bottom - top],
-            [right - left, bottom - top],
-        ))
 }

@@ -44,7 +44,7 @@ impl FigureTask for RayIntersection {
         TaskInfo {
             name: "ray_intersection",
             group: TaskGroup::Eyeballing,
-            version: 2,
+            version: 3,
             about: "Pick the point from which three rays start, of which the outer parts are drawn.",
         }
     }
@@ -58,6 +58,10 @@ impl FigureTask for RayIntersection {
             moving: "From the inner end of each stroke in turn a thin line grows straight on, until \
                      all three have met.",
         }
+    }
+
+    fn is_cramped(&self) -> bool {
+        true
     }
 
     fn sample(&self, params: &FigureParams, _: usize, dice: &mut Dice) -> Option<RayParts> {

@@ -133,75 +133,133 @@ impl Lean {
         }
     }
 
-    /// Chance to keep a scene with its corner at index 0.
-    fn share(&self, params: &EyeballingParams, points: &[Vec2]) -> f64 {
-        let count = points.len() as f64;
-        let mean = scale(points.iter().copied().fold([0.0; 2], add), 1.0 / count);
-        let sum = |at: Vec2| points.iter().map(|other| distance(at, *other)).sum();
-        let gaps = |at: Vec2| {
-            let mut gaps: Vec<_> = points.iter().map(|other| distance(at, *other)).collect();
-            gaps.sort_by(f64::total_cmp);
-            gaps
-        };
-        let ends = |score: &dyn Fn(Vec2) -> f64, [least, most]: [f64; 2]| {
-            let corner = score(points[0]);
-            let rest = || points[1..].iter().map(|point| score(*point));
-            match (
-                rest().all(|other| corner < other),
-                rest().all(|other| corner > other),
-            ) {
-                (true, _) => least,
-                (_, true) => most,
-                _ => 1.0,
-            }
+    /// Whether to keep a scene with its corner at index 0, by a lot in `[0, 1)`: the chance is the
+    /// product of what its places weigh, over the greatest product.
+    ///
+    /// What is found out with least effort comes first, and settles nearly all scenes.
+    fn keeps(&self, params: &EyeballingParams, points: &[Vec2], lot: f64) -> bool {
+        let mean = scale(
+            points.iter().copied().fold([0.0; 2], add),
+            1.0 / points.len() as f64,
+        );
+        let square = |at: Vec2, from: Vec2| {
+            let arm = sub(at, from);
+            dot(arm, arm)
         };
         let edge = [self.edge; 2];
-        let weight = ends(&sum, self.sum)
-            * ends(&|at| distance(at, mean), self.mean)
-            * ends(&|at| distance(at, params.middle()), self.centre)
-            * ends(&|at| at[0], edge)
-            * ends(&|at| at[1], edge)
-            // The first gap is the point's own.
-            * ends(&|at| gaps(at)[1], [1.0, self.alone])
-            * ends(&|at| gaps(at)[1] + gaps(at)[2], self.two);
-        weight / self.most
+        type Score<'a> = &'a dyn Fn(Vec2) -> f64;
+        let rules: [(Score<'_>, [f64; 2]); 7] = [
+            (&|at| at[0], edge),
+            (&|at| at[1], edge),
+            (&|at| square(at, mean), self.mean),
+            (&|at| square(at, params.middle()), self.centre),
+            (
+                &|at| points.iter().map(|other| distance(at, *other)).sum(),
+                self.sum,
+            ),
+            (&|at| two_least_gaps(points, at)[0], [1.0, self.alone]),
+            (&|at| two_least_gaps(points, at).iter().sum(), self.two),
+        ];
+        let greatest = |[least, most]: [f64; 2]| least.max(most).max(1.0);
+        let mut bound: f64 = rules.iter().map(|rule| greatest(rule.1)).product();
+        rules.into_iter().all(|(score, weights)| {
+            bound *= weight_of_first(points, score, weights) / greatest(weights);
+            bound > lot * self.most
+        })
     }
+}
+
+/// The weight for the least or greatest score of all when the first point has it; else 1.
+fn weight_of_first(points: &[Vec2], score: &dyn Fn(Vec2) -> f64, [least, most]: [f64; 2]) -> f64 {
+    let first = score(points[0]);
+    let [mut is_least, mut is_most] = [true; 2];
+    for point in &points[1..] {
+        let other = score(*point);
+        is_least &= first < other;
+        is_most &= first > other;
+        if !is_least && !is_most {
+            return 1.0;
+        }
+    }
+    if is_least { least } else { most }
+}
+
+/// Distances of one of the points from its two nearest neighbours.
+fn two_least_gaps(points: &[Vec2], at: Vec2) -> [f64; 2] {
+    let others = points.iter().filter(|other| **other != at);
+    others.fold([f64::INFINITY; 2], |[least, second], other| {
+        let gap = distance(at, *other);
+        [least.min(gap), least.max(gap).min(second)]
+    })
 }
 
 /// A right angle: corner, ends of the arms.
 type Triple = [usize; 3];
 
 impl RightTriangle {
-    /// Points in a square, with the right angle's corner first and its arms' ends next.
-    fn scatter(params: &EyeballingParams, dice: &mut Dice) -> Option<Vec<Vec2>> {
+    /// Scatters points in a square, with the right angle's corner first and its arms' ends next;
+    /// whether they fitted this time. No more are drawn once one does not.
+    fn scatter(params: &EyeballingParams, points: &mut Vec<Vec2>, dice: &mut Dice) -> bool {
         let free = params.margin() + params.disc_radius();
         let size = params.side() - 2.0 * free;
         let corner = params.canvas().map(|side| {
             let slack = f64::from(side) - params.side();
             free + slack * dice.unit()
         });
-        let mut points: Vec<_> = (0..params.candidates)
-            .map(|_| snap(add(corner, [size * dice.unit(), size * dice.unit()])))
-            .collect();
-        let across = unit(normal(sub(points[1], points[0])));
-        // Where the other arm's line leaves the square.
-        let [mut low, mut high] = [f64::NEG_INFINITY, f64::INFINITY];
-        for axis in 0..2 {
-            let ways =
-                [0.0, size].map(|edge| (corner[axis] + edge - points[0][axis]) / across[axis]);
-            low = low.max(ways[0].min(ways[1]));
-            high = high.min(ways[0].max(ways[1]));
-        }
-        let along = low + (high - low) * dice.unit();
-        points[2] = snap(add(points[0], scale(across, along)));
-        let gap = (GAP * params.side()).max(params.tolerance());
-        let apart = points.iter().enumerate().all(|(at, one)| {
-            points[at + 1..]
-                .iter()
-                .all(|other| distance(*one, *other) >= gap)
-        });
-        apart.then_some(points)
+        points.clear();
+        (0..params.candidates).all(|at| {
+            let point = match at {
+                2 => other_arm([points[0], points[1]], corner, size, dice),
+                _ => snap(add(corner, [size * dice.unit(), size * dice.unit()])),
+            };
+            let fits = Self::fits(params, points, point);
+            points.push(point);
+            fits
+        })
     }
+
+    /// Whether one more point keeps its distance from the others and makes no second angle that is
+    /// nearly right with them.
+    fn fits(params: &EyeballingParams, points: &[Vec2], point: Vec2) -> bool {
+        let gap = (GAP * params.side()).max(params.tolerance());
+        let arm = (ARM * params.side()).max(gap);
+        let is_arm = matches!(points.len(), 1 | 2);
+        let least = |at: usize| if is_arm && at == 0 { arm } else { gap };
+        let square = |arrow: Vec2| dot(arrow, arrow);
+        let apart =
+            |(at, other): (usize, &Vec2)| square(sub(*other, point)) >= least(at) * least(at);
+        if !points.iter().enumerate().all(apart) {
+            return false;
+        }
+        let cosine = least_cosine(params.candidates);
+        let is_slant = |corner: Vec2, one: Vec2, other: Vec2| {
+            let arms = [sub(one, corner), sub(other, corner)];
+            let product = dot(arms[0], arms[1]);
+            product * product >= cosine * cosine * square(arms[0]) * square(arms[1])
+        };
+        (0..points.len()).all(|at| {
+            (0..at).all(|other| {
+                let [one, two] = [points[at], points[other]];
+                let is_the_one = points.len() == 2;
+                is_slant(point, one, two)
+                    && is_slant(one, two, point)
+                    && (is_the_one || is_slant(two, one, point))
+            })
+        })
+    }
+}
+
+/// A point on the line of the right angle's other arm, within the square.
+fn other_arm([corner, end]: [Vec2; 2], square: Vec2, size: f64, dice: &mut Dice) -> Vec2 {
+    let across = unit(normal(sub(end, corner)));
+    // Where the other arm's line leaves the square.
+    let [mut low, mut high] = [f64::NEG_INFINITY, f64::INFINITY];
+    for axis in 0..2 {
+        let ways = [0.0, size].map(|edge| (square[axis] + edge - corner[axis]) / across[axis]);
+        low = low.max(ways[0].min(ways[1]));
+        high = high.min(ways[0].max(ways[1]));
+    }
+    snap(add(corner, scale(across, low + (high - low) * dice.unit())))
 }
 
 /// Every angle between three points: corner and arms' ends, cosine, least shift of an end that
@@ -251,7 +309,7 @@ impl Task for RightTriangle {
         TaskInfo {
             name: "right_triangle",
             group: TaskGroup::Eyeballing,
-            version: 2,
+            version: 3,
             about: "Pick the candidate at which two others stand at a right angle.",
         }
     }
@@ -262,19 +320,20 @@ impl Task for RightTriangle {
         let noise_seed = draw_noise_seed(common, dice);
         let answer = dice.below(common.candidates);
         let lean = Lean::of(common.candidates);
+        let mut points = Vec::with_capacity(common.candidates);
         for _ in 0..TRIES {
-            let Some(mut points) = Self::scatter(common, dice) else {
+            let fit = Self::scatter(common, &mut points, dice);
+            if !fit || !lean.keeps(common, &points, dice.unit()) {
                 continue;
-            };
-            let kept = dice.unit() < lean.share(common, &points);
-            if !kept || !right_angle(&points).is_ok_and(|(triple, _)| triple == [0, 1, 2]) {
+            }
+            if !right_angle(&points).is_ok_and(|(triple, _)| triple == [0, 1, 2]) {
                 continue;
             }
             dice.shuffle(&mut points[1..]);
             points.swap(0, answer);
             let labels = common.labels.labels(common.candidates);
-            let named = points.into_iter().zip(labels);
-            let candidates = named.map(|([x, y], label)| Candidate { x, y, label });
+            let named = points.iter().zip(labels);
+            let candidates = named.map(|(&[x, y], label)| Candidate { x, y, label });
             let scene = RightTriangleScene {
                 candidates: candidates.collect(),
                 noise_seed,
