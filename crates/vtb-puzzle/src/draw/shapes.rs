@@ -130,10 +130,7 @@ pub(super) fn draw_round(
     let last = ceil(y + reach).min(floor(end).saturating_add(1)).min(height);
     for row in first..last {
         let down = f64::from(row) + 0.5 - y;
-        let columns = |from: f64, to: f64| {
-            let column = |off: f64| ceil(x + off - 0.5).clamp(0, width);
-            column(from)..column(to)
-        };
+        let column = |off: f64| ceil(x + off - 0.5).clamp(0, width);
         let measure = |column: i32| {
             let across = f64::from(column) + 0.5 - x;
             coverage((across * across + down * down).sqrt()) as f32
@@ -141,19 +138,24 @@ pub(super) fn draw_round(
         // Half the widths of what is touched, covered whole but for a hole, and bare again.
         let (touched, whole) = (half_chord(reach, down), half_chord(outer - EDGE, down));
         let (hole, bare) = (half_chord(inner + EDGE, down), half_chord(inner - EDGE, down));
+        let (left, right) = (column(-touched), column(touched));
         if whole <= hole {
-            surface.edge(row, columns(-touched, -bare), measure);
-            surface.edge(row, columns(bare, touched), measure);
+            surface.edge(row, left..column(-bare), measure);
+            surface.edge(row, column(bare)..right, measure);
             continue;
         }
-        surface.edge(row, columns(-touched, -whole), measure);
-        surface.whole(row, columns(-whole, -hole));
+        let (left_whole, right_whole) = (column(-whole), column(whole));
+        surface.edge(row, left..left_whole, measure);
         if hole > 0.0 {
-            surface.edge(row, columns(-hole, -bare), measure);
-            surface.edge(row, columns(bare, hole), measure);
+            let (left_hole, right_hole) = (column(-hole), column(hole));
+            surface.whole(row, left_whole..left_hole);
+            surface.edge(row, left_hole..column(-bare), measure);
+            surface.edge(row, column(bare)..right_hole, measure);
+            surface.whole(row, right_hole..right_whole);
+        } else {
+            surface.whole(row, left_whole..right_whole);
         }
-        surface.whole(row, columns(hole, whole));
-        surface.edge(row, columns(whole, touched), measure);
+        surface.edge(row, right_whole..right, measure);
     }
 }
 
@@ -394,14 +396,17 @@ impl Cover {
     }
 
     fn paint(&self, canvas: &mut Canvas, color: Rgb) {
-        // Most of a line's box is bare.
-        const AT_ONCE: usize = 16;
         for (row, shares) in (self.top..).zip(self.shares.chunks_exact(self.width)) {
-            for (at, some) in shares.chunks(AT_ONCE).enumerate() {
-                if some.iter().any(|share| *share > 0) {
-                    canvas.mix_row(row, self.left + (AT_ONCE * at) as i32, some, color);
+            // Most of a line's box is bare, which is seen many pixels at a time.
+            let (many, rest) = shares.as_chunks::<16>();
+            let mut column = self.left;
+            for some in many {
+                if u128::from_ne_bytes(*some) != 0 {
+                    canvas.mix_row(row, column, some, color);
                 }
+                column += 16;
             }
+            canvas.mix_row(row, column, rest, color);
         }
     }
 }
