@@ -225,8 +225,8 @@ impl Routes {
 
     /// The colour of most pixels of cells.
     fn floor(&self) -> &Rgb {
-        let open: u32 = self.areas[1..].iter().sum();
         self.floor.get_or_init(|| {
+            let open: u32 = self.areas[1..].iter().sum();
             page_color(self.some_floor(), open as usize, |add| self.each_floor(add))
         })
     }
