@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::PictureVerdict;
 use super::known::{FLAT, Known, Look, NEAR};
-use super::pixels::{redness, soften_bytes};
+use super::pixels::{reddest_of, redness, soften_bytes};
 use super::region::{FREE, Regions, within_rim};
 use super::sheet::{Overlay, Sheet};
 use super::tiles::{Patch, Rect};
@@ -78,8 +78,11 @@ impl Reference {
             }
             let tile = grid.tile(at);
             for y in tile.rows() {
-                let line = grid.line(seen.picture.as_raw(), tile, y).chunks_exact(3);
-                for (x, pixel) in (tile.left..).zip(line) {
+                let line = grid.line(seen.picture.as_raw(), tile, y);
+                if line == grid.line(puzzle, tile, y) || reddest_of(line) < least {
+                    continue;
+                }
+                for (x, pixel) in (tile.left..).zip(line.chunks_exact(3)) {
                     let red = redness(pixel);
                     if red >= least {
                         let more = red - red.min(self.reddest(puzzle, x, y));
@@ -119,7 +122,7 @@ impl Reference {
         let tiles = seen.far.iter().enumerate();
         for (at, _) in tiles.filter(|(_, far)| **far > NEAR) {
             let tile = grid.tile(at);
-            if self.is_as_solved(seen, tile) {
+            if self.is_as_solved(seen, at) {
                 continue;
             }
             let look = Look {
@@ -128,16 +131,15 @@ impl Reference {
                 picture: seen.picture.as_raw(),
             };
             let inside = within_rim(grid, tile);
-            self.known(at, tile).each_change(&look, |[x, y], kind| {
-                let pixel = y * grid.width + x;
-                let matters = || {
-                    let region = self.regions.at(pixel);
-                    region != FREE && Some(region) != except && !skip(pixel)
-                };
-                if inside.holds(x, y) && matters() {
-                    counts[kind] += 1;
-                }
-            });
+            let pixel = |[x, y]: [usize; 2]| y * grid.width + x;
+            let skip = |[x, y]: [usize; 2]| !inside.holds(x, y) || skip(pixel([x, y]));
+            self.known(at, tile)
+                .each_change(&look, skip, |place, kind| {
+                    let region = self.regions.at(pixel(place));
+                    if region != FREE && Some(region) != except {
+                        counts[kind] += 1;
+                    }
+                });
         }
         if counts == [0; 2] {
             return Changes::default();
@@ -157,9 +159,10 @@ impl Reference {
 
     /// Whether what the solution draws over an empty page is all there is in a tile: that is no
     /// change, whatever it is.
-    fn is_as_solved(&self, seen: &Overlay<'_>, tile: Rect) -> bool {
+    fn is_as_solved(&self, seen: &Overlay<'_>, at: usize) -> bool {
         let (picture, solution) = (seen.picture.as_raw(), self.sheet.solution.as_raw());
-        self.sheet.grid.is_same(picture, solution, tile) && self.sheet.plain(tile).is_some()
+        let grid = self.sheet.grid;
+        self.sheet.is_plain(at) && grid.is_same(picture, solution, grid.tile(at))
     }
 
     fn known(&self, at: usize, tile: Rect) -> &Known {
@@ -186,7 +189,7 @@ impl Reference {
             return;
         }
         let whole = self.regions.whole(grid, inside);
-        if let (Some(color), Some(region)) = (sheet.plain(tile), whole)
+        if let (Some(color), Some(region)) = (sheet.plain(at), whole)
             && (!is_drawn(&color, &page) || grid.is_same(puzzle, solution, tile))
         {
             let blank = usize::from(!is_drawn(&color, &page));

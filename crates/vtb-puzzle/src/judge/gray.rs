@@ -3,6 +3,7 @@
 use image::RgbImage;
 
 use super::pixels::ninth;
+use super::tiles::{Grid, Rect};
 
 /// A grey picture.
 pub(super) struct Gray {
@@ -47,16 +48,34 @@ fn luma(pixel: &[u8]) -> u8 {
     ((2 * red + green + blue) >> 2) as u8
 }
 
+/// The same of pixels in a row; most are like those beside them, and are done at once.
+fn add_lumas(bytes: &[u8], to: &mut Vec<u8>) {
+    const RUN: usize = 8;
+    let (runs, rest) = bytes.as_chunks::<{ 3 * RUN }>();
+    for run in runs {
+        match run[3..] == run[..3 * RUN - 3] {
+            true => to.extend([luma(&run[..3]); RUN]),
+            false => to.extend(run.as_chunks::<3>().0.iter().map(|pixel| luma(pixel))),
+        }
+    }
+    to.extend(rest.chunks_exact(3).map(luma));
+}
+
 /// One pixel of the finest level.
 pub(super) fn soft_luma(picture: &RgbImage, x: usize, y: usize) -> u8 {
     let (width, height) = (picture.width() as usize, picture.height() as usize);
-    let at = |x: usize, y: usize| luma(&picture.as_raw()[3 * (y * width + x)..][..3]);
+    let bytes = |x: usize, y: usize| &picture.as_raw()[3 * (y * width + x)..];
+    let at = |x: usize, y: usize| u16::from(luma(&bytes(x, y)[..3]));
     if width < 3 || height < 3 {
-        return at(x, y);
+        return at(x, y) as u8;
     }
     let across = |y: usize| match x > 0 && x + 1 < width {
-        true => (x - 1..x + 2).map(|x| u16::from(at(x, y))).sum(),
-        false => 3 * u16::from(at(x, y)),
+        true => {
+            let three = bytes(x - 1, y).first_chunk::<9>().unwrap_or(&[0; 9]);
+            let lumas = three.chunks_exact(3).map(|pixel| u16::from(luma(pixel)));
+            lumas.sum()
+        }
+        false => 3 * at(x, y),
     };
     let rows = [y.saturating_sub(1), y, (y + 1).min(height - 1)];
     ninth(rows.map(across).iter().sum())
@@ -65,10 +84,23 @@ pub(super) fn soft_luma(picture: &RgbImage, x: usize, y: usize) -> u8 {
 impl Gray {
     /// Bytes of rows of `width` pixels in grey.
     pub(super) fn new(bytes: &[u8], width: usize) -> Self {
-        let pixels: Vec<u8> = bytes.chunks_exact(3).map(luma).collect();
+        let mut pixels = Vec::with_capacity(bytes.len() / 3);
+        add_lumas(bytes, &mut pixels);
         Self {
             width,
             height: pixels.len() / width.max(1),
+            pixels,
+        }
+    }
+
+    /// Part of a picture in grey.
+    pub(super) fn of_part(grid: Grid, bytes: &[u8], part: Rect) -> Self {
+        let mut pixels = Vec::with_capacity(part.area());
+        part.rows()
+            .for_each(|y| add_lumas(grid.line(bytes, part, y), &mut pixels));
+        Self {
+            width: part.right - part.left,
+            height: part.bottom - part.top,
             pixels,
         }
     }
@@ -97,18 +129,12 @@ impl Gray {
         if row < 3 || height < 3 {
             return;
         }
-        let mut sums: Vec<u16> = self
-            .pixels
-            .iter()
-            .map(|value| 3 * u16::from(*value))
-            .collect();
-        for (out, line) in sums
-            .chunks_exact_mut(row)
-            .zip(self.pixels.chunks_exact(row))
-        {
-            for (to, three) in out[1..row - 1].iter_mut().zip(line.windows(3)) {
-                *to = u16::from(three[0]) + u16::from(three[1]) + u16::from(three[2]);
-            }
+        let mut sums = Vec::with_capacity(self.pixels.len());
+        for line in self.pixels.chunks_exact(row) {
+            let threes = line.iter().zip(&line[1..]).zip(&line[2..]);
+            sums.push(3 * u16::from(line[0]));
+            sums.extend(threes.map(|((a, b), c)| u16::from(*a) + u16::from(*b) + u16::from(*c)));
+            sums.push(3 * u16::from(line[row - 1]));
         }
         let line = |at: usize| &sums[at * row..(at + 1) * row];
         for (at, out) in self.pixels.chunks_exact_mut(row).enumerate() {

@@ -1,9 +1,10 @@
 //! What is known of the puzzle in one tile.
 
+use std::ops::Range;
 use std::sync::OnceLock;
 
 use super::compare::{is_alike, is_drawn, soft};
-use super::pixels::{least3, most3};
+use super::pixels::{alike, alike_behind, least3, most3};
 use super::sheet::Sheet;
 use super::tiles::{MARGIN, Rect};
 
@@ -68,80 +69,207 @@ impl Known {
             .get_or_init(|| Ranges::new(look.sheet, look.tile))
     }
 
-    /// Visits the changed pixels by their column and row: with 0 if it was part of the drawing, 1
-    /// if it was part of the page.
-    pub(super) fn each_change(&self, look: &Look<'_>, mut visit: impl FnMut([usize; 2], usize)) {
-        let (grid, tile) = (look.sheet.grid, look.tile);
-        let bytes = |bytes: &[u8]| -> Vec<u8> {
-            let lines = tile.rows().map(|y| grid.line(bytes, tile, y));
-            lines.collect::<Vec<_>>().concat()
-        };
-        let here = bytes(look.picture);
-        let strange = is_strange(
-            &here,
-            &bytes(look.sheet.puzzle.as_raw()),
-            &bytes(look.sheet.solution.as_raw()),
-        );
-        if !strange && self.is_soft(&here) {
-            return;
-        }
-        let patch = grid.patch(look.picture, tile, 1);
-        let least = patch.crop(&least3(&patch.bytes, patch.row(), 3), tile);
-        let most = patch.crop(&most3(&patch.bytes, patch.row(), 3), tile);
-        let mut differs = vec![0; here.len()];
-        let drawn = self.soft.iter().zip(&self.same);
-        let seen = drawn.zip(least.iter().zip(&most));
-        for (to, ((soft, same), (least, most))) in differs.iter_mut().zip(seen) {
-            *to = (lost(*soft, *least, *most) & same).saturating_sub(NEAR);
-        }
-        if strange {
-            let ranges = self.ranges(look);
-            let known = ranges.low.iter().zip(&ranges.high);
-            for (to, (here, (low, high))) in differs.iter_mut().zip(here.iter().zip(known)) {
-                *to |= added(*here, *low, *high).saturating_sub(NEAR);
+    /// Visits the changed pixels by their column and row, with 0 if it was part of the drawing, 1
+    /// if it was part of the page; but for those that `skip` names.
+    ///
+    /// What is lost or added beyond any slack is far from what is known of that very pixel. So its
+    /// neighbours, which take longer, need only be looked at where it is.
+    pub(super) fn each_change(
+        &self,
+        look: &Look<'_>,
+        skip: impl Fn([usize; 2]) -> bool,
+        mut visit: impl FnMut([usize; 2], usize),
+    ) {
+        let tile = look.tile;
+        let row = 3 * (tile.right - tile.left);
+        let touched = look.touched();
+        let mut near = None;
+        for (line, y) in tile.rows().enumerate() {
+            let columns = touched.columns(y);
+            let from = line * row;
+            let seen = Row::new(self, look, y, from..from + row);
+            if columns.is_empty() || seen.farthest() <= NEAR {
+                continue;
             }
-        }
-        let width = tile.right - tile.left;
-        for (at, differs) in differs.chunks_exact(3).enumerate() {
-            if differs[0] | differs[1] | differs[2] != 0 {
-                let channels = 3 * at..3 * at + 3;
-                let seen = [&here, &least, &most].map(|bytes| &bytes[channels.clone()]);
-                if let Some(kind) = self.change(look, at, seen) {
-                    visit([tile.left + at % width, tile.top + at / width], kind);
+            for x in columns {
+                let column = 3 * (x - tile.left);
+                if !seen.is_far(column) || look.is_untouched(x, y) || skip([x, y]) {
+                    continue;
+                }
+                let near = near.get_or_insert_with(|| Near::new(look));
+                let is_strange = seen.is_strange(column);
+                if let Some(kind) = self.change(look, near, from + column, is_strange) {
+                    visit([x, y], kind);
                 }
             }
         }
     }
 
-    /// Whether bytes are near the softened ones wherever something may be drawn: then nothing of
-    /// the drawing is lost.
-    fn is_soft(&self, here: &[u8]) -> bool {
-        let drawn = self.soft.iter().zip(&self.same);
-        let off = here.iter().zip(drawn);
-        off.fold(0, |most: u8, (here, (soft, same))| {
-            most.max(here.abs_diff(*soft) & same)
-        }) <= NEAR
-    }
-
-    /// Whether pixel `at` of the tile changed, seen as [itself, least, most] within one pixel.
-    fn change(&self, look: &Look<'_>, at: usize, seen: [&[u8]; 3]) -> Option<usize> {
-        let (page, ranges) = (look.sheet.page(), self.ranges(look));
-        let channels = 3 * at..3 * at + 3;
-        let soft = &self.soft[channels.clone()];
-        let is_ink = self.same[channels.start] != 0 && is_drawn(soft, &page);
-        let differs = channels.zip(0..3).any(|(byte, channel)| {
-            let by = match is_ink {
-                true => lost(soft[channel], seen[1][channel], seen[2][channel]),
-                false => added(seen[0][channel], ranges.low[byte], ranges.high[byte]),
-            };
+    /// Whether the pixel whose bytes begin at `from` changed: 0 if it was part of the drawing, 1 if
+    /// it was part of the page.
+    fn change(&self, look: &Look<'_>, near: &Near, from: usize, strange: bool) -> Option<usize> {
+        let channels = || (from..from + 3).zip(0..3);
+        let lost = |at: usize| lost(self.soft[at], near.least[at], near.most[at]);
+        let is_same = self.same[from] != 0;
+        // Then nothing is added and nothing lost.
+        let is_lost = || is_same && channels().any(|(at, _)| lost(at) > NEAR);
+        if !strange && !is_lost() {
+            return None;
+        }
+        let page = look.sheet.page();
+        let soft = &self.soft[from..from + 3];
+        let is_flat = || self.ranges(look).flat[from / 3];
+        let slack = |channel: usize| {
             let contrast = u16::from(soft[channel].abs_diff(page[channel]));
-            let slack = match ranges.flat[at] {
-                true => NEAR,
-                false => ((contrast * SHARE / 256) as u8).max(ROUGH),
-            };
+            ((contrast * SHARE / 256) as u8).max(ROUGH)
+        };
+        if is_same && is_drawn(soft, &page) {
+            let beyond_any = channels().any(|(at, channel)| lost(at) > slack(channel));
+            return (beyond_any || is_lost() && is_flat()).then_some(0);
+        }
+        if !strange {
+            return None;
+        }
+        let ranges = self.ranges(look);
+        let differs = channels().any(|(at, channel)| {
+            let by = added(near.here[at], ranges.low[at], ranges.high[at]);
+            let slack = if is_flat() { NEAR } else { slack(channel) };
             by > slack
         });
-        differs.then_some(usize::from(!is_ink))
+        differs.then_some(1)
+    }
+}
+
+/// Where a picture is not the puzzle, about: the first and the last such column of each row of a
+/// tile with a margin of one pixel.
+struct Touched {
+    rect: Rect,
+    tile: Rect,
+    ends: Vec<Option<[usize; 2]>>,
+}
+
+impl Touched {
+    /// The columns of a row of the tile that are within one pixel.
+    fn columns(&self, y: usize) -> Range<usize> {
+        let first = (y - self.rect.top).saturating_sub(1);
+        let rows = self.ends[first..]
+            .iter()
+            .take(y + 2 - self.rect.top - first);
+        let ends = rows.flatten().copied();
+        let all = ends.reduce(|[a, b], [c, d]| [a.min(c), b.max(d)]);
+        all.map_or(0..0, |[left, right]| {
+            let [from, to] = [left.saturating_sub(1), right + 2];
+            from.max(self.tile.left)..to.min(self.tile.right)
+        })
+    }
+}
+
+impl Look<'_> {
+    fn touched(&self) -> Touched {
+        let (grid, puzzle) = (self.sheet.grid, self.sheet.puzzle.as_raw());
+        let rect = grid.with_margin(self.tile, 1);
+        let ends = rect.rows().map(|y| {
+            let [here, known] = [self.picture, puzzle].map(|bytes| grid.line(bytes, rect, y));
+            (here != known).then(|| {
+                let first = alike(here, known) / 3;
+                let last = (here.len() - alike_behind(here, known) - 1) / 3;
+                [first, last].map(|at| rect.left + at)
+            })
+        });
+        Touched {
+            ends: ends.collect(),
+            rect,
+            tile: self.tile,
+        }
+    }
+
+    /// Whether the picture is the puzzle within one pixel.
+    fn is_untouched(&self, x: usize, y: usize) -> bool {
+        let grid = self.sheet.grid;
+        let pixel = Rect {
+            left: x,
+            top: y,
+            right: x + 1,
+            bottom: y + 1,
+        };
+        let puzzle = self.sheet.puzzle.as_raw();
+        grid.is_same(self.picture, puzzle, grid.with_margin(pixel, 1))
+    }
+}
+
+/// A row of a tile: the picture, and what is known of every byte.
+struct Row<'a> {
+    here: &'a [u8],
+    puzzle: &'a [u8],
+    solution: &'a [u8],
+    soft: &'a [u8],
+    same: &'a [u8],
+}
+
+impl<'a> Row<'a> {
+    /// Row `y` of the picture; `known` are its bytes in the tile.
+    fn new(own: &'a Known, look: &Look<'a>, y: usize, known: Range<usize>) -> Self {
+        let line = |bytes: &'a [u8]| look.sheet.grid.line(bytes, look.tile, y);
+        Self {
+            here: line(look.picture),
+            puzzle: line(look.sheet.puzzle.as_raw()),
+            solution: line(look.sheet.solution.as_raw()),
+            soft: &own.soft[known.clone()],
+            same: &own.same[known],
+        }
+    }
+
+    /// How far any byte is from both puzzle and solution, or from the softened puzzle where
+    /// something may be drawn.
+    fn farthest(&self) -> u8 {
+        let drawn = self.soft.iter().zip(self.same);
+        let known = self.puzzle.iter().zip(self.solution).zip(drawn);
+        let all = self.here.iter().zip(known);
+        all.fold(0, |most: u8, (here, ((puzzle, solution), (soft, same)))| {
+            most.max(far(*here, [*puzzle, *solution, *soft], *same))
+        })
+    }
+
+    /// Whether a byte of the pixel that begins at `column` is farther than any slack.
+    fn is_far(&self, column: usize) -> bool {
+        (column..column + 3).any(|at| {
+            let known = [self.puzzle, self.solution, self.soft].map(|bytes| bytes[at]);
+            far(self.here[at], known, self.same[at]) > NEAR
+        })
+    }
+
+    /// The same of puzzle and solution alone: only then may something be added.
+    fn is_strange(&self, column: usize) -> bool {
+        let off = |at: usize| strange(self.here[at], self.puzzle[at], self.solution[at]);
+        (column..column + 3).any(|at| off(at) > NEAR)
+    }
+}
+
+fn far(here: u8, [puzzle, solution, soft]: [u8; 3], same: u8) -> u8 {
+    strange(here, puzzle, solution).max(here.abs_diff(soft) & same)
+}
+
+/// How far a byte is from both puzzle and solution.
+fn strange(here: u8, puzzle: u8, solution: u8) -> u8 {
+    here.abs_diff(puzzle).min(here.abs_diff(solution))
+}
+
+/// The bytes of a tile of a picture, with the least and the greatest within one pixel.
+struct Near {
+    here: Vec<u8>,
+    least: Vec<u8>,
+    most: Vec<u8>,
+}
+
+impl Near {
+    fn new(look: &Look<'_>) -> Self {
+        let patch = look.sheet.grid.patch(look.picture, look.tile, 1);
+        let crop = |bytes: &[u8]| patch.crop(bytes, look.tile);
+        Self {
+            here: crop(&patch.bytes),
+            least: crop(&least3(&patch.bytes, patch.row(), 3)),
+            most: crop(&most3(&patch.bytes, patch.row(), 3)),
+        }
     }
 }
 
@@ -162,14 +290,6 @@ impl Ranges {
         }
         Self { low, high, flat }
     }
-}
-
-/// Whether any byte is far from both puzzle and solution: else nothing is added.
-fn is_strange(here: &[u8], puzzle: &[u8], solution: &[u8]) -> bool {
-    let known = puzzle.iter().zip(solution);
-    let off = here.iter().zip(known);
-    let off = off.map(|(here, (before, after))| here.abs_diff(*before).min(here.abs_diff(*after)));
-    off.fold(0, u8::max) > NEAR
 }
 
 /// How far a byte lies outside a range.

@@ -247,19 +247,51 @@ impl Places {
         let [width, height] = self.size;
         let reach = REACH * self.radius;
         let mut region = vec![0; width as usize * height as usize];
-        for center in &self.points {
+        for (marker, center) in self.points.iter().enumerate() {
+            let rivals = self.rivals(marker);
             let range = |axis: usize| {
                 let edge = |at: f64| at.clamp(0.0, f64::from(self.size[axis])) as u32;
                 let low = edge((center[axis] - reach).floor());
                 low..edge((center[axis] + reach).ceil())
             };
-            for (x, y) in range(1).flat_map(|y| range(0).map(move |x| (x, y))) {
-                let owners = self.owners([x, y].map(|part| f64::from(part) + 0.5));
-                if let Some((marker, _)) = owners.last() {
-                    region[y as usize * width as usize + x as usize] = marker as u8 + 1;
+            for y in range(1) {
+                let place = |x: u32| [x, y].map(|part| f64::from(part) + 0.5);
+                let is_own = |x: &u32| distance(*center, place(*x)) <= reach;
+                // What is within reach has no gap.
+                let ends = (range(0).find(is_own), range(0).rfind(is_own));
+                let (Some(first), Some(last)) = ends else {
+                    continue;
+                };
+                let row = &mut region[y as usize * width as usize..];
+                let own = &mut row[first as usize..=last as usize];
+                match rivals.as_slice() {
+                    [_] => own.fill(marker as u8 + 1),
+                    _ => {
+                        for (x, region) in (first..).zip(own) {
+                            *region = self.nearest(&rivals, place(x)) as u8 + 1;
+                        }
+                    }
                 }
             }
         }
         region
+    }
+
+    /// A marker and all others that may be within reach of the same point.
+    fn rivals(&self, marker: usize) -> Vec<usize> {
+        let far = 2.0 * REACH * self.radius + 1.0;
+        let center = self.points[marker];
+        let is_near = |at: &usize| distance(center, self.points[*at]) <= far;
+        (0..self.points.len()).filter(is_near).collect()
+    }
+
+    /// The last of the nearest of some markers.
+    fn nearest(&self, markers: &[usize], point: [f64; 2]) -> usize {
+        let away = |at: &usize| distance(self.points[*at], point);
+        let nearest = markers
+            .iter()
+            .rev()
+            .min_by(|a, b| away(a).total_cmp(&away(b)));
+        nearest.copied().unwrap_or(0)
     }
 }

@@ -22,6 +22,7 @@ mod clip;
 mod color;
 mod compare;
 mod decode;
+mod flat_png;
 mod gray;
 mod known;
 mod marker;

@@ -10,6 +10,31 @@ pub(super) fn redness(pixel: &[u8]) -> u8 {
     pixel[0].saturating_sub(pixel[1].max(pixel[2]))
 }
 
+/// Redness of the reddest pixel of a row.
+pub(super) fn reddest_of(line: &[u8]) -> u8 {
+    /// Bytes that are looked at together, and which of them are red.
+    const PART: usize = 48;
+    const RED: [u8; PART] = {
+        let mut red = [0; PART];
+        let mut at = 0;
+        while at < PART {
+            red[at] = 255;
+            at += 3;
+        }
+        red
+    };
+    let parts = line.chunks(PART).map(|part| {
+        let bytes = part
+            .iter()
+            .zip(part.iter().skip(1).zip(part.iter().skip(2)));
+        let reds = bytes.zip(&RED);
+        reds.fold(0, |most: u8, ((red, (green, blue)), is_red)| {
+            most.max(red.saturating_sub(*green.max(blue)) & is_red)
+        })
+    });
+    parts.fold(0, u8::max)
+}
+
 /// Applies `pick` over the 3x3 neighbourhood of every byte; `channels` bytes make a pixel.
 fn window3(bytes: &[u8], row: usize, channels: usize, pick: impl Fn(u8, u8) -> u8) -> Vec<u8> {
     if row == 0 {
@@ -138,52 +163,95 @@ pub(super) fn shrink(picture: &RgbImage, by: u32) -> RgbImage {
     RgbImage::from_raw(width, height, bytes).unwrap_or_default()
 }
 
-/// Finds the colour most of a picture has: the mean of the fullest of 4096 boxes of the colour cube.
-pub(super) struct PageColor {
-    /// Sums of red, green and blue, and how many.
-    boxes: Vec<[u64; 4]>,
+/// Takes up colours, each with how many pixels have it.
+pub(super) type AddColor<'a> = &'a mut dyn FnMut([u8; 3], usize);
+
+/// The colour most of a picture has: the mean of the fullest of 4096 boxes of the colour cube.
+///
+/// `each` names all colours, of `total` pixels. If more than half of them are in the box of `guess`,
+/// the others need not be counted.
+pub(super) fn page_color(
+    guess: Option<[u8; 3]>,
+    total: usize,
+    each: impl Fn(AddColor<'_>),
+) -> [u8; 3] {
+    if let Some(guess) = guess {
+        let own = box_of(guess);
+        let mut sums = [0; 4];
+        each(&mut |color, count| {
+            if box_of(color) == own {
+                add_to(&mut sums, color, count);
+            }
+        });
+        if 2 * sums[3] > total as u64 {
+            return mean(sums);
+        }
+    }
+    let mut boxes = vec![[0; 4]; BOXES];
+    each(&mut |color, count| add_to(&mut boxes[box_of(color)], color, count));
+    let fullest = boxes.iter().max_by_key(|sums| sums[3]);
+    mean(fullest.copied().unwrap_or_default())
 }
 
-impl PageColor {
-    pub(super) fn new() -> Self {
-        Self {
-            boxes: vec![[0; 4]; 4096],
-        }
-    }
+const BOXES: usize = 4096;
 
-    /// Takes up a colour that is there so many times.
-    pub(super) fn add(&mut self, color: [u8; 3], count: u64) {
-        let [red, green, blue] = color.map(|value| usize::from(value) >> 4);
-        let sums = &mut self.boxes[red << 8 | green << 4 | blue];
-        for (sum, value) in sums.iter_mut().zip(color) {
-            *sum += u64::from(value) * count;
-        }
-        sums[3] += count;
-    }
+fn box_of(color: [u8; 3]) -> usize {
+    let [red, green, blue] = color.map(|value| usize::from(value) >> 4);
+    red << 8 | green << 4 | blue
+}
 
-    pub(super) fn find(&self) -> [u8; 3] {
-        let fullest = self.boxes.iter().max_by_key(|sums| sums[3]);
-        let [red, green, blue, count] = fullest.copied().unwrap_or([0; 4]);
-        [red, green, blue].map(|sum| (sum / count.max(1)) as u8)
+/// `sums` are of red, green and blue, and how many.
+fn add_to(sums: &mut [u64; 4], color: [u8; 3], count: usize) {
+    for (sum, value) in sums.iter_mut().zip(color) {
+        *sum += u64::from(value) * count as u64;
     }
+    sums[3] += count as u64;
+}
+
+fn mean([red, green, blue, count]: [u64; 4]) -> [u8; 3] {
+    [red, green, blue].map(|sum| (sum / count.max(1)) as u8)
+}
+
+/// How many bytes are the same at the end of two rows of one length.
+pub(super) fn alike_behind(one: &[u8], other: &[u8]) -> usize {
+    let (mut here, mut there) = (one, other);
+    while let (Some((left, last)), Some((right, other))) =
+        (here.split_last_chunk(), there.split_last_chunk())
+    {
+        let differs = u64::from_le_bytes(*last) ^ u64::from_le_bytes(*other);
+        if differs != 0 {
+            return one.len() - here.len() + (differs.leading_zeros() / 8) as usize;
+        }
+        (here, there) = (left, right);
+    }
+    let rest = here.iter().rev().zip(there.iter().rev());
+    one.len() - here.len() + rest.take_while(|(one, other)| one == other).count()
 }
 
 /// Visits neighbouring pixels of one colour: the colour, and which they are.
 pub(super) fn each_run(bytes: &[u8], mut visit: impl FnMut([u8; 3], Range<usize>)) {
-    let mut pixels = bytes
-        .chunks_exact(3)
-        .map(|pixel| [pixel[0], pixel[1], pixel[2]]);
-    let Some(mut color) = pixels.next() else {
-        return;
-    };
     let mut from = 0;
-    for (at, next) in (1..).zip(pixels) {
-        if next != color {
-            visit(color, from..at);
-            (color, from) = (next, at);
-        }
+    while let Some(color) = bytes[3 * from..].first_chunk::<3>() {
+        let to = from + 1 + alike(&bytes[3 * from..], &bytes[3 * from + 3..]) / 3;
+        visit(*color, from..to);
+        from = to;
     }
-    visit(color, from..bytes.len() / 3);
+}
+
+/// How many bytes are the same, before any differ or one of both ends.
+#[inline]
+pub(super) fn alike(one: &[u8], other: &[u8]) -> usize {
+    let mut known = 0;
+    while let (Some(here), Some(there)) = (one[known..].first_chunk(), other[known..].first_chunk())
+    {
+        let differs = u64::from_le_bytes(*here) ^ u64::from_le_bytes(*there);
+        if differs != 0 {
+            return known + (differs.trailing_zeros() / 8) as usize;
+        }
+        known += 8;
+    }
+    let rest = one[known..].iter().zip(&other[known..]);
+    known + rest.take_while(|(one, other)| one == other).count()
 }
 
 #[cfg(test)]
@@ -233,6 +301,15 @@ mod tests {
     }
 
     #[test]
+    fn the_reddest_pixel_is_found() {
+        for width in 0..70 {
+            let bytes: Vec<u8> = (0..3 * width).map(|at| (at * 83 % 251) as u8).collect();
+            let reddest = bytes.chunks_exact(3).map(redness).max().unwrap_or(0);
+            assert_eq!(reddest_of(&bytes), reddest);
+        }
+    }
+
+    #[test]
     fn shrinking_takes_means() {
         let picture = sample();
         let small = shrink(&picture, 2);
@@ -260,12 +337,15 @@ mod tests {
 
     #[test]
     fn the_page_is_the_commonest_colour() {
-        let mut page = PageColor::new();
-        assert_eq!(page.find(), [0, 0, 0]);
+        assert_eq!(page_color(None, 0, |_| {}), [0, 0, 0]);
         let bytes = [[9u8; 6].as_slice(), &[250, 251, 252].repeat(5), &[9; 3]].concat();
-        each_run(&bytes, |color, range| page.add(color, range.len() as u64));
-        page.add([255, 251, 252], 5);
-        assert_eq!(page.find(), [252, 251, 252]);
+        for guess in [None, Some([255; 3]), Some([9; 3])] {
+            let page = page_color(guess, 13, |add| {
+                each_run(&bytes, |color, range| add(color, range.len()));
+                add([255, 251, 252], 5);
+            });
+            assert_eq!(page, [252, 251, 252]);
+        }
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Places of the puzzle by which it is found in pictures.
 
+use std::ops::Range;
+
 use super::gray::{Gray, coarse_levels, soft_luma};
 use super::sheet::Sheet;
 use super::tiles::{MARGIN, Rect};
@@ -14,6 +16,9 @@ pub(super) struct Place {
 
 const EDGES: usize = 220;
 const GRID: usize = 12;
+
+/// Pixels that are asked for edges at once.
+const CHUNK: usize = 16;
 
 /// Least difference across an edge.
 const EDGE: u8 = 20;
@@ -40,42 +45,59 @@ impl Choice {
         }
     }
 
-    /// Notes the edges in a row of part of a picture: `puzzle` and `solution` hold that row at
-    /// `line`, which begins with pixel `first` of the whole picture; `columns` are the part's own.
+    /// Notes the edges in a row of part of a picture: `puzzle` holds that row at `line`, which
+    /// begins with pixel `first` of the whole picture; `columns` are the part's own. The solution
+    /// is as the puzzle where `is_untouched` has it of a range, and where `is_same` has it of one
+    /// of them.
     fn note(
         &mut self,
-        [puzzle, solution]: [&Gray; 2],
+        puzzle: &Gray,
         line: usize,
-        columns: std::ops::Range<usize>,
+        columns: Range<usize>,
         first: usize,
+        is_untouched: impl Fn(Range<usize>) -> bool,
+        is_same: impl Fn(usize) -> bool,
     ) {
         let row = puzzle.width;
-        let part = |from: usize| &puzzle.pixels[from + columns.start..from + columns.end];
         let at = line * row;
-        let sideways = part(at - 1).iter().zip(part(at + 1));
-        let upright = part(at - row).iter().zip(part(at + row));
-        let steps = sideways.zip(upright);
-        let steps = steps.map(|((a, b), (c, d))| (a.abs_diff(*b), c.abs_diff(*d)));
-        // Most rows have no edge.
-        let steepest = steps
-            .clone()
-            .fold(0, |most: u8, (across, down)| most.max(across).max(down));
-        if steepest < EDGE {
-            return;
-        }
-        for (x, (across, down)) in columns.clone().zip(steps) {
-            let same = || puzzle.pixels[at + x].abs_diff(solution.pixels[at + x]) <= SAME;
-            if across.max(down) >= EDGE && same() {
-                match across >= down {
-                    true => self.upright.push(first + x),
-                    false => self.level.push(first + x),
+        let part = |from: usize| &puzzle.pixels[from + columns.start..from + columns.end];
+        let beside = [at - 1, at + 1, at - row, at + row].map(part);
+        for from in (0..columns.len()).step_by(CHUNK) {
+            let [left, right, above, below] = beside.map(|part| chunk(&part[from..]));
+            let across: [u8; CHUNK] = std::array::from_fn(|at| left[at].abs_diff(right[at]));
+            let down: [u8; CHUNK] = std::array::from_fn(|at| above[at].abs_diff(below[at]));
+            let steps = across.iter().zip(&down);
+            // Most have no edge.
+            if steps
+                .clone()
+                .fold(0, |most: u8, (a, b)| most.max(*a).max(*b))
+                < EDGE
+            {
+                continue;
+            }
+            let start = columns.start + from;
+            let is_untouched = is_untouched(start..(start + CHUNK).min(columns.end));
+            let is_edge = steps.map(|(across, down)| u32::from(*across.max(down) >= EDGE));
+            let mut edges = (0..).zip(is_edge).fold(0, |all, (at, is)| all | is << at);
+            while edges != 0 {
+                let at = edges.trailing_zeros() as usize;
+                edges &= edges - 1;
+                if is_untouched || is_same(start + at) {
+                    match across[at] >= down[at] {
+                        true => self.upright.push(first + start + at),
+                        false => self.level.push(first + start + at),
+                    }
                 }
             }
         }
     }
 
-    /// The chosen places; `values` gives puzzle and solution at a pixel.
-    fn places(self, values: impl Fn(usize, usize) -> [u8; 2]) -> Vec<Place> {
+    /// The chosen places; `puzzle` and `solution` give the values at a pixel.
+    fn places(
+        self,
+        puzzle: impl Fn(usize, usize) -> u8,
+        solution: impl Fn(usize, usize) -> u8,
+    ) -> Vec<Place> {
         let (width, height) = (self.width, self.height);
         let every = |list: &[usize]| -> Vec<usize> {
             let count = list.len().min(EDGES);
@@ -85,15 +107,12 @@ impl Choice {
         chosen.extend(every(&self.level));
         let middle = |at: usize, side: usize| (2 * at + 1) * side / (2 * GRID);
         let grid = (0..GRID * GRID).map(|at| (middle(at % GRID, width), middle(at / GRID, height)));
-        let agreed = |&(x, y): &(usize, usize)| {
-            let [before, after] = values(x, y);
-            before.abs_diff(after) <= SAME
-        };
+        let agreed = |&(x, y): &(usize, usize)| puzzle(x, y).abs_diff(solution(x, y)) <= SAME;
         let edges = chosen.iter().map(|at| (at % width, at / width));
         let place = |(x, y): (usize, usize)| Place {
             x: x as f32,
             y: y as f32,
-            value: f32::from(values(x, y)[0]),
+            value: f32::from(puzzle(x, y)),
         };
         edges.chain(grid.filter(agreed)).map(place).collect()
     }
@@ -110,9 +129,14 @@ fn level_places(puzzle: &Gray, solution: &Gray) -> Vec<Place> {
     let (width, height) = (puzzle.width, puzzle.height);
     let mut choice = Choice::new(width, height);
     for y in 1..height.saturating_sub(1) {
-        choice.note([puzzle, solution], y, 1..width - 1, y * width);
+        let is_same = |x: usize| {
+            let [before, after] = [puzzle, solution].map(|gray| gray.pixels[y * width + x]);
+            before.abs_diff(after) <= SAME
+        };
+        choice.note(puzzle, y, 1..width - 1, y * width, |_| false, is_same);
     }
-    choice.places(|x, y| [puzzle, solution].map(|gray| gray.pixels[y * width + x]))
+    let value = |gray: &Gray, x: usize, y: usize| gray.pixels[y * width + x];
+    choice.places(|x, y| value(puzzle, x, y), |x, y| value(solution, x, y))
 }
 
 /// Places of the finest level; empty parts of the puzzle have no edges and are passed over.
@@ -120,57 +144,80 @@ pub(super) fn finest_places(sheet: &Sheet) -> Vec<Place> {
     let grid = sheet.grid;
     let mut choice = Choice::new(grid.width, grid.height);
     for band in grid.bands() {
-        let drawn = band
-            .map(|at| grid.tile(at))
-            .filter(|tile| sheet.plain(*tile).is_none());
-        let parts: Vec<_> = drawn.map(|tile| Part::new(sheet, tile)).collect();
+        let parts: Vec<_> = sheet.drawn(band).map(|own| Part::new(sheet, own)).collect();
         // Row by row, as on the whole picture.
-        for y in parts.first().map_or(0..0, |part| part.tile.rows()) {
+        for y in parts.first().map_or(0..0, |part| part.own.rows()) {
             parts.iter().for_each(|part| part.note(y, &mut choice));
         }
     }
-    choice.places(|x, y| [&sheet.puzzle, &sheet.solution].map(|picture| soft_luma(picture, x, y)))
+    choice.places(
+        |x, y| soft_luma(&sheet.puzzle, x, y),
+        |x, y| soft_luma(&sheet.solution, x, y),
+    )
 }
 
-/// A tile in grey, softened, with a margin.
-struct Part {
-    tile: Rect,
+/// Part of the puzzle in grey, softened, with a margin.
+struct Part<'a> {
+    sheet: &'a Sheet,
+    own: Rect,
+    /// The part with its margin.
     rect: Rect,
-    whole: [usize; 2],
     puzzle: Gray,
-    /// None where it is as the puzzle.
-    solution: Option<Gray>,
 }
 
-impl Part {
-    fn new(sheet: &Sheet, tile: Rect) -> Self {
-        let patch = |bytes: &[u8]| sheet.grid.patch(bytes, tile, MARGIN);
-        let (before, after) = (patch(sheet.puzzle.as_raw()), patch(sheet.solution.as_raw()));
-        let gray = |bytes: &[u8]| {
-            let mut gray = Gray::new(bytes, before.row() / 3);
-            gray.soften();
-            gray
-        };
+impl<'a> Part<'a> {
+    fn new(sheet: &'a Sheet, own: Rect) -> Self {
+        let rect = sheet.grid.with_margin(own, MARGIN);
+        let mut puzzle = Gray::of_part(sheet.grid, sheet.puzzle.as_raw(), rect);
+        puzzle.soften();
         Self {
-            tile,
-            rect: before.rect,
-            whole: [sheet.grid.width, sheet.grid.height],
-            puzzle: gray(&before.bytes),
-            solution: (before.bytes != after.bytes).then(|| gray(&after.bytes)),
+            sheet,
+            own,
+            rect,
+            puzzle,
         }
     }
 
     fn note(&self, y: usize, choice: &mut Choice) {
-        let [width, height] = self.whole;
+        let (width, height) = (self.sheet.grid.width, self.sheet.grid.height);
         if y == 0 || y + 1 >= height {
             return;
         }
         let left = self.rect.left;
-        let columns = self.tile.left.max(1) - left..self.tile.right.min(width - 1) - left;
-        let solution = self.solution.as_ref().unwrap_or(&self.puzzle);
+        let columns = self.own.left.max(1) - left..self.own.right.min(width - 1) - left;
         let line = y - self.rect.top;
-        choice.note([&self.puzzle, solution], line, columns, y * width + left);
+        let is_untouched = |columns: Range<usize>| self.is_untouched(y, columns);
+        let is_same = |x: usize| {
+            let before = self.puzzle.pixels[line * self.puzzle.width + x];
+            let after = soft_luma(&self.sheet.solution, left + x, y);
+            before.abs_diff(after) <= SAME
+        };
+        let first = y * width + left;
+        choice.note(&self.puzzle, line, columns, first, is_untouched, is_same);
     }
+
+    /// Whether the solution is as the puzzle within one pixel of some columns of a row, counted
+    /// from the margin's first.
+    fn is_untouched(&self, y: usize, columns: Range<usize>) -> bool {
+        let own = Rect {
+            left: self.rect.left + columns.start,
+            right: self.rect.left + columns.end,
+            top: y,
+            bottom: y + 1,
+        };
+        let (grid, sheet) = (self.sheet.grid, self.sheet);
+        let near = grid.with_margin(own, 1);
+        grid.is_same(sheet.puzzle.as_raw(), sheet.solution.as_raw(), near)
+    }
+}
+
+/// The first [`CHUNK`] values; zeros where there are fewer.
+fn chunk(values: &[u8]) -> [u8; CHUNK] {
+    values.first_chunk().copied().unwrap_or_else(|| {
+        let mut some = [0; CHUNK];
+        some[..values.len()].copy_from_slice(values);
+        some
+    })
 }
 
 #[cfg(test)]

@@ -5,6 +5,8 @@
 
 use image::RgbImage;
 
+use super::flat_png;
+
 const SIGNATURE: &[u8] = b"\x89PNG\r\n\x1a\n";
 /// Chunks that say nothing about the pixels as they are stored.
 const IDLE: [&[u8]; 4] = [b"pHYs", b"gAMA", b"sRGB", b"tEXt"];
@@ -21,6 +23,9 @@ pub(super) fn plain_size(bytes: &[u8]) -> Option<[u32; 2]> {
 /// The picture of a file that is as [`plain_size`] says; `None` for whatever is unusual or wrong
 /// about it, which another decoder may explain.
 pub(super) fn read_plain(bytes: &[u8], [width, height]: [u32; 2]) -> Option<RgbImage> {
+    if let Some(picture) = read_flat(bytes, [width, height]) {
+        return Some(picture);
+    }
     let row = width as usize * 3;
     let packed = (row + 1) * height as usize;
     // Room for one byte too many, to tell whether that is all.
@@ -37,6 +42,21 @@ pub(super) fn read_plain(bytes: &[u8], [width, height]: [u32; 2]) -> Option<RgbI
     }
     rows.truncate(row * height as usize);
     RgbImage::from_raw(width, height, rows)
+}
+
+/// The picture of a file as this crate writes them: a header, one stream, an end.
+fn read_flat(bytes: &[u8], size: [u32; 2]) -> Option<RgbImage> {
+    let (_, _, rest) = chunk(bytes.strip_prefix(SIGNATURE)?)?;
+    // Before the checksum of a long stream is taken that is of another kind.
+    if !flat_png::is_begun(rest.get(8..)?) {
+        return None;
+    }
+    let (kind, stream, rest) = chunk(rest)?;
+    let (last, _, _) = chunk(rest)?;
+    match (kind, last) {
+        (b"IDAT", b"IEND") => flat_png::unpack(stream, size),
+        _ => None,
+    }
 }
 
 /// Kind and content of a chunk whose checksum is right, and what follows.

@@ -10,12 +10,13 @@ use std::sync::{Arc, OnceLock};
 
 use super::compare::Reference;
 use super::picture::Reading;
-use super::pixels::{PageColor, each_run, most3};
+use super::pixels::{AddColor, page_color};
 use super::route_line::{Line, Tinge};
 use super::route_walk::{Trail, Walk};
 use super::rule::RouteRule;
 use super::sheet::{Overlay, Sheet};
 use super::verdict::PictureVerdict;
+use crate::draw::Rgb;
 use crate::error::{PuzzleError, Result};
 use crate::graph::{CellId, MazeGraph, PathFault, PathRules, check_path};
 use crate::record::Answer;
@@ -32,6 +33,9 @@ const THICK: f64 = 0.85;
 /// Least that must stay as it was.
 const PRESERVED: f64 = 0.9;
 
+/// Pixels that are looked at together.
+const CHUNK: usize = 8;
+
 /// A [`RouteRule`] laid out on the pixels.
 pub(super) struct Routes {
     sheet: Arc<Sheet>,
@@ -44,8 +48,7 @@ pub(super) struct Routes {
     pub(super) start: u32,
     pub(super) goal: u32,
     start_pixels: Vec<Range<usize>>,
-    /// 255 where something is printed over a cell, and within one pixel of it.
-    hidden: OnceLock<[Vec<u8>; 2]>,
+    floor: OnceLock<Rgb>,
     graph: MazeGraph,
     rules: PathRules,
     answer: Vec<CellId>,
@@ -68,18 +71,40 @@ impl Routes {
             return Err(fault("the cells are not laid out on this picture"));
         }
         let ids = graph.cells().to_vec();
-        let number = |id: CellId| ids.binary_search(&id).map_or(0, |at| at as u32 + 1);
+        let number = |id: CellId| {
+            // Cells are counted through, mostly.
+            let counted = id.wrapping_sub(ids.first().copied().unwrap_or(0));
+            match ids.get(counted as usize) == Some(&id) {
+                true => counted + 1,
+                false => ids.binary_search(&id).map_or(0, |at| at as u32 + 1),
+            }
+        };
         let start = number(graph.start());
         let goal = number(graph.goal());
         let mut cells = Vec::with_capacity(rule.cells.len());
         let mut areas = vec![0; ids.len() + 1];
         let mut start_pixels = Vec::new();
-        for run in rule.cells.chunk_by(PartialEq::eq) {
-            let cell = run[0].map_or(0, number);
-            areas[cell as usize] += run.len() as u32;
-            let from = cells.len();
-            cells.resize(from + run.len(), cell);
-            if cell == start {
+        let number = |cell: &Option<CellId>| cell.map_or(0, number);
+        for some in rule.cells.chunks(CHUNK) {
+            let (from, first) = (cells.len(), number(&some[0]));
+            // Most neighbours are of one cell.
+            if some
+                .iter()
+                .fold(false, |differs, cell| differs | (*cell != some[0]))
+            {
+                for cell in some {
+                    let cell = number(cell);
+                    areas[cell as usize] += 1;
+                    if cell == start {
+                        start_pixels.push(cells.len()..cells.len() + 1);
+                    }
+                    cells.push(cell);
+                }
+                continue;
+            }
+            areas[first as usize] += some.len() as u32;
+            cells.resize(from + some.len(), first);
+            if first == start {
                 start_pixels.push(from..cells.len());
             }
         }
@@ -96,7 +121,7 @@ impl Routes {
             start,
             goal,
             start_pixels,
-            hidden: OnceLock::new(),
+            floor: OnceLock::new(),
             graph,
             rules: question.path_rules,
             answer: answer.clone(),
@@ -183,51 +208,67 @@ impl Routes {
 
     /// Whether something is printed over a cell at this pixel: red may run beneath.
     pub(super) fn is_hidden(&self, at: usize) -> bool {
-        self.hidden()[0][at] != 0
+        const CONTRAST: u8 = 48;
+        let is_off = || {
+            let color = self.sheet.puzzle.as_raw()[3 * at..].iter();
+            let off = color.zip(self.floor()).map(|(a, b)| a.abs_diff(*b));
+            off.fold(0, u8::max) > CONTRAST
+        };
+        self.cells[at] != 0 && is_off()
     }
 
     /// Whether something is printed within one pixel: compression smears it so far.
     pub(super) fn is_smeared(&self, at: usize) -> bool {
-        self.hidden()[1][at] != 0
-    }
-
-    /// Pixels of cells that differ from the floor.
-    fn hidden(&self) -> &[Vec<u8>; 2] {
-        const CONTRAST: u8 = 48;
-        self.hidden.get_or_init(|| {
-            let floor = self.floor();
-            let pixels = self.sheet.puzzle.as_raw().chunks_exact(3).zip(&self.cells);
-            let hidden = pixels.map(|(color, cell)| {
-                let off = |at: usize| color[at].abs_diff(floor[at]);
-                let differs = off(0).max(off(1)).max(off(2)) > CONTRAST;
-                if *cell != 0 && differs { 255 } else { 0 }
-            });
-            let hidden: Vec<u8> = hidden.collect();
-            let smeared = most3(&hidden, self.width(), 1);
-            [hidden, smeared]
-        })
+        let mut pixels = self.sheet.grid.window(at, 1).flatten();
+        pixels.any(|at| self.is_hidden(at))
     }
 
     /// The colour of most pixels of cells.
-    fn floor(&self) -> [u8; 3] {
-        let sheet = &self.sheet;
-        let mut page = PageColor::new();
-        let open = |cells: &[u32]| cells.iter().map(|cell| u64::from(*cell != 0)).sum::<u64>();
-        for tile in sheet.grid.tiles() {
-            let plain = sheet.plain(tile);
-            for y in tile.rows() {
-                let start = y * sheet.grid.width;
-                let cells = &self.cells[start + tile.left..start + tile.right];
-                match plain {
-                    Some(color) => page.add(color, open(cells)),
-                    None => {
-                        let line = sheet.grid.line(sheet.puzzle.as_raw(), tile, y);
-                        each_run(line, |color, run| page.add(color, open(&cells[run])));
-                    }
+    fn floor(&self) -> &Rgb {
+        self.floor.get_or_init(|| {
+            let open: u32 = self.areas[1..].iter().sum();
+            page_color(self.some_floor(), open as usize, |add| self.each_floor(add))
+        })
+    }
+
+    /// The puzzle's bytes and the cells of some pixels after others.
+    fn chunks(&self) -> impl Iterator<Item = (&[u8], &[u32])> {
+        let bytes = self.sheet.puzzle.as_raw().chunks(3 * CHUNK);
+        bytes.zip(self.cells.chunks(CHUNK))
+    }
+
+    /// The first colour that several neighbours in cells have.
+    fn some_floor(&self) -> Option<Rgb> {
+        let is_floor = |(bytes, cells): &(&[u8], &[u32])| is_plain(bytes) && !cells.contains(&0);
+        let (bytes, _) = self.chunks().find(is_floor)?;
+        bytes.first_chunk().copied()
+    }
+
+    /// Names the colours of all pixels of cells.
+    fn each_floor(&self, add: AddColor<'_>) {
+        let mut last = ([0; 3], 0);
+        let mut take = |color: &[u8], count: usize| {
+            if last.0 != color {
+                if last.1 > 0 {
+                    add(last.0, last.1);
+                }
+                last = ([color[0], color[1], color[2]], 0);
+            }
+            last.1 += count;
+        };
+        for (bytes, cells) in self.chunks() {
+            if is_plain(bytes) {
+                let open = cells.iter().map(|cell| usize::from(*cell != 0));
+                take(&bytes[..3], open.sum());
+                continue;
+            }
+            for (color, cell) in bytes.chunks_exact(3).zip(cells) {
+                if *cell != 0 {
+                    take(color, 1);
                 }
             }
         }
-        page.find()
+        add(last.0, last.1);
     }
 
     /// Whether any cell lies within so many pixels.
@@ -279,9 +320,13 @@ impl Routes {
     }
 
     fn on_walls(&self, line: &Line) -> OnWalls {
-        let is_on_wall = |at: &usize| match line.width <= THIN {
-            true => !self.is_near_cell(*at, 1),
-            false => self.cells[*at] == 0 && line.is_core(*at),
+        let is_on_wall = |at: &usize| {
+            let is_wall = self.cells[*at] == 0;
+            is_wall
+                && match line.width <= THIN {
+                    true => !self.is_near_cell(*at, 1),
+                    false => line.is_core(*at),
+                }
         };
         let on_walls: Vec<usize> = line.pixels().filter(is_on_wall).collect();
         let is_deep = |at: &usize| !self.is_near_cell(*at, 2);
@@ -324,6 +369,13 @@ impl Routes {
         let hits = seen.intersection(&wanted).count() as f64;
         2.0 * hits / (seen.len() + wanted.len()).max(1) as f64
     }
+}
+
+/// Whether all pixels of a row have one colour.
+fn is_plain(bytes: &[u8]) -> bool {
+    bytes
+        .get(3..)
+        .is_none_or(|next| *next == bytes[..next.len()])
 }
 
 struct OnWalls {

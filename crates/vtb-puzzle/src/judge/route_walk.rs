@@ -68,16 +68,19 @@ impl Walk {
         let visited: Vec<u32> = (1..red.len() as u32)
             .filter(|cell| is_visited[*cell as usize])
             .collect();
+        let mut is_on_path = vec![false; red.len()];
+        path.iter()
+            .for_each(|cell| is_on_path[*cell as usize] = true);
         let joined = |cell: &u32| match allow_repeats {
             true => !next(*cell, None).is_empty(),
-            false => path.contains(cell),
+            false => is_on_path[*cell as usize],
         };
         let stray = visited
             .iter()
             .copied()
             .find(|cell| *cell != routes.start && !joined(cell));
-        let off_path = (1..red.len() as u32).filter(|cell| !path.contains(cell));
-        let stray_area = off_path.map(|cell| red[cell as usize]).sum();
+        let off_path = (1..red.len()).filter(|cell| !is_on_path[*cell]);
+        let stray_area = off_path.map(|cell| red[cell]).sum();
         if fault.is_none() && stray.is_none() {
             fault = broken(routes, line, &path);
         }
@@ -216,28 +219,38 @@ fn broken(routes: &Routes, line: &Line, path: &[u32]) -> Option<String> {
     }
     let (width, count) = (routes.width(), routes.cells.len());
     let is_on = |at: usize| routes.cells[at] != 0 && (line.is_faint(at) || routes.is_smeared(at));
-    let mut seen = vec![false; routes.cells.len()];
+    // Whether the line runs there, where that was asked.
+    let mut known: Vec<Option<bool>> = vec![None; count];
     let mut reached = vec![false; routes.areas.len()];
     let mut stack: Vec<usize> = Vec::new();
     for at in routes.start_pixels().filter(|at| is_on(*at)) {
-        seen[at] = true;
+        known[at] = Some(true);
         stack.push(at);
     }
     let is_hairline = line.width < HAIRLINE;
     while let Some(at) = stack.pop() {
-        reached[routes.cells[at] as usize] = true;
-        let column = at % width;
-        let touches = |to: usize| is_hairline || to % width == column || to / width == at / width;
-        let columns = column.saturating_sub(1)..=(column + 1).min(width - 1);
-        let rows = [at.checked_sub(width), Some(at), Some(at + width)];
-        let rows = rows.into_iter().flatten().filter(|row| *row < count);
-        for to in rows.flat_map(|row| columns.clone().map(move |next| row - column + next)) {
-            let runs_on =
-                routes.cells[at] == routes.cells[to] || line.is_near(at) || line.is_near(to);
-            if !seen[to] && runs_on && touches(to) && is_on(to) {
-                seen[to] = true;
-                stack.push(to);
+        let cell = routes.cells[at];
+        reached[cell as usize] = true;
+        let column = at as u32 % width as u32;
+        let (left, right) = (column > 0, (column as usize) + 1 < width);
+        let mut look = |is_there: bool, to: usize| {
+            if !is_there || to >= count || known[to].is_some() {
+                return;
             }
+            let runs_on = cell == routes.cells[to] || line.is_near(at) || line.is_near(to);
+            if runs_on {
+                let is_on = is_on(to);
+                known[to] = Some(is_on);
+                if is_on {
+                    stack.push(to);
+                }
+            }
+        };
+        let (above, below) = (at.wrapping_sub(width), at + width);
+        for (row, corners) in [(above, is_hairline), (at, true), (below, is_hairline)] {
+            look(left && corners, row.wrapping_sub(1));
+            look(true, row);
+            look(right && corners, row.wrapping_add(1));
         }
     }
     let missing = path.iter().position(|cell| !reached[*cell as usize])?;

@@ -1,10 +1,11 @@
 //! Puzzle and solution, and a picture laid over them.
 
+use std::ops::Range;
 use std::sync::OnceLock;
 
 use image::RgbImage;
 
-use super::pixels::{PageColor, each_run};
+use super::pixels::{each_run, page_color};
 use super::tiles::{Grid, Rect};
 
 /// Puzzle and solution of one size, and what is found out about them when it is first asked for.
@@ -13,6 +14,8 @@ pub(super) struct Sheet {
     pub(super) size: [u32; 2],
     pub(super) puzzle: RgbImage,
     pub(super) solution: RgbImage,
+    /// By tile: whether the puzzle has one colour in it and its margin.
+    plain: OnceLock<Vec<bool>>,
     page: OnceLock<[u8; 3]>,
 }
 
@@ -31,6 +34,7 @@ impl Sheet {
             size,
             puzzle,
             solution,
+            plain: OnceLock::new(),
             page: OnceLock::new(),
         }
     }
@@ -40,27 +44,66 @@ impl Sheet {
         self.grid.far(picture.as_raw(), self.puzzle.as_raw())
     }
 
-    /// The puzzle's colour within a tile and its margin, where it has only one.
-    pub(super) fn plain(&self, tile: Rect) -> Option<[u8; 3]> {
+    /// Whether the puzzle has one colour in tile `at` and its margin.
+    pub(super) fn is_plain(&self, at: usize) -> bool {
+        let plain = self
+            .plain
+            .get_or_init(|| self.grid.plain(self.puzzle.as_raw()));
+        plain[at]
+    }
+
+    /// That colour, where there is one.
+    pub(super) fn plain(&self, at: usize) -> Option<[u8; 3]> {
+        let tile = self.grid.tile(at);
         let color = || self.puzzle.get_pixel(tile.left as u32, tile.top as u32).0;
-        let is_plain = self.grid.is_plain(self.puzzle.as_raw(), tile);
-        is_plain.then(color)
+        self.is_plain(at).then(color)
+    }
+
+    /// What is drawn in a row of tiles: neighbours are one part.
+    pub(super) fn drawn(&self, band: Range<usize>) -> impl Iterator<Item = Rect> {
+        let mut tiles = band.filter(|at| !self.is_plain(*at)).peekable();
+        std::iter::from_fn(move || {
+            let first = tiles.next()?;
+            let mut last = first;
+            while let Some(next) = tiles.next_if(|next| *next == last + 1) {
+                last = next;
+            }
+            let [first, last] = [first, last].map(|at| self.grid.tile(at));
+            Some(Rect {
+                right: last.right,
+                ..first
+            })
+        })
     }
 
     /// The colour most of the puzzle has.
     pub(super) fn page(&self) -> [u8; 3] {
         *self.page.get_or_init(|| {
-            let mut page = PageColor::new();
-            for tile in self.grid.tiles() {
-                match self.plain(tile) {
-                    Some(color) => page.add(color, tile.area() as u64),
-                    None => tile.rows().for_each(|y| {
-                        let line = self.grid.line(self.puzzle.as_raw(), tile, y);
-                        each_run(line, |color, run| page.add(color, run.len() as u64));
-                    }),
+            let guess = self.plain_page();
+            page_color(guess, self.grid.width * self.grid.height, |add| {
+                for at in 0..self.grid.count() {
+                    if let Some(color) = self.plain(at) {
+                        add(color, self.grid.tile(at).area());
+                    }
                 }
-            }
-            page.find()
+                for part in self.grid.bands().flat_map(|band| self.drawn(band)) {
+                    for y in part.rows() {
+                        let line = self.grid.line(self.puzzle.as_raw(), part, y);
+                        each_run(line, |color, run| add(color, run.len()));
+                    }
+                }
+            })
         })
+    }
+
+    /// The colour of the first tile that has only one, if that is the colour of most tiles.
+    fn plain_page(&self) -> Option<[u8; 3]> {
+        let mut colors = (0..self.grid.count()).map(|at| self.plain(at));
+        let first = colors.clone().flatten().next()?;
+        let count = colors
+            .by_ref()
+            .filter(|color| *color == Some(first))
+            .count();
+        (2 * count > self.grid.count()).then_some(first)
     }
 }
