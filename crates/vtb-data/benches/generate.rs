@@ -83,18 +83,22 @@ fn chosen() -> Vec<&'static dyn Puzzle> {
     }
 }
 
-/// Parameters that give pictures like upstream's.
+/// Parameters that give pictures like upstream's: its sizes of pictures, mazes and walls.
 fn params(task: &str) -> Value {
     match task {
         "color_grid" => json!({"canvas": 480}),
-        "maze_square" => json!({}),
-        "maze_hexagon" => json!({"width": 480, "height": 543}),
+        // Upstream prints no numbers into cells.
+        "maze_square" => json!({"print_ids": false}),
+        "maze_hexagon" => json!({
+            "width": 480, "height": 543, "cell": 24, "wall": 6, "print_ids": false,
+        }),
         "mirror" => json!({"width": 384, "height": 288}),
         "rects" => json!({"width": 384, "height": 384}),
         "sudoku" => json!({"width": 360, "height": 360}),
-        // Too many cells for legible numbers; upstream prints none either.
+        // 18 and 6 there; ours leaves the innermost ring more room.
         "maze_labyrinth" => json!({
-            "width": 480, "height": 480, "rings": 6, "segments": 18, "print_ids": false,
+            "width": 480, "height": 480, "rings": 6, "segments": 18, "ring_width": 20, "wall": 4,
+            "print_ids": false,
         }),
         _ => json!({"width": 480, "height": 480}),
     }

@@ -88,6 +88,37 @@ impl Stream {
         self.state = row.state;
     }
 
+    /// Appends a row like one before, by the bits that [`Stream::bits_of`] gave and the number of zero
+    /// bytes behind its first byte.
+    #[inline(always)]
+    pub(super) fn row_of_zeros(&mut self, first: u8, zeros: usize, bits: &[(u64, u32)]) {
+        self.row(1 + zeros, |row| {
+            let sums = &mut row.state.sums;
+            sums[0] += u64::from(first);
+            sums[1] += sums[0] * (1 + zeros as u64);
+            for &(code, count) in bits {
+                row.push(code, count);
+            }
+        });
+    }
+
+    /// The bits that `write` appends, some at a time.
+    pub(super) fn bits_of(bytes: usize, write: impl FnOnce(&mut Row<'_>)) -> Vec<(u64, u32)> {
+        let mut stream = Self::new(64);
+        let from = 8 * stream.state.at + stream.state.count as usize;
+        stream.row(bytes, |row| {
+            write(row);
+        });
+        let to = 8 * stream.state.at + stream.state.count as usize;
+        let bit = |at: usize| u64::from(stream.bytes[at / 8] >> (at % 8) & 1);
+        let part = |from: usize, to: usize| {
+            let bits = (from..to).rev().fold(0, |bits, at| bits << 1 | bit(at));
+            (bits, (to - from) as u32)
+        };
+        let parts = (from..to).step_by(56);
+        parts.map(|at| part(at, to.min(at + 56))).collect()
+    }
+
     /// Bytes written so far.
     pub(super) fn len(&self) -> usize {
         self.state.at

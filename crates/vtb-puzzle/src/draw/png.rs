@@ -64,21 +64,23 @@ fn flat_rows(bytes: &[u8], row: usize) -> Option<Stream> {
     const UP: u8 = 2;
     let most = bytes.len() / FLAT + 1024;
     let mut stream = Stream::new(32 << 10);
+    // The usual row: as the one above.
+    let same = Stream::bits_of(row + 1, |out| {
+        out.byte(UP);
+        out.end(row);
+    });
     // A pixel in front and whole groups: comparing groups takes neither.
     let padded = 3 + row.next_multiple_of(GROUP);
     let (mut above, mut here) = (vec![0; padded], vec![0; padded]);
     for pixels in bytes.chunks_exact(row) {
-        let same = above[3..3 + row] == *pixels;
-        stream.row(row + 1, |out| {
-            out.byte(UP);
-            if same {
-                out.end(row);
-            } else {
-                here[3..3 + row].copy_from_slice(pixels);
+        if above[3..3 + row] == *pixels {
+            stream.row_of_zeros(UP, row, &same);
+        } else {
+            here[3..3 + row].copy_from_slice(pixels);
+            stream.row(row + 1, |out| {
+                out.byte(UP);
                 write_row(out, &above, &here, row);
-            }
-        });
-        if !same {
+            });
             std::mem::swap(&mut above, &mut here);
         }
         if stream.len() > most {

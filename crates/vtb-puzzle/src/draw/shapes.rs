@@ -136,9 +136,9 @@ pub(super) fn draw_round(
             coverage((across * across + down * down).sqrt()) as f32
         };
         // Half the widths of what is touched, covered whole but for a hole, and bare again.
-        let (touched, whole) = (half_chord(reach, down), half_chord(outer - EDGE, down));
-        let (hole, bare) = (half_chord(inner + EDGE, down), half_chord(inner - EDGE, down));
+        let (touched, bare) = (half_chord(reach, down), half_chord(inner - EDGE, down));
         let (left, right) = (column(-touched), column(touched));
+        let (whole, hole) = (half_chord(outer - EDGE, down), half_chord(inner + EDGE, down));
         if whole <= hole {
             surface.edge(row, left..column(-bare), measure);
             surface.edge(row, column(bare)..right, measure);
@@ -194,7 +194,9 @@ impl Pen {
     pub(super) fn draw(&self, [width, height]: [i32; 2], surface: &mut impl Surface) {
         let [a, b] = self.ends;
         let reach = self.half + 0.5;
-        let [outline, core] = [reach, self.half - 0.5].map(|reach| self.outline(reach));
+        let outline = self.outline(reach);
+        // Of a thin line, finding what is covered whole takes longer than measuring it.
+        let core = (self.half > 2.0).then(|| self.outline(self.half - 0.5));
         let top = floor(a[1].min(b[1]) - reach).max(0);
         let bottom = ceil(a[1].max(b[1]) + reach).min(height);
         for row in top..bottom {
@@ -210,7 +212,8 @@ impl Pen {
             if touched.is_empty() {
                 continue;
             }
-            let whole = columns(core.slice(y), touched.end);
+            let whole = core.as_ref().and_then(|core| core.slice(y));
+            let whole = columns(whole, touched.end);
             let whole = whole.start.max(touched.start)..whole.end.min(touched.end);
             if whole.is_empty() {
                 self.draw_edge(surface, row, touched);
@@ -401,8 +404,16 @@ impl Cover {
             let (many, rest) = shares.as_chunks::<16>();
             let mut column = self.left;
             for some in many {
-                if u128::from_ne_bytes(*some) != 0 {
-                    canvas.mix_row(row, column, some, color);
+                let bits = u128::from_le_bytes(*some);
+                if bits != 0 {
+                    let first = bits.trailing_zeros() as usize / 8;
+                    let last = 16 - bits.leading_zeros() as usize / 8;
+                    let inked = &some[first..last];
+                    // Two edges of a thin line, or a part of a wide one.
+                    match inked.len() <= 8 {
+                        true => canvas.mix_edge(row, column + first as i32, inked, color),
+                        false => canvas.mix_row(row, column, some, color),
+                    }
                 }
                 column += 16;
             }
