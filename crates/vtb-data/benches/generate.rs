@@ -184,12 +184,7 @@ struct Least(BTreeMap<&'static str, (f64, &'static str)>);
 impl Least {
     /// Cells for upstream's rate and the ratio, empty where there is none to compare with; the
     /// same for its rate in this run.
-    fn cells(
-        &mut self,
-        task: &dyn Puzzle,
-        ours: f64,
-        [upstream, now]: [Option<f64>; 2],
-    ) -> String {
+    fn cells(&mut self, task: &dyn Puzzle, ours: f64, [upstream, now]: [Option<f64>; 2]) -> String {
         let known = self.cell(task, ours, upstream);
         match now {
             Some(now) => format!("{known} | {now:.0} | {:.1}×", ours / now),

@@ -116,9 +116,12 @@ impl Canvas {
 
     /// [`Canvas::mix_row`], where what lies outside the picture is left out.
     pub(super) fn stamp_row(&mut self, row: i32, first: i32, shares: &[u8], color: Rgb) {
-        let last = first.saturating_add(shares.len() as i32).min(self.width as i32);
+        let last = first
+            .saturating_add(shares.len() as i32)
+            .min(self.width as i32);
         let cut = first.clamp(0, last.max(0));
-        let shares = shares.get((cut.saturating_sub(first)) as usize..last.saturating_sub(first).max(0) as usize);
+        let shares = shares
+            .get((cut.saturating_sub(first)) as usize..last.saturating_sub(first).max(0) as usize);
         if let Some(shares) = shares.filter(|_| (0..self.height as i32).contains(&row)) {
             self.mix_row(row, cut, shares, color);
         }
@@ -235,7 +238,8 @@ mod tests {
     fn colours_are_mixed_to_the_nearest() {
         for (old, new) in (0..=255).flat_map(|old| (0..=255).map(move |new| (old, new))) {
             for share in 0..=255_u8 {
-                let sum = u32::from(old) * (255 - u32::from(share)) + u32::from(new) * u32::from(share);
+                let sum =
+                    u32::from(old) * (255 - u32::from(share)) + u32::from(new) * u32::from(share);
                 assert_eq!(u32::from(mixed(old, new, share)), (sum + 127) / 255);
             }
         }

@@ -19,7 +19,13 @@ impl Canvas {
     pub fn disc(&mut self, center: [f64; 2], radius: f64, color: Rgb) {
         if radius > 0.0 {
             let coverage = |distance: f64| radius + 0.5 - distance;
-            self.round(center, [f64::NEG_INFINITY, radius], f64::INFINITY, color, coverage);
+            self.round(
+                center,
+                [f64::NEG_INFINITY, radius],
+                f64::INFINITY,
+                color,
+                coverage,
+            );
         }
     }
 
@@ -55,7 +61,14 @@ impl Canvas {
     ) {
         let size = self.size();
         let canvas = self;
-        draw_round(size, center, radii, end, coverage, &mut Ink { canvas, color });
+        draw_round(
+            size,
+            center,
+            radii,
+            end,
+            coverage,
+            &mut Ink { canvas, color },
+        );
     }
 
     /// A line through `points` with round ends and corners.
@@ -127,7 +140,9 @@ pub(super) fn draw_round(
         return;
     }
     let first = floor(y - reach).max(0);
-    let last = ceil(y + reach).min(floor(end).saturating_add(1)).min(height);
+    let last = ceil(y + reach)
+        .min(floor(end).saturating_add(1))
+        .min(height);
     for row in first..last {
         let down = f64::from(row) + 0.5 - y;
         let column = |off: f64| ceil(x + off - 0.5).clamp(0, width);
@@ -138,7 +153,10 @@ pub(super) fn draw_round(
         // Half the widths of what is touched, covered whole but for a hole, and bare again.
         let (touched, bare) = (half_chord(reach, down), half_chord(inner - EDGE, down));
         let (left, right) = (column(-touched), column(touched));
-        let (whole, hole) = (half_chord(outer - EDGE, down), half_chord(inner + EDGE, down));
+        let (whole, hole) = (
+            half_chord(outer - EDGE, down),
+            half_chord(inner + EDGE, down),
+        );
         if whole <= hole {
             surface.edge(row, left..column(-bare), measure);
             surface.edge(row, column(bare)..right, measure);
@@ -232,9 +250,8 @@ impl Pen {
         let down = f64::from(row) + 0.5 - a[1];
         let across = |column: i32| f64::from(column) + 0.5 - a[0];
         // How far along the segment the point next to a pixel lies, as a share.
-        let share = |column: i32| {
-            (across(column) * self.along[0] + down * self.along[1]) * self.scale
-        };
+        let share =
+            |column: i32| (across(column) * self.along[0] + down * self.along[1]) * self.scale;
         // A line thinner than a pixel covers at most its thickness.
         let coverage = |distance: f64| (self.half + 0.5 - distance).min(2.0 * self.half) as f32;
         let beside = |column: i32| (0.0..=1.0).contains(&share(column));
@@ -246,7 +263,10 @@ impl Pen {
         } else {
             surface.edge(row, columns, |column| {
                 let at = share(column).clamp(0.0, 1.0);
-                let [dx, dy] = [across(column) - self.along[0] * at, down - self.along[1] * at];
+                let [dx, dy] = [
+                    across(column) - self.along[0] * at,
+                    down - self.along[1] * at,
+                ];
                 coverage((dx * dx + dy * dy).sqrt())
             });
         }

@@ -41,7 +41,12 @@ impl Stamp {
     fn add(&mut self, row: i32, columns: Range<i32>, whole: bool) {
         if !columns.is_empty() {
             let (first, last) = (columns.start, columns.end);
-            self.parts.push(Part { row, first, last, whole });
+            self.parts.push(Part {
+                row,
+                first,
+                last,
+                whole,
+            });
         }
     }
 
@@ -104,9 +109,14 @@ impl Canvas {
         }
         let size = self.size();
         let [[a, b], [c, d]] = ends.map(|end| end.map(f64::to_bits));
-        draw_kept(self, [0, packed(size), a, b, c, d, width.to_bits()], color, |stamp| {
-            Pen::new(ends, width / 2.0).draw(size, stamp);
-        });
+        draw_kept(
+            self,
+            [0, packed(size), a, b, c, d, width.to_bits()],
+            color,
+            |stamp| {
+                Pen::new(ends, width / 2.0).draw(size, stamp);
+            },
+        );
     }
 
     /// What lies between two circles, where many pictures have the same: each pixel is covered by its

@@ -1,5 +1,6 @@
 //! The cells of a labyrinth, pixel by pixel.
 
+use std::cell::RefCell;
 use std::ops::Range;
 
 use super::circle::{diamond_angle, on_circle};
@@ -8,9 +9,29 @@ use crate::graph::CellId;
 
 /// The cell of every pixel as if no spoke stood and no wall were open.
 ///
+/// Puzzles of one size share it: the last one of a thread is kept.
+pub(super) fn whole_rings(rings: &Rings, size: [u32; 2]) -> Vec<Option<CellId>> {
+    /// Larger ones are not kept.
+    const PIXELS: usize = 1 << 20;
+    type Kept = (Rings, [u32; 2], Vec<Option<CellId>>);
+    thread_local! {
+        static LAST: RefCell<Option<Kept>> = const { RefCell::new(None) };
+    }
+    LAST.with_borrow_mut(|last| match last {
+        Some((of, in_size, map)) if of == rings && *in_size == size => map.clone(),
+        _ => {
+            let map = lay_out(rings, size);
+            if map.len() <= PIXELS {
+                *last = Some((*rings, size, map.clone()));
+            }
+            map
+        }
+    })
+}
+
 /// To the left and to the right of the middle, the farther out a pixel of a row is, the larger is
 /// its radius, and its angle turns one way: cells are runs of pixels, whose ends are worked out.
-pub(super) fn whole_rings(rings: &Rings, [width, height]: [u32; 2]) -> Vec<Option<CellId>> {
+fn lay_out(rings: &Rings, [width, height]: [u32; 2]) -> Vec<Option<CellId>> {
     let spokes: Vec<_> = (0..rings.segments)
         .map(|segment| on_circle(segment, rings.segments))
         .collect();
