@@ -254,7 +254,8 @@ impl Pen {
             |column: i32| (across(column) * self.along[0] + down * self.along[1]) * self.scale;
         // A line thinner than a pixel covers at most its thickness.
         let coverage = |distance: f64| (self.half + 0.5 - distance).min(2.0 * self.half) as f32;
-        let beside = |column: i32| (0.0..=1.0).contains(&share(column));
+        // A point has ends only.
+        let beside = |column: i32| self.scale > 0.0 && (0.0..=1.0).contains(&share(column));
         if beside(columns.start) && beside(columns.end - 1) {
             let [normal, off] = [self.normal[0], down * self.normal[1]];
             surface.edge(row, columns, |column| {
