@@ -324,11 +324,7 @@ impl<T: Task> Puzzle for T {
         let solved = self.solve(&params, &scene)?;
         let ground = self.ground(&params, &scene, &solved)?;
         Ok(Box::new(move |layer| {
-            let canvas = match &ground {
-                Some(ground) => self.paint_over(ground.clone(), &params, &scene, &solved, layer),
-                None => self.paint(&params, &scene, &solved, layer),
-            };
-            canvas?.into_rgb()
+            paint_on(self, ground.clone(), (&params, &scene, &solved), layer)
         }))
     }
 
@@ -342,9 +338,25 @@ impl<T: Task> Puzzle for T {
         let (params, scene) = read_record(self, record)?;
         let solved = self.solve(&params, &scene)?;
         let rule = Task::picture_rule(self, &params, &scene, &solved, &record.options)?;
-        let paint = |layer| self.paint(&params, &scene, &solved, layer)?.into_rgb();
-        Ok((rule, [paint(Layer::Puzzle)?, paint(Layer::Solution)?]))
+        let ground = self.ground(&params, &scene, &solved)?;
+        let paint = |ground, layer| paint_on(self, ground, (&params, &scene, &solved), layer);
+        let puzzle = paint(ground.clone(), Layer::Puzzle)?;
+        Ok((rule, [puzzle, paint(ground, Layer::Solution)?]))
     }
+}
+
+/// Draws a picture, on the ground if there is one.
+fn paint_on<T: Task>(
+    task: &T,
+    ground: Option<Canvas>,
+    (params, scene, solved): (&T::Params, &T::Scene, &Solved),
+    layer: Layer,
+) -> Result<RgbImage> {
+    let canvas = match ground {
+        Some(ground) => task.paint_over(ground, params, scene, solved, layer),
+        None => task.paint(params, scene, solved, layer),
+    };
+    canvas?.into_rgb()
 }
 
 fn assemble<T: Task>(task: &T, params: &T::Params, scene: &T::Scene, seed: u64) -> Result<Record> {

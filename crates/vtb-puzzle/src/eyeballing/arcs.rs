@@ -369,12 +369,24 @@ fn draw_band(canvas: &mut Canvas, common: &EyeballingParams, scene: &ArcScene) {
 /// red.
 type Ends = fn(&mut Canvas, &EyeballingParams, &[Candidate], Option<usize>);
 
-/// Draws the arcs, the band and the candidates; on the solution the band is gone and one arc is
-/// whole.
+/// The page with the arcs, as far as they are seen.
+///
+/// # Errors
+/// [`crate::PuzzleError::Picture`].
+pub fn page_of_arcs(params: &ArcParams, scene: &ArcScene) -> Result<Canvas> {
+    let common = &params.common;
+    let mut canvas = Canvas::new(common.canvas(), common.theme.page())?;
+    draw_seen(&mut canvas, common, scene)?;
+    Ok(canvas)
+}
+
+/// Draws band and candidates over the arcs of [`page_of_arcs`]; on the solution the band is gone and
+/// one arc is whole.
 ///
 /// # Errors
 /// [`crate::PuzzleError::Picture`].
 pub fn paint_arcs(
+    mut canvas: Canvas,
     params: &ArcParams,
     scene: &ArcScene,
     solved: &Solved,
@@ -382,8 +394,6 @@ pub fn paint_arcs(
     ends: Ends,
 ) -> Result<Canvas> {
     let common = &params.common;
-    let mut canvas = Canvas::new(common.canvas(), common.theme.page())?;
-    draw_seen(&mut canvas, common, scene)?;
     // Letters keep off the band in all pictures alike.
     let mut figure = common.callouts.then(|| canvas.clone());
     if let Some(figure) = &mut figure {

@@ -5,7 +5,9 @@
 use crate::dice::Dice;
 use crate::draw::{Canvas, Layer};
 use crate::error::Result;
-use crate::eyeballing::arcs::{ArcParams, ArcScene, build_arcs, paint_arcs, solve_arcs};
+use crate::eyeballing::arcs::{
+    ArcParams, ArcScene, build_arcs, page_of_arcs, paint_arcs, solve_arcs,
+};
 use crate::eyeballing::sheet::{Wording, marker_rule};
 use crate::eyeballing::{dot_radius, dot_reach, draw_dots};
 use crate::judge::PictureRule;
@@ -72,7 +74,23 @@ impl Task for ArcConnect {
         solved: &Solved,
         layer: Layer,
     ) -> Result<Canvas> {
-        paint_arcs(params, scene, solved, layer, draw_dots)
+        let ground = page_of_arcs(params, scene)?;
+        self.paint_over(ground, params, scene, solved, layer)
+    }
+
+    fn ground(&self, params: &ArcParams, scene: &ArcScene, _: &Solved) -> Result<Option<Canvas>> {
+        page_of_arcs(params, scene).map(Some)
+    }
+
+    fn paint_over(
+        &self,
+        ground: Canvas,
+        params: &ArcParams,
+        scene: &ArcScene,
+        solved: &Solved,
+        layer: Layer,
+    ) -> Result<Canvas> {
+        paint_arcs(ground, params, scene, solved, layer, draw_dots)
     }
 
     fn picture_rule(
