@@ -37,7 +37,7 @@ mod verdict;
 pub mod visual;
 
 pub use dice::Dice;
-pub use draw::{Layer, encode_png};
+pub use draw::{Layer, PngSeries, encode_png};
 pub use error::{PuzzleError, Result};
 pub use graph::{CellId, MazeGraph, PathCheck, PathFault, PathRules, check_path};
 pub use hash::{canonical_json, record_id, record_seed, scene_hash};

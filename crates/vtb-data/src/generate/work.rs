@@ -4,7 +4,7 @@ use std::path::Path;
 
 use image::RgbImage;
 use sha2::{Digest, Sha256};
-use vtb_puzzle::{Layer, Puzzle, PuzzleError, Record, encode_png};
+use vtb_puzzle::{Layer, PngSeries, Puzzle, PuzzleError, Record};
 
 use super::clip::{ClipSettings, make_clip};
 use crate::error::{DataError, Result};
@@ -38,21 +38,21 @@ impl Maker<'_> {
         };
         let painter = self.task.painter(record).map_err(fail)?;
         let draw = |layer| painter(layer).map_err(fail);
-        let write = |path: String, picture: &RgbImage| {
-            let bytes = encode_png(picture).map_err(fail)?;
+        let mut series = PngSeries::default();
+        let mut write = |path: String, picture: RgbImage| {
+            let bytes = series.encode(picture).map_err(fail)?;
             let sha256 = self.write(&path, &bytes)?;
             Ok::<_, DataError>(FileRef { path, sha256 })
         };
         let Some(how) = self.video else {
             // One after the other, in memory that is still at hand.
             return Ok(AssetRefs {
-                puzzle: write(puzzle, &draw(Layer::Puzzle)?)?,
-                solution: write(solution, &draw(Layer::Solution)?)?,
+                puzzle: write(puzzle, draw(Layer::Puzzle)?)?,
+                solution: write(solution, draw(Layer::Solution)?)?,
                 video: None,
             });
         };
         let ends = [draw(Layer::Puzzle)?, draw(Layer::Solution)?];
-        let [first, last] = &ends;
         let video = || {
             let made = make_clip(record, &ends, |share| draw(Layer::Growing(share)), how)?;
             let sha256 = self.write(&clip, &made.bytes)?;
@@ -65,10 +65,12 @@ impl Maker<'_> {
                 height: made.height,
             })
         };
+        let video = video()?;
+        let [first, last] = ends;
         Ok(AssetRefs {
             puzzle: write(puzzle, first)?,
             solution: write(solution, last)?,
-            video: Some(video()?),
+            video: Some(video),
         })
     }
 

@@ -27,6 +27,13 @@ pub(super) struct State {
     again: usize,
 }
 
+/// Where a row begins or ends: the bit, and the checksum's sums.
+#[derive(Clone, Copy)]
+pub(super) struct Place {
+    bit: usize,
+    sums: [u64; 2],
+}
+
 /// A row being written: to be held by value, as what is known to lie in registers need not be read
 /// again after every byte that is written.
 pub(super) struct Row<'a> {
@@ -117,6 +124,38 @@ impl Stream {
         };
         let parts = (from..to).step_by(56);
         parts.map(|at| part(at, to.min(at + 56))).collect()
+    }
+
+    /// Where the next row begins.
+    pub(super) fn place(&self) -> Place {
+        Place {
+            bit: 8 * self.state.at + self.state.count as usize,
+            sums: self.state.sums,
+        }
+    }
+
+    /// Appends a row of so many bytes as it stands in another stream, `between` two of its places. Eight
+    /// bytes more must follow that stream's end.
+    #[inline(always)]
+    pub(super) fn copy(&mut self, bytes: usize, from: &[u8], between: [Place; 2]) {
+        let [start, end] = between;
+        // What the row added to the sums, of which the second grew by the first for every byte.
+        let [before, low] = start.sums.map(|sum| sum % MODULUS);
+        let added = end.sums[0] - before;
+        let inner = end.sums[1] - low - before * bytes as u64;
+        self.row(bytes, |row| {
+            let sums = &mut row.state.sums;
+            sums[1] += sums[0] * bytes as u64 + inner;
+            sums[0] += added;
+            let mut bit = start.bit;
+            while bit < end.bit {
+                let count = (end.bit - bit).min(56);
+                let some = from.get(bit / 8..).and_then(|rest| rest.first_chunk());
+                let some = some.map_or(0, |some| u64::from_le_bytes(*some)) >> (bit % 8);
+                row.push(some & ((1 << count) - 1), count as u32);
+                bit += count;
+            }
+        });
     }
 
     /// Bytes written so far.

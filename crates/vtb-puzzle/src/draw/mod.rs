@@ -10,7 +10,7 @@ mod text;
 mod wide;
 
 pub use canvas::{Canvas, MAX_SIDE, Rgb};
-pub use png::encode_png;
+pub use png::{PngSeries, encode_png};
 pub use stroke::{Stroke, draw_growing};
 pub use text::text_width;
 

@@ -4,7 +4,7 @@ use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::{ExtendedColorType, ImageEncoder, RgbImage};
 use wide::u8x16;
 
-use super::deflate::{Row, Stream};
+use super::deflate::{Place, Row, Stream};
 use super::wide::wide;
 use crate::error::{PuzzleError, Result};
 
@@ -14,10 +14,44 @@ use crate::error::{PuzzleError, Result};
 /// # Errors
 /// [`PuzzleError::Picture`] when the encoder refuses it.
 pub fn encode_png(picture: &RgbImage) -> Result<Vec<u8>> {
-    match encode_flat(picture) {
-        Some(bytes) => Ok(bytes),
+    match encode_flat(picture, None) {
+        Some((bytes, _)) => Ok(bytes),
         None => encode_other(picture),
     }
+}
+
+/// Encodes pictures of which each is much like the one before, into the bytes that [`encode_png`]
+/// gives: rows that two have in common are coded once.
+#[derive(Default)]
+pub struct PngSeries {
+    last: Option<(RgbImage, Rows)>,
+}
+
+impl PngSeries {
+    /// Encodes the next picture.
+    ///
+    /// # Errors
+    /// As [`encode_png`].
+    pub fn encode(&mut self, picture: RgbImage) -> Result<Vec<u8>> {
+        let last = self.last.take();
+        let last = last
+            .as_ref()
+            .filter(|last| last.0.dimensions() == picture.dimensions());
+        let Some((bytes, rows)) = encode_flat(&picture, last) else {
+            return encode_other(&picture);
+        };
+        // Of a picture with little on it, coding rows takes no longer than comparing them.
+        if bytes.len() > picture.as_raw().len() / 20 {
+            self.last = Some((picture, rows));
+        }
+        Ok(bytes)
+    }
+}
+
+/// A picture's stream, and where in it each row begins and the last ends.
+struct Rows {
+    data: Vec<u8>,
+    places: Vec<Place>,
 }
 
 /// Most bytes that a flat picture may take, as a part of its pixels' bytes.
@@ -38,29 +72,35 @@ fn encode_other(picture: &RgbImage) -> Result<Vec<u8>> {
 }
 
 /// Each row as its difference from the row above; most pixels are alike, and are only compared.
-/// `None` if the picture is not flat.
-fn encode_flat(picture: &RgbImage) -> Option<Vec<u8>> {
+/// `None` if the picture is not flat. `last` is another picture of that size.
+fn encode_flat(picture: &RgbImage, last: Option<&(RgbImage, Rows)>) -> Option<(Vec<u8>, Rows)> {
     let row = picture.width() as usize * 3;
     if row == 0 {
         return None;
     }
-    let stream = wide(|| flat_rows(picture.as_raw(), row))?;
+    let (stream, places) = wide(|| flat_rows(picture.as_raw(), row, last))?;
     let size = [picture.width(), picture.height()].map(u32::to_be_bytes);
     let mut header = size.concat();
     // Eight bits, red green blue, and the only methods there are.
     header.extend([8, 2, 0, 0, 0]);
-    let data = stream.finish();
+    let mut data = stream.finish();
     let mut file = Vec::with_capacity(data.len() + 64);
     file.extend(*b"\x89PNG\r\n\x1a\n");
     for (kind, content) in [(b"IHDR", &header[..]), (b"IDAT", &data), (b"IEND", &[])] {
         chunk(&mut file, *kind, content);
     }
-    Some(file)
+    // Bits are read in words, also the last.
+    data.extend([0; 8]);
+    Some((file, Rows { data, places }))
 }
 
 /// The rows of so many bytes; `None` if they are not flat.
 #[inline(always)]
-fn flat_rows(bytes: &[u8], row: usize) -> Option<Stream> {
+fn flat_rows(
+    bytes: &[u8],
+    row: usize,
+    last: Option<&(RgbImage, Rows)>,
+) -> Option<(Stream, Vec<Place>)> {
     const UP: u8 = 2;
     let most = bytes.len() / FLAT + 1024;
     let mut stream = Stream::new(32 << 10);
@@ -72,22 +112,36 @@ fn flat_rows(bytes: &[u8], row: usize) -> Option<Stream> {
     // A pixel in front and whole groups: comparing groups takes neither.
     let padded = 3 + row.next_multiple_of(GROUP);
     let (mut above, mut here) = (vec![0; padded], vec![0; padded]);
-    for pixels in bytes.chunks_exact(row) {
+    let mut places = Vec::with_capacity(bytes.len() / row + 1);
+    // Whether the row above is that of the last picture.
+    let mut is_above_known = true;
+    for (at, pixels) in bytes.chunks_exact(row).enumerate() {
+        places.push(stream.place());
+        let known = last.filter(|last| last.0.as_raw()[at * row..].starts_with(pixels));
+        let is_known = known.is_some();
         if above[3..3 + row] == *pixels {
             stream.row_of_zeros(UP, row, &same);
         } else {
             here[3..3 + row].copy_from_slice(pixels);
-            stream.row(row + 1, |out| {
-                out.byte(UP);
-                write_row(out, &above, &here, row);
-            });
+            match known.filter(|_| is_above_known) {
+                Some((_, rows)) => {
+                    let between = [rows.places[at], rows.places[at + 1]];
+                    stream.copy(row + 1, &rows.data, between);
+                }
+                None => stream.row(row + 1, |out| {
+                    out.byte(UP);
+                    write_row(out, &above, &here, row);
+                }),
+            }
             std::mem::swap(&mut above, &mut here);
         }
+        is_above_known = is_known;
         if stream.len() > most {
             return None;
         }
     }
-    Some(stream)
+    places.push(stream.place());
+    Some((stream, places))
 }
 
 /// A row of so many bytes: runs of pixels like those above, runs of pixels that differ from those
@@ -177,7 +231,7 @@ mod tests {
     use crate::draw::Canvas;
 
     fn check(picture: &RgbImage) {
-        let flat = encode_flat(picture);
+        let flat = encode_flat(picture, None).map(|flat| flat.0);
         let other = encode_other(picture).unwrap();
         for bytes in flat.into_iter().chain([other]) {
             let size = picture.dimensions();
@@ -210,6 +264,34 @@ mod tests {
                 image::Rgb([(); 3].map(|()| dice.below(256) as u8))
             });
             check(&noise);
+        }
+    }
+
+    #[test]
+    fn a_series_has_the_bytes_of_its_pictures() {
+        let mut dice = Dice::new(3, "series");
+        for [width, height] in [[61, 40], [16, 3], [1, 9], [480, 120]] {
+            let mut canvas = Canvas::new([width, height], [255; 3]).unwrap();
+            let mut series = PngSeries::default();
+            for _ in 0..30 {
+                // Some like the last, some dense, some too full to be flat, and one of another size.
+                let mut picture = canvas.clone().into_rgb().unwrap();
+                if dice.chance(0.2) {
+                    picture = RgbImage::from_fn(width, height, |_, _| {
+                        image::Rgb([(); 3].map(|()| dice.below(256) as u8))
+                    });
+                } else if dice.chance(0.1) {
+                    picture = RgbImage::from_pixel(height, width, image::Rgb([1, 2, 3]));
+                }
+                let bytes = encode_png(&picture).unwrap();
+                assert!(series.encode(picture).unwrap() == bytes, "{width}x{height}");
+                let [x, y] = [width, height].map(|side| dice.between(0.0, f64::from(side)));
+                match dice.below(3) {
+                    0 => canvas.disc([x, y], dice.between(1.0, 20.0), [30, 90, 200]),
+                    1 => canvas.polyline(&[[x, y], [y, x]], 3.0, [20; 3]),
+                    _ => {}
+                }
+            }
         }
     }
 
