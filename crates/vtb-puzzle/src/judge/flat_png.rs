@@ -80,10 +80,10 @@ struct Input<'a> {
 }
 
 impl Input<'_> {
-    /// Takes up bytes, if there are fewer than a whole match may need.
+    /// Takes up bytes, if there are fewer than a whole match or three bytes may need.
     #[inline]
     fn fill(&mut self) -> Option<()> {
-        const WHOLE: i32 = 18;
+        const WHOLE: i32 = 3 * LONGEST as i32;
         if self.count >= WHOLE {
             return Some(());
         }
@@ -123,9 +123,32 @@ impl Input<'_> {
     #[inline]
     fn code(&mut self) -> Option<Code> {
         self.fill()?;
-        let code = CODES[(self.bits & ((1 << LONGEST) - 1)) as usize];
+        Some(self.take_code())
+    }
+
+    #[inline]
+    fn take_code(&mut self) -> Code {
+        let code = self.next_code();
         self.take(code.bits);
-        Some(code)
+        code
+    }
+
+    #[inline]
+    fn next_code(&self) -> Code {
+        CODES[(self.bits & ((1 << LONGEST) - 1)) as usize]
+    }
+
+    /// A byte that comes three times, as most pixels of smooth edges do: then so do its bits.
+    #[inline]
+    fn take_three(&mut self) -> Option<u8> {
+        let code = self.next_code();
+        let again = (self.bits >> code.bits ^ self.bits) & ((1 << (2 * code.bits)) - 1);
+        let three = 3 * code.bits;
+        let is_three = again == 0 && code.kind == Kind::Byte && self.count >= i32::from(three);
+        is_three.then(|| {
+            self.take(three);
+            code.value as u8
+        })
     }
 
     /// Changes a row into the next one.
@@ -138,7 +161,18 @@ impl Input<'_> {
         let mut last = [0u8; 3];
         let mut at = 0;
         while at < line.len() {
-            let code = self.code()?;
+            self.fill()?;
+            // The third may be the next row's filter.
+            if at + 3 <= line.len()
+                && let Some(byte) = self.take_three()
+            {
+                let three = line[at..at + 3].iter_mut();
+                three.for_each(|old| *old = old.wrapping_add(byte));
+                last = [byte; 3];
+                at += 3;
+                continue;
+            }
+            let code = self.take_code();
             match code.kind {
                 Kind::Byte => {
                     let byte = code.value as u8;

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use image::RgbImage;
+
 use super::gray::{Gray, coarse_levels, soft_luma};
 use super::sheet::Sheet;
 use super::tiles::{MARGIN, Rect};
@@ -163,6 +165,8 @@ struct Part<'a> {
     /// The part with its margin.
     rect: Rect,
     puzzle: Gray,
+    /// Rows of that in which the solution is as the puzzle: most are asked for many times.
+    same: Vec<bool>,
 }
 
 impl<'a> Part<'a> {
@@ -170,11 +174,16 @@ impl<'a> Part<'a> {
         let rect = sheet.grid.with_margin(own, MARGIN);
         let mut puzzle = Gray::of_part(sheet.grid, sheet.puzzle.as_raw(), rect);
         puzzle.soften();
+        let line = |picture: &'a RgbImage, y| sheet.grid.line(picture.as_raw(), rect, y);
+        let same = rect
+            .rows()
+            .map(|y| line(&sheet.puzzle, y) == line(&sheet.solution, y));
         Self {
             sheet,
             own,
             rect,
             puzzle,
+            same: same.collect(),
         }
     }
 
@@ -186,7 +195,9 @@ impl<'a> Part<'a> {
         let left = self.rect.left;
         let columns = self.own.left.max(1) - left..self.own.right.min(width - 1) - left;
         let line = y - self.rect.top;
-        let is_untouched = |columns: Range<usize>| self.is_untouched(y, columns);
+        let is_row_untouched = self.same[line - 1..=line + 1].iter().all(|same| *same);
+        let is_untouched =
+            |columns: Range<usize>| is_row_untouched || self.is_untouched(y, columns);
         let is_same = |x: usize| {
             let before = self.puzzle.pixels[line * self.puzzle.width + x];
             let after = soft_luma(&self.sheet.solution, left + x, y);
@@ -224,7 +235,7 @@ fn chunk(values: &[u8]) -> [u8; CHUNK] {
 mod tests {
     use super::*;
     use crate::judge::gray::pyramid;
-    use image::{Rgb, RgbImage};
+    use image::Rgb;
 
     #[test]
     fn the_finest_places_are_those_of_the_whole_picture() {

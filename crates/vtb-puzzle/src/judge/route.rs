@@ -256,18 +256,18 @@ impl Routes {
             }
             last.1 += count;
         };
-        for (bytes, cells) in self.chunks() {
-            if is_plain(bytes) {
-                let open = cells.iter().map(|cell| usize::from(*cell != 0));
-                take(&bytes[..3], open.sum());
-                continue;
-            }
-            for (color, cell) in bytes.chunks_exact(3).zip(cells) {
-                if *cell != 0 {
-                    take(color, 1);
-                }
+        // Chunks of a fixed length are compared and counted in registers.
+        let (bytes, last_bytes) = self.sheet.puzzle.as_raw().as_chunks::<{ 3 * CHUNK }>();
+        let (cells, last_cells) = self.cells.as_chunks::<CHUNK>();
+        for (bytes, cells) in bytes.iter().zip(cells) {
+            if bytes[3..] == bytes[..3 * CHUNK - 3] {
+                let open = cells.iter().map(|cell| u32::from(*cell != 0));
+                take(&bytes[..3], open.sum::<u32>() as usize);
+            } else {
+                each_open(bytes, cells, &mut take);
             }
         }
+        each_open(last_bytes, last_cells, &mut take);
         add(last.0, last.1);
     }
 
@@ -368,6 +368,15 @@ impl Routes {
         let seen: BTreeSet<_> = cells.filter(inner).collect();
         let hits = seen.intersection(&wanted).count() as f64;
         2.0 * hits / (seen.len() + wanted.len()).max(1) as f64
+    }
+}
+
+/// Calls `take` with the colour of every pixel in a cell.
+fn each_open(bytes: &[u8], cells: &[u32], take: &mut impl FnMut(&[u8], usize)) {
+    for (color, cell) in bytes.chunks_exact(3).zip(cells) {
+        if *cell != 0 {
+            take(color, 1);
+        }
     }
 }
 
