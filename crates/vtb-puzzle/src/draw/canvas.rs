@@ -90,7 +90,16 @@ impl Canvas {
         if x < 0 || y < 0 || x >= self.width as i32 || y >= self.height as i32 {
             return;
         }
-        self.mix_row(y, x, &[share], color);
+        let at = 3 * (y as usize * self.width as usize + x as usize);
+        let pixel = self
+            .bytes
+            .get_mut(at..)
+            .and_then(|rest| rest.first_chunk_mut());
+        match (share, pixel) {
+            (0, _) | (_, None) => {}
+            (255, Some(pixel)) => *pixel = color,
+            (share, Some(pixel)) => mix(pixel, share, color),
+        }
     }
 
     /// Mixes `color` into part of a row, a coverage in 255ths for each pixel; the part must lie
