@@ -116,6 +116,8 @@ pub trait Task: Send + Sync + 'static {
 
     /// Draws a scene that [`Task::solve`] accepted: strokes first, markers last.
     ///
+    /// A task has this, or [`Task::ground`] and [`Task::paint_over`], from which it follows.
+    ///
     /// # Errors
     /// [`PuzzleError::Picture`].
     fn paint(
@@ -124,7 +126,12 @@ pub trait Task: Send + Sync + 'static {
         scene: &Self::Scene,
         solved: &Solved,
         layer: Layer,
-    ) -> Result<Canvas>;
+    ) -> Result<Canvas> {
+        match self.ground(params, scene, solved)? {
+            Some(ground) => self.paint_over(ground, params, scene, solved, layer),
+            None => Err(lacks(self.info().name, "`paint`")),
+        }
+    }
 
     /// What lies under the construction in all pictures of a scene, where drawing it once saves much.
     ///
@@ -139,19 +146,19 @@ pub trait Task: Send + Sync + 'static {
         Ok(None)
     }
 
-    /// [`Task::paint`] on what [`Task::ground`] drew.
+    /// The rest of a picture, on what [`Task::ground`] drew.
     ///
     /// # Errors
     /// As [`Task::paint`].
     fn paint_over(
         &self,
         _ground: Canvas,
-        params: &Self::Params,
-        scene: &Self::Scene,
-        solved: &Solved,
-        layer: Layer,
+        _params: &Self::Params,
+        _scene: &Self::Scene,
+        _solved: &Solved,
+        _layer: Layer,
     ) -> Result<Canvas> {
-        self.paint(params, scene, solved, layer)
+        Err(lacks(self.info().name, "`paint_over`"))
     }
 
     /// What an edited picture must show, for a scene that [`Task::solve`] accepted.
@@ -165,11 +172,13 @@ pub trait Task: Send + Sync + 'static {
         _solved: &Solved,
         _options: &[String],
     ) -> Result<PictureRule> {
-        let task = self.info().name;
-        Err(PuzzleError::Picture(format!(
-            "{task} has no rule for edited pictures"
-        )))
+        Err(lacks(self.info().name, "rule for edited pictures"))
     }
+}
+
+/// The error of a task whose author left something out.
+fn lacks(task: &str, what: &str) -> PuzzleError {
+    PuzzleError::Picture(format!("the task {task} has no {what}"))
 }
 
 /// Draws pictures of one puzzle; fails with [`PuzzleError::Picture`].

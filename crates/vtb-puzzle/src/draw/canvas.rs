@@ -80,26 +80,13 @@ impl Canvas {
         &mut self.bytes[from..to]
     }
 
-    /// Mixes `color` into one pixel; outside the picture nothing happens.
-    pub(crate) fn blend(&mut self, x: i32, y: i32, coverage: f32, color: Rgb) {
-        self.mix(x, y, share(coverage), color);
-    }
-
-    /// The same for a coverage in 255ths.
-    pub(super) fn mix(&mut self, x: i32, y: i32, share: u8, color: Rgb) {
+    /// Paints one pixel; outside the picture nothing happens.
+    pub(crate) fn dot(&mut self, x: i32, y: i32, color: Rgb) {
         if x < 0 || y < 0 || x >= self.width as i32 || y >= self.height as i32 {
             return;
         }
         let at = 3 * (y as usize * self.width as usize + x as usize);
-        let pixel = self
-            .bytes
-            .get_mut(at..)
-            .and_then(|rest| rest.first_chunk_mut());
-        match (share, pixel) {
-            (0, _) | (_, None) => {}
-            (255, Some(pixel)) => *pixel = color,
-            (share, Some(pixel)) => mix(pixel, share, color),
-        }
+        self.bytes[at..at + 3].copy_from_slice(&color);
     }
 
     /// Mixes `color` into part of a row, a coverage in 255ths for each pixel; the part must lie
@@ -125,14 +112,11 @@ impl Canvas {
 
     /// [`Canvas::mix_row`], where what lies outside the picture is left out.
     pub(super) fn stamp_row(&mut self, row: i32, first: i32, shares: &[u8], color: Rgb) {
-        let last = first
-            .saturating_add(shares.len() as i32)
-            .min(self.width as i32);
-        let cut = first.clamp(0, last.max(0));
-        let shares = shares
-            .get((cut.saturating_sub(first)) as usize..last.saturating_sub(first).max(0) as usize);
-        if let Some(shares) = shares.filter(|_| (0..self.height as i32).contains(&row)) {
-            self.mix_row(row, cut, shares, color);
+        let end = first.saturating_add(shares.len() as i32);
+        let columns = first.max(0)..end.min(self.width as i32);
+        if (0..self.height as i32).contains(&row) && !columns.is_empty() {
+            let [from, to] = [columns.start, columns.end].map(|at| (at - first) as usize);
+            self.mix_row(row, columns.start, &shares[from..to], color);
         }
     }
 

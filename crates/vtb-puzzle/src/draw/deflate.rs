@@ -50,9 +50,14 @@ static LITERALS: [(u32, u32); 256] = literals();
 /// The same for pixels of three equal bytes.
 static GRAYS: [(u32, u32); 256] = grays();
 static LENGTHS: [(u32, u32); LONGEST + 1] = lengths();
-/// Codes of the distances 1 and 3, five bits each.
-const ONE_BACK: u64 = 0;
-const THREE_BACK: u64 = mirrored(2, 5) as u64;
+/// What a stream begins with: deflate with a window of 32 KiB, the fastest kind.
+pub(crate) const HEADER: [u8; 2] = [0x78, 0x01];
+/// The last block, and the only one, in the fixed code: three bits.
+pub(crate) const LAST_FIXED: u64 = 0b011;
+/// Codes of the distances 1 and 3, and how many bits they have.
+pub(crate) const ONE_BACK: u64 = 0;
+pub(crate) const THREE_BACK: u64 = mirrored(2, DISTANCE as u32) as u64;
+pub(crate) const DISTANCE: u8 = 5;
 /// Codes of so many bytes, of whole pixels that fit into one match: zeros, and as three bytes before.
 static ZEROS: [(u32, u32); RUN] = zeros();
 static AGAIN: [(u32, u32); RUN] = again();
@@ -61,8 +66,7 @@ const RUN: usize = LONGEST + 1;
 impl Stream {
     pub(super) fn new(capacity: usize) -> Self {
         let mut bytes = vec![0; capacity.max(64)];
-        // Deflate with a window of 32 KiB, the fastest kind.
-        bytes[..2].copy_from_slice(&[0x78, 0x01]);
+        bytes[..2].copy_from_slice(&HEADER);
         let state = State {
             at: 2,
             bits: 0,
@@ -72,8 +76,7 @@ impl Stream {
             again: 0,
         };
         let mut stream = Self { bytes, state };
-        // The last block, and the only one, in the fixed code.
-        stream.row(0, |row| row.push(0b011, 3));
+        stream.row(0, |row| row.push(LAST_FIXED, 3));
         stream
     }
 
@@ -271,7 +274,10 @@ impl Row<'_> {
                 _ => LONGEST,
             };
             let (code, count) = LENGTHS[part];
-            self.push(u64::from(code) | distance << count, count + 5);
+            self.push(
+                u64::from(code) | distance << count,
+                count + u32::from(DISTANCE),
+            );
             length -= part;
         }
     }
@@ -310,14 +316,31 @@ const fn mirrored(code: u32, count: u32) -> u32 {
     code.reverse_bits() >> (32 - count)
 }
 
+/// The fixed code of a symbol below 286 (a byte, 256 for the end, or a length), and how many bits it
+/// has.
+pub(crate) const fn code_of(symbol: u32) -> (u32, u32) {
+    let (code, count) = match symbol {
+        0..=143 => (0x30 + symbol, 8),
+        144..=255 => (0x190 + symbol - 144, 9),
+        256..=279 => (symbol - 256, 7),
+        _ => (0xc0 + symbol - 280, 8),
+    };
+    (mirrored(code, count), count)
+}
+
+/// How many bits follow the code of a length.
+pub(crate) const fn more_bits(symbol: u32) -> u32 {
+    match symbol {
+        265..=284 => (symbol - 261) / 4,
+        _ => 0,
+    }
+}
+
 const fn literals() -> [(u32, u32); 256] {
     let mut codes = [(0, 0); 256];
     let mut byte = 0;
     while byte < 256 {
-        codes[byte as usize] = match byte {
-            0..=143 => (mirrored(0x30 + byte, 8), 8),
-            _ => (mirrored(0x190 + byte - 144, 9), 9),
-        };
+        codes[byte as usize] = code_of(byte);
         byte += 1;
     }
     codes
@@ -345,8 +368,8 @@ const fn lengths() -> [(u32, u32); LONGEST + 1] {
     let mut length = 3;
     let mut symbol = 257;
     while symbol <= 284 {
-        let extra = if symbol < 265 { 0 } else { (symbol - 261) / 4 };
-        let (code, count) = of_length(symbol);
+        let extra = more_bits(symbol);
+        let (code, count) = code_of(symbol);
         let mut more = 0;
         while more < 1 << extra {
             // The last of these belongs to the longest match, which has a code of its own.
@@ -356,15 +379,8 @@ const fn lengths() -> [(u32, u32); LONGEST + 1] {
         }
         symbol += 1;
     }
-    codes[LONGEST] = of_length(285);
+    codes[LONGEST] = code_of(285);
     codes
-}
-
-const fn of_length(symbol: u32) -> (u32, u32) {
-    match symbol {
-        257..=279 => (mirrored(symbol - 256, 7), 7),
-        _ => (mirrored(0xc0 + symbol - 280, 8), 8),
-    }
 }
 
 /// A literal and a match; a match may not be shorter than three bytes.
@@ -374,7 +390,7 @@ const fn zeros() -> [(u32, u32); RUN] {
     let lengths = lengths();
     let mut bytes = 6;
     while bytes < RUN {
-        let distance = (ONE_BACK as u32, 5);
+        let distance = (ONE_BACK as u32, DISTANCE as u32);
         codes[bytes] = joined(literals()[0], joined(lengths[bytes - 1], distance));
         bytes += 3;
     }
@@ -386,7 +402,7 @@ const fn again() -> [(u32, u32); RUN] {
     let lengths = lengths();
     let mut bytes = 3;
     while bytes < RUN {
-        codes[bytes] = joined(lengths[bytes], (THREE_BACK as u32, 5));
+        codes[bytes] = joined(lengths[bytes], (THREE_BACK as u32, DISTANCE as u32));
         bytes += 3;
     }
     codes

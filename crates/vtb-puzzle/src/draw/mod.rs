@@ -1,11 +1,15 @@
 //! Drawing: a canvas, strokes that can grow, letters, PNG bytes.
 
 mod canvas;
-mod deflate;
+mod cover;
+pub(crate) mod deflate;
+mod pen;
 mod png;
+mod round;
 mod shapes;
 mod stamp;
 mod stroke;
+mod surface;
 mod text;
 mod wide;
 

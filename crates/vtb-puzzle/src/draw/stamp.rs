@@ -7,7 +7,9 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use super::canvas::{Canvas, Rgb, share};
-use super::shapes::{Pen, Surface, draw_round};
+use super::pen::Pen;
+use super::round::draw_round;
+use super::surface::Surface;
 
 /// What a shape covers.
 #[derive(Default)]

@@ -268,24 +268,16 @@ impl<T: FigureTask> Task for T {
         figure_prompts(&params.common, &self.words(), options)
     }
 
-    fn paint(
-        &self,
-        params: &FigureParams,
-        scene: &Self::Scene,
-        solved: &Solved,
-        layer: Layer,
-    ) -> Result<Canvas> {
-        let ground = ground(self, params, &scene.given)?;
-        self.paint_over(ground, params, scene, solved, layer)
-    }
-
     fn ground(
         &self,
         params: &FigureParams,
         scene: &Self::Scene,
         _: &Solved,
     ) -> Result<Option<Canvas>> {
-        ground(self, params, &scene.given).map(Some)
+        let common = &params.common;
+        let mut canvas = Canvas::new(common.canvas(), common.theme.page())?;
+        self.draw(&mut canvas, params, &scene.given);
+        Ok(Some(canvas))
     }
 
     fn paint_over(
@@ -317,14 +309,6 @@ impl<T: FigureTask> Task for T {
     ) -> Result<PictureRule> {
         Ok(marker_rule(&scene.candidates, params.common.disc_radius()))
     }
-}
-
-/// The page with what is given.
-fn ground<T: FigureTask>(task: &T, params: &FigureParams, given: &T::Given) -> Result<Canvas> {
-    let common = &params.common;
-    let mut canvas = Canvas::new(common.canvas(), common.theme.page())?;
-    task.draw(&mut canvas, params, given);
-    Ok(canvas)
 }
 
 /// What is given and what follows, with the answer within half a snap of the origin.

@@ -6,20 +6,16 @@
 
 use image::RgbImage;
 
+use crate::draw::deflate::{
+    DISTANCE, HEADER, LAST_FIXED, ONE_BACK, THREE_BACK, code_of, more_bits,
+};
+
 /// The filter of every row: the difference from the row above.
 const UP: u8 = 2;
-/// What a stream begins with: a window of 32 KiB, the fastest kind.
-const HEADER: [u8; 2] = [0x78, 0x01];
-/// The last block, in the fixed code.
-const LAST_FIXED: u64 = 0b011;
 /// Bytes of the checksum behind a stream; chunks have checksums of their own.
 const CHECKSUM: usize = 4;
-/// Bits of the longest code, and of a match's distance.
+/// Bits of the longest code.
 const LONGEST: u32 = 9;
-const DISTANCE: u8 = 5;
-/// Distances 1 and 3, as they are written.
-const ONE_BACK: u64 = 0b00000;
-const THREE_BACK: u64 = 0b01000;
 
 /// By the next nine bits: what they begin with.
 static CODES: [Code; 1 << LONGEST] = codes();
@@ -219,7 +215,6 @@ fn repeat(part: &mut [u8], by: [u8; 3]) {
     }
 }
 
-/// The fixed code (RFC 1951, 3.2.6).
 const fn codes() -> [Code; 1 << LONGEST] {
     let mut codes = [Code {
         bits: LONGEST as u8,
@@ -231,25 +226,20 @@ const fn codes() -> [Code; 1 << LONGEST] {
     // The least length of the next match.
     let mut length = 3;
     while symbol < 286 {
-        let (written, bits) = match symbol {
-            0..=143 => (0x30 + symbol, 8),
-            144..=255 => (0x190 + symbol - 144, 9),
-            256..=279 => (symbol - 256, 7),
-            _ => (0xc0 + symbol - 280, 8),
-        };
-        let (kind, more, value) = match symbol {
-            0..=255 => (Kind::Byte, 0, symbol),
-            256 => (Kind::End, 0, 0),
-            257..=264 => (Kind::Match, 0, length),
-            265..=284 => (Kind::Match, (symbol - 261) / 4, length),
+        let (code, bits) = code_of(symbol);
+        let more = more_bits(symbol);
+        let (kind, value) = match symbol {
+            0..=255 => (Kind::Byte, symbol),
+            256 => (Kind::End, 0),
+            257..=284 => (Kind::Match, length),
             // The longest match has a code of its own.
-            _ => (Kind::Match, 0, 258),
+            _ => (Kind::Match, 258),
         };
         if symbol > 256 {
             length += 1 << more;
         }
-        // Codes are written highest bit first; what follows them may be anything.
-        let mut at = written.reverse_bits() >> (32 - bits);
+        // What follows a code may be anything.
+        let mut at = code;
         while at < 1 << LONGEST {
             codes[at as usize] = Code {
                 bits: bits as u8,

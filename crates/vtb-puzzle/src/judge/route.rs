@@ -231,16 +231,17 @@ impl Routes {
         })
     }
 
-    /// The puzzle's bytes and the cells of some pixels after others.
-    fn chunks(&self) -> impl Iterator<Item = (&[u8], &[u32])> {
-        let bytes = self.sheet.puzzle.as_raw().chunks(3 * CHUNK);
-        bytes.zip(self.cells.chunks(CHUNK))
+    /// The puzzle's bytes and the cells of pixels, in chunks of a fixed length, which are compared and
+    /// counted in registers.
+    fn chunks(&self) -> impl Iterator<Item = (&[u8; 3 * CHUNK], &[u32; CHUNK])> {
+        let bytes = self.sheet.puzzle.as_raw().as_chunks().0;
+        bytes.iter().zip(self.cells.as_chunks().0)
     }
 
     /// The first colour that several neighbours in cells have.
     fn some_floor(&self) -> Option<Rgb> {
-        let is_floor = |(bytes, cells): &(&[u8], &[u32])| is_plain(bytes) && !cells.contains(&0);
-        let (bytes, _) = self.chunks().find(is_floor)?;
+        let mut chunks = self.chunks();
+        let (bytes, _) = chunks.find(|(bytes, cells)| is_plain(bytes) && !cells.contains(&0))?;
         bytes.first_chunk().copied()
     }
 
@@ -256,18 +257,17 @@ impl Routes {
             }
             last.1 += count;
         };
-        // Chunks of a fixed length are compared and counted in registers.
-        let (bytes, last_bytes) = self.sheet.puzzle.as_raw().as_chunks::<{ 3 * CHUNK }>();
-        let (cells, last_cells) = self.cells.as_chunks::<CHUNK>();
-        for (bytes, cells) in bytes.iter().zip(cells) {
-            if bytes[3..] == bytes[..3 * CHUNK - 3] {
+        for (bytes, cells) in self.chunks() {
+            if is_plain(bytes) {
                 let open = cells.iter().map(|cell| u32::from(*cell != 0));
                 take(&bytes[..3], open.sum::<u32>() as usize);
             } else {
                 each_open(bytes, cells, &mut take);
             }
         }
-        each_open(last_bytes, last_cells, &mut take);
+        let rest = self.cells.as_chunks::<CHUNK>().1;
+        let bytes = self.sheet.puzzle.as_raw();
+        each_open(&bytes[bytes.len() - 3 * rest.len()..], rest, &mut take);
         add(last.0, last.1);
     }
 
@@ -380,11 +380,9 @@ fn each_open(bytes: &[u8], cells: &[u32], take: &mut impl FnMut(&[u8], usize)) {
     }
 }
 
-/// Whether all pixels of a row have one colour.
-fn is_plain(bytes: &[u8]) -> bool {
-    bytes
-        .get(3..)
-        .is_none_or(|next| *next == bytes[..next.len()])
+/// Whether all pixels of a chunk have one colour.
+fn is_plain(bytes: &[u8; 3 * CHUNK]) -> bool {
+    bytes[3..] == bytes[..3 * CHUNK - 3]
 }
 
 struct OnWalls {

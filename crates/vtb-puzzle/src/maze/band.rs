@@ -11,64 +11,29 @@ pub(crate) fn each_pixel(
     half: f64,
     mut visit: impl FnMut(u32, u32, f64),
 ) {
-    each_row(size, ends, half, |row, columns, inset| {
-        for column in columns {
-            let inset = inset.at(column);
-            if inset > -0.5 {
-                visit(column, row, inset);
-            }
-        }
-    });
-}
-
-/// Hands out the rows that the band touches, each with a range of columns outside of which it has
-/// none, and how deep the middles of pixels lie inside the band.
-///
-fn each_row(
-    [width, height]: [u32; 2],
-    [a, b]: [[f64; 2]; 2],
-    half: f64,
-    mut visit: impl FnMut(u32, Range<u32>, Inset),
-) {
+    let [width, height] = size;
+    let [a, b] = ends;
     let reach = half + 0.5;
     let along = [b[0] - a[0], b[1] - a[1]];
     let square = along[0] * along[0] + along[1] * along[1];
     for row in whole(a[1].min(b[1]) - reach, a[1].max(b[1]) + reach, height) {
         let y = f64::from(row) + 0.5;
+        let inset = |column: u32| {
+            let x = f64::from(column) + 0.5;
+            let share = match square > 0.0 {
+                true => (((x - a[0]) * along[0] + (y - a[1]) * along[1]) / square).clamp(0.0, 1.0),
+                false => 0.0,
+            };
+            let [dx, dy] = [a[0] + along[0] * share - x, a[1] + along[1] * share - y];
+            half - (dx * dx + dy * dy).sqrt()
+        };
         let [from, to] = near_row(a[1], along[1], y, reach).map(|at| a[0] + along[0] * at);
-        let columns = whole(from.min(to) - reach, from.max(to) + reach, width);
-        let inset = Inset {
-            a,
-            along,
-            square,
-            half,
-            y,
-        };
-        visit(row, columns, inset);
-    }
-}
-
-/// How deep the pixels of a row lie inside a band.
-#[derive(Clone, Copy)]
-struct Inset {
-    a: [f64; 2],
-    along: [f64; 2],
-    square: f64,
-    half: f64,
-    y: f64,
-}
-
-impl Inset {
-    #[inline]
-    fn at(self, column: u32) -> f64 {
-        let Self { a, along, y, .. } = self;
-        let x = f64::from(column) + 0.5;
-        let share = match self.square > 0.0 {
-            true => (((x - a[0]) * along[0] + (y - a[1]) * along[1]) / self.square).clamp(0.0, 1.0),
-            false => 0.0,
-        };
-        let [dx, dy] = [a[0] + along[0] * share - x, a[1] + along[1] * share - y];
-        self.half - (dx * dx + dy * dy).sqrt()
+        for column in whole(from.min(to) - reach, from.max(to) + reach, width) {
+            let inset = inset(column);
+            if inset > -0.5 {
+                visit(column, row, inset);
+            }
+        }
     }
 }
 

@@ -65,17 +65,6 @@ impl Task for ArcConnectPointVer {
         .prompts(&params.common)
     }
 
-    fn paint(
-        &self,
-        params: &ArcParams,
-        scene: &ArcScene,
-        solved: &Solved,
-        layer: Layer,
-    ) -> Result<Canvas> {
-        let ground = page_of_arcs(params, scene)?;
-        self.paint_over(ground, params, scene, solved, layer)
-    }
-
     fn ground(&self, params: &ArcParams, scene: &ArcScene, _: &Solved) -> Result<Option<Canvas>> {
         page_of_arcs(params, scene).map(Some)
     }

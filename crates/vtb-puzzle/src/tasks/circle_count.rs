@@ -272,17 +272,6 @@ impl Task for CircleCount {
         params.count_min != params.count_max
     }
 
-    fn paint(
-        &self,
-        params: &CircleCountParams,
-        scene: &CircleCountScene,
-        solved: &Solved,
-        layer: Layer,
-    ) -> Result<Canvas> {
-        let ground = ground(params, scene)?;
-        self.paint_over(ground, params, scene, solved, layer)
-    }
-
     fn ground(
         &self,
         params: &CircleCountParams,

@@ -188,24 +188,25 @@ impl Task for MazeHexagon {
         words.prompts()
     }
 
-    fn paint(
-        &self,
-        params: &MazeHexagonParams,
-        scene: &MazeHexagonScene,
-        solved: &Solved,
-        layer: Layer,
-    ) -> Result<Canvas> {
-        let ground = ground(scene, solved.canvas)?;
-        self.paint_over(ground, params, scene, solved, layer)
-    }
-
     fn ground(
         &self,
         _: &MazeHexagonParams,
         scene: &MazeHexagonScene,
         solved: &Solved,
     ) -> Result<Option<Canvas>> {
-        ground(scene, solved.canvas).map(Some)
+        let size = solved.canvas;
+        let comb = &scene.comb;
+        let mut canvas = Canvas::new(size, WALL)?;
+        comb.paint_floor(&mut canvas, size, FLOOR);
+        let middles = comb.middles();
+        for (end, color) in [(scene.ways.start, START), (scene.ways.goal, GOAL)] {
+            comb.paint_cell(&mut canvas, size, middles[end as usize], color);
+        }
+        // Before the route, which keeps clear of them.
+        for wall in comb.walls(&scene.ways) {
+            canvas.kept_line(wall, f64::from(comb.wall), WALL);
+        }
+        Ok(Some(canvas))
     }
 
     fn paint_over(
@@ -243,20 +244,4 @@ impl Task for MazeHexagon {
             centers: middles.map(|(id, middle)| (id as CellId, middle)).collect(),
         }))
     }
-}
-
-/// The maze without a route.
-fn ground(scene: &MazeHexagonScene, size: [u32; 2]) -> Result<Canvas> {
-    let comb = &scene.comb;
-    let mut canvas = Canvas::new(size, WALL)?;
-    comb.paint_floor(&mut canvas, size, FLOOR);
-    let middles = comb.middles();
-    for (end, color) in [(scene.ways.start, START), (scene.ways.goal, GOAL)] {
-        comb.paint_cell(&mut canvas, size, middles[end as usize], color);
-    }
-    // Before the route, which keeps clear of them.
-    for wall in comb.walls(&scene.ways) {
-        canvas.kept_line(wall, f64::from(comb.wall), WALL);
-    }
-    Ok(canvas)
 }

@@ -206,24 +206,23 @@ impl Task for MazeLabyrinth {
         words.prompts()
     }
 
-    fn paint(
-        &self,
-        params: &MazeLabyrinthParams,
-        scene: &MazeLabyrinthScene,
-        solved: &Solved,
-        layer: Layer,
-    ) -> Result<Canvas> {
-        let ground = ground(scene, solved.canvas)?;
-        self.paint_over(ground, params, scene, solved, layer)
-    }
-
     fn ground(
         &self,
         _: &MazeLabyrinthParams,
         scene: &MazeLabyrinthScene,
         solved: &Solved,
     ) -> Result<Option<Canvas>> {
-        ground(scene, solved.canvas).map(Some)
+        let size = solved.canvas;
+        let rings = &scene.rings;
+        let mut canvas = Canvas::new(size, WALL)?;
+        rings.paint_floor(&mut canvas, &scene.ways, FLOOR);
+        let ends = [scene.ways.start, scene.ways.goal].map(|id| id as usize);
+        for (end, color) in ends.into_iter().zip([START, GOAL]) {
+            rings.paint_cell(&mut canvas, size, end, color);
+        }
+        // Before the route, which keeps clear of them.
+        rings.paint_spokes(&mut canvas, &scene.ways, WALL);
+        Ok(Some(canvas))
     }
 
     fn paint_over(
@@ -262,18 +261,4 @@ impl Task for MazeLabyrinth {
             centers: cells.map(middle).collect(),
         }))
     }
-}
-
-/// The maze without a route.
-fn ground(scene: &MazeLabyrinthScene, size: [u32; 2]) -> Result<Canvas> {
-    let rings = &scene.rings;
-    let mut canvas = Canvas::new(size, WALL)?;
-    rings.paint_floor(&mut canvas, &scene.ways, FLOOR);
-    let ends = [scene.ways.start, scene.ways.goal].map(|id| id as usize);
-    for (end, color) in ends.into_iter().zip([START, GOAL]) {
-        rings.paint_cell(&mut canvas, size, end, color);
-    }
-    // Before the route, which keeps clear of them.
-    rings.paint_spokes(&mut canvas, &scene.ways, WALL);
-    Ok(canvas)
 }

@@ -405,24 +405,18 @@ impl Task for MazeSquare {
         words.prompts()
     }
 
-    fn paint(
-        &self,
-        params: &MazeSquareParams,
-        scene: &MazeSquareScene,
-        solved: &Solved,
-        layer: Layer,
-    ) -> Result<Canvas> {
-        let ground = ground(scene, solved.canvas)?;
-        self.paint_over(ground, params, scene, solved, layer)
-    }
-
     fn ground(
         &self,
         _: &MazeSquareParams,
         scene: &MazeSquareScene,
         solved: &Solved,
     ) -> Result<Option<Canvas>> {
-        ground(scene, solved.canvas).map(Some)
+        let size = solved.canvas;
+        let mut canvas = Canvas::new(size, WALL)?;
+        for (row, column) in scene.open_cells() {
+            canvas.rect(scene.bbox(row, column), FLOOR);
+        }
+        Ok(Some(canvas))
     }
 
     fn paint_over(
@@ -470,13 +464,4 @@ impl Task for MazeSquare {
             centers: scene.open_cells().map(middle).collect(),
         }))
     }
-}
-
-/// The maze without a route.
-fn ground(scene: &MazeSquareScene, size: [u32; 2]) -> Result<Canvas> {
-    let mut canvas = Canvas::new(size, WALL)?;
-    for (row, column) in scene.open_cells() {
-        canvas.rect(scene.bbox(row, column), FLOOR);
-    }
-    Ok(canvas)
 }

@@ -109,7 +109,7 @@ fn paint_ground(canvas: &mut Canvas, [width, height]: [u32; 2], dice: &mut Dice)
         for (x, place) in across.iter().enumerate() {
             // Half a step more rounds to the nearest: channels are not negative.
             let color = [0, 1, 2].map(|at: usize| (between(&lines[at], *place) + 0.5) as u8);
-            canvas.blend(x as i32, y as i32, 1.0, color);
+            canvas.dot(x as i32, y as i32, color);
         }
     }
 }

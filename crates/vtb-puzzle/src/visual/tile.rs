@@ -50,7 +50,7 @@ impl Tile<'_> {
         for y in 0..self.side {
             for x in 0..self.side {
                 let place = [at[0] + x as i32, at[1] + y as i32];
-                canvas.blend(place[0], place[1], 1.0, self.pixel(x, y));
+                canvas.dot(place[0], place[1], self.pixel(x, y));
             }
         }
     }
