@@ -14,8 +14,14 @@ pub(super) struct Cover {
     left: i32,
     top: i32,
     width: usize,
+    /// By row: some more than the width, whole blocks.
     shares: Vec<u8>,
+    /// By row: which of its blocks have anything, as bits. Most of a line's box is bare.
+    inked: Vec<u64>,
 }
+
+/// Pixels of a block.
+const BLOCK: usize = 16;
 
 impl Cover {
     /// An empty one, large enough for a line of this width; `None` outside the picture.
@@ -30,16 +36,30 @@ impl Cover {
         };
         let ((left, right), (top, bottom)) = (edge(0), edge(1));
         let [width, height] = [right - left, bottom - top].map(|side| side as usize);
-        (width * height > 0).then(|| Self {
-            left,
-            top,
-            width,
-            shares: vec![0; width * height],
+        (width * height > 0).then(|| {
+            let blocks = width.div_ceil(BLOCK);
+            Self {
+                left,
+                top,
+                width,
+                shares: vec![0; blocks * BLOCK * height],
+                inked: vec![0; blocks.div_ceil(64) * height],
+            }
         })
     }
 
+    /// Shares of a row.
+    fn row(&self) -> usize {
+        self.width.next_multiple_of(BLOCK)
+    }
+
+    /// Words of a row's blocks.
+    fn words(&self) -> usize {
+        self.width.div_ceil(64 * BLOCK)
+    }
+
     fn height(&self) -> i32 {
-        (self.shares.len() / self.width) as i32
+        (self.shares.len() / self.row()) as i32
     }
 
     pub(super) fn add(&mut self, pen: &Pen) {
@@ -47,15 +67,22 @@ impl Cover {
         pen.draw([right, bottom], self);
     }
 
-    /// Part of a row. All of a line lies inside by construction; rounding may disagree by a pixel.
-    fn part(&mut self, row: i32, columns: &Range<i32>) -> Option<(i32, &mut [u8])> {
+    /// A row, and which part of it. All of a line lies inside by construction; rounding may disagree
+    /// by a pixel.
+    fn part(&mut self, row: i32, columns: &Range<i32>) -> Option<(Range<usize>, &mut [u8])> {
         let first = columns.start.max(self.left);
         if row < self.top || first >= columns.end {
             return None;
         }
-        let start = (row - self.top) as usize * self.width;
-        let [from, to] = [first, columns.end].map(|at| start + (at - self.left) as usize);
-        Some((first, &mut self.shares[from..to]))
+        let row = (row - self.top) as usize;
+        let [from, to] = [first, columns.end].map(|at| (at - self.left) as usize);
+        let inked = row * self.words();
+        for block in from / BLOCK..to.div_ceil(BLOCK) {
+            self.inked[inked + block / 64] |= 1 << (block % 64);
+        }
+        let length = self.row();
+        let start = row * length;
+        Some((from..to, &mut self.shares[start..start + length]))
     }
 
     /// Fills the polygon through the points.
@@ -69,48 +96,66 @@ impl Cover {
             }
         }
         path.close();
-        let mask = Mask::new(self.width as u32, self.height() as u32);
+        let mask = Mask::new(self.row() as u32, self.height() as u32);
         if let (Some(path), Some(mut mask)) = (path.finish(), mask) {
             mask.fill_path(&path, FillRule::Winding, true, Transform::identity());
             self.shares = mask.take();
+            self.inked.fill(!0);
         }
     }
 
     pub(super) fn paint(&self, canvas: &mut Canvas, color: Rgb) {
-        for (row, shares) in (self.top..).zip(self.shares.chunks_exact(self.width)) {
-            // Most of a line's box is bare, which is seen many pixels at a time.
-            let (many, rest) = shares.as_chunks::<16>();
-            let mut column = self.left;
-            for some in many {
-                let bits = u128::from_le_bytes(*some);
-                if bits != 0 {
-                    let first = bits.trailing_zeros() as usize / 8;
-                    let last = 16 - bits.leading_zeros() as usize / 8;
-                    let inked = &some[first..last];
-                    // Two edges of a thin line, or a part of a wide one.
-                    match inked.len() <= 8 {
-                        true => canvas.mix_edge(row, column + first as i32, inked, color),
-                        false => canvas.mix_row(row, column, some, color),
+        let rows = self.shares.chunks_exact(self.row());
+        let rows = rows.zip(self.inked.chunks_exact(self.words()));
+        for (row, (shares, inked)) in (self.top..).zip(rows) {
+            let shares = &shares[..self.width];
+            for (first, word) in (0..).step_by(64).zip(inked) {
+                let mut word = *word;
+                while word != 0 {
+                    let block = first + word.trailing_zeros() as usize;
+                    word &= word - 1;
+                    let from = block * BLOCK;
+                    let Some(some) = shares.get(from..) else {
+                        break;
+                    };
+                    let column = self.left + from as i32;
+                    match some.first_chunk() {
+                        Some(some) => paint_block(canvas, row, column, some, color),
+                        None => canvas.mix_row(row, column, some, color),
                     }
                 }
-                column += 16;
             }
-            canvas.mix_row(row, column, rest, color);
         }
+    }
+}
+
+fn paint_block(canvas: &mut Canvas, row: i32, column: i32, shares: &[u8; BLOCK], color: Rgb) {
+    let bits = u128::from_le_bytes(*shares);
+    if bits == 0 {
+        return;
+    }
+    let first = bits.trailing_zeros() as usize / 8;
+    let last = BLOCK - bits.leading_zeros() as usize / 8;
+    let inked = &shares[first..last];
+    // Two edges of a thin line, or a part of a wide one.
+    match inked.len() <= 8 {
+        true => canvas.mix_edge(row, column + first as i32, inked, color),
+        false => canvas.mix_row(row, column, shares, color),
     }
 }
 
 impl Surface for Cover {
     fn whole(&mut self, row: i32, columns: Range<i32>) {
-        if let Some((_, shares)) = self.part(row, &columns) {
-            shares.fill(255);
+        if let Some((columns, shares)) = self.part(row, &columns) {
+            shares[columns].fill(255);
         }
     }
 
     fn edge(&mut self, row: i32, columns: Range<i32>, coverage: impl Fn(i32) -> f32) {
-        if let Some((first, shares)) = self.part(row, &columns) {
-            for (at, column) in shares.iter_mut().zip(first..) {
-                *at = (*at).max(share(coverage(column)));
+        let left = self.left;
+        if let Some((columns, shares)) = self.part(row, &columns) {
+            for (share_of, column) in shares[columns.clone()].iter_mut().zip(columns.start as i32 + left..) {
+                *share_of = (*share_of).max(share(coverage(column)));
             }
         }
     }

@@ -2,80 +2,125 @@
 
 use std::ops::Range;
 
-use super::surface::{Surface, ceil, floor, half_chord};
+use super::surface::{Surface, ceil, floor};
 
 /// A thick segment with round ends.
+///
+/// Lengths along and across it are counted from its start.
 pub(super) struct Pen {
-    ends: [[f64; 2]; 2],
+    start: [f64; 2],
     along: [f64; 2],
     /// One over the square of the length; 0 for a point.
     scale: f64,
-    /// Length 1, across the segment.
+    length: f64,
+    /// Length 1, along the segment and across.
+    direction: [f64; 2],
     normal: [f64; 2],
-    /// How much `x` grows with `y` across the segment and along it; of no use where it is level.
-    slopes: [f64; 2],
     half: f64,
+    /// How far it is drawn beyond its ends.
+    beyond: [f64; 2],
 }
+
+/// How much farther than they are parts of a pen are looked for, pixels: places are rounded.
+const SLACK: f64 = 1e-3;
 
 impl Pen {
     pub(super) fn new([a, b]: [[f64; 2]; 2], half: f64) -> Self {
         let along = [b[0] - a[0], b[1] - a[1]];
         let square = along[0] * along[0] + along[1] * along[1];
-        let (scale, length) = match square > 0.0 {
-            true => (1.0 / square, square.sqrt()),
-            false => (0.0, 1.0),
+        let (scale, length, direction) = match square > 0.0 {
+            true => {
+                let length = square.sqrt();
+                (1.0 / square, length, along.map(|part| part / length))
+            }
+            false => (0.0, 0.0, [1.0, 0.0]),
         };
         Self {
-            ends: [a, b],
+            start: a,
             along,
             scale,
-            normal: [-along[1] / length, along[0] / length],
-            slopes: [along[0] / along[1], -along[1] / along[0]],
+            length,
+            direction,
+            normal: [-direction[1], direction[0]],
             half,
+            beyond: [half + 0.5; 2],
+        }
+    }
+
+    /// Leaves to the next pen, which begins where this one ends, what is nearer to that, and the
+    /// other way round: at a corner that is nearly straight, most of the ends.
+    pub(super) fn join(&mut self, next: &mut Self) {
+        let ([x, y], [to_x, to_y]) = (self.direction, next.direction);
+        let is_line = self.scale > 0.0 && next.scale > 0.0;
+        // What lies farther beyond the end than this is beside the next pen, or beyond its end.
+        let turn = (x * to_y - y * to_x).abs();
+        if is_line && x * to_x + y * to_y > 0.5 {
+            let beyond = (self.half + 0.5) * turn + SLACK;
+            self.beyond[1] = self.beyond[1].min(beyond);
+            next.beyond[0] = next.beyond[0].min(beyond);
         }
     }
 
     /// Hands out the parts of each row that the pen touches, from left to right.
     pub(super) fn draw(&self, [width, height]: [i32; 2], surface: &mut impl Surface) {
-        let [a, b] = self.ends;
         let reach = self.half + 0.5;
-        let outline = self.outline(reach);
+        let [before, after] = self.beyond;
+        let strip = Cut::new(self.normal, [-reach, reach], SLACK);
+        let slab = Cut::new(self.direction, [-before, self.length + after], SLACK);
         // Of a thin line, finding what is covered whole takes longer than measuring it.
-        let core = (self.half > 2.0).then(|| self.outline(self.half - 0.5));
-        let top = floor(a[1].min(b[1]) - reach).max(0);
-        let bottom = ceil(a[1].max(b[1]) + reach).min(height);
-        for row in top..bottom {
-            let y = f64::from(row) + 0.5;
-            let columns = |slice: Option<[f64; 2]>, none: i32| match slice {
-                None => none..none,
-                Some([low, high]) => {
-                    let first = ceil(low - 0.5).clamp(0, width);
-                    first..(floor(high - 0.5) + 1).clamp(first, width)
-                }
+        let core = (self.half > 2.0).then(|| {
+            let half = self.half - 0.5;
+            (
+                Cut::new(self.normal, [-half, half], -SLACK),
+                Cut::new(self.direction, [0.0, self.length], -SLACK),
+            )
+        });
+        for row in self.rows(height) {
+            let down = f64::from(row) + 0.5 - self.start[1];
+            let columns = |strip: &Cut, slab: &Cut| {
+                let ([a, b], [c, d]) = (strip.at(down), slab.at(down));
+                let first = ceil(self.start[0] + a.max(c) - 0.5).clamp(0, width);
+                let end = floor(self.start[0] + b.min(d) - 0.5).saturating_add(1);
+                first..end.clamp(first, width)
             };
-            let touched = columns(outline.slice(y), 0);
+            let touched = columns(&strip, &slab);
             if touched.is_empty() {
                 continue;
             }
-            let whole = core.as_ref().and_then(|core| core.slice(y));
-            let whole = columns(whole, touched.end);
-            let whole = whole.start.max(touched.start)..whole.end.min(touched.end);
-            if whole.is_empty() {
-                self.draw_edge(surface, row, touched);
-                continue;
+            let whole = core.as_ref().map(|(strip, slab)| columns(strip, slab));
+            let whole = whole.map(|it| it.start.max(touched.start)..it.end.min(touched.end));
+            match whole.filter(|whole| !whole.is_empty()) {
+                None => self.draw_edge(surface, row, touched),
+                Some(whole) => {
+                    self.draw_edge(surface, row, touched.start..whole.start);
+                    surface.whole(row, whole.clone());
+                    self.draw_edge(surface, row, whole.end..touched.end);
+                }
             }
-            self.draw_edge(surface, row, touched.start..whole.start);
-            surface.whole(row, whole.clone());
-            self.draw_edge(surface, row, whole.end..touched.end);
         }
+    }
+
+    /// The rows it touches.
+    fn rows(&self, height: i32) -> Range<i32> {
+        let reach = self.half + 0.5;
+        let (from, to) = (self.start[1], self.start[1] + self.along[1]);
+        // Of its ends, as far as they are drawn, and of their corners.
+        let [before, after] = self.beyond;
+        let [first, last] = [
+            -before * self.direction[1],
+            (self.length + after) * self.direction[1],
+        ];
+        let corner = reach * self.normal[1].abs() + SLACK;
+        let top = (from.min(to) - reach).max(from + first.min(last) - corner);
+        let bottom = (from.max(to) + reach).min(from + first.max(last) + corner);
+        floor(top).max(0)..ceil(bottom).min(height)
     }
 
     /// Hands out a part of a row of which pixels are covered in part.
     #[inline]
     fn draw_edge(&self, surface: &mut impl Surface, row: i32, columns: Range<i32>) {
-        let [a, _] = self.ends;
-        let down = f64::from(row) + 0.5 - a[1];
-        let across = |column: i32| f64::from(column) + 0.5 - a[0];
+        let down = f64::from(row) + 0.5 - self.start[1];
+        let across = |column: i32| f64::from(column) + 0.5 - self.start[0];
         // How far along the segment the point next to a pixel lies, as a share.
         let share =
             |column: i32| (across(column) * self.along[0] + down * self.along[1]) * self.scale;
@@ -99,73 +144,40 @@ impl Pen {
             });
         }
     }
-
-    /// What lies within `reach` of the segment.
-    fn outline(&self, reach: f64) -> Outline {
-        let corners = self.corners(reach);
-        let edges = [0, 1, 2, 3].map(|at: usize| Edge {
-            ends: [corners[at], corners[(at + 1) % 4]],
-            slope: self.slopes[at % 2],
-        });
-        let ends = self.ends;
-        Outline { ends, reach, edges }
-    }
-
-    /// Corners of the rectangle that reaches so far on either side.
-    fn corners(&self, reach: f64) -> [[f64; 2]; 4] {
-        let [a, b] = self.ends;
-        let side = |end: [f64; 2], by: f64| [0, 1].map(|axis| end[axis] + by * self.normal[axis]);
-        [
-            side(a, reach),
-            side(b, reach),
-            side(b, -reach),
-            side(a, -reach),
-        ]
-    }
 }
 
-/// A rectangle with a disc about the middle of each of two opposite sides.
-struct Outline {
-    ends: [[f64; 2]; 2],
-    /// Radius of the discs.
-    reach: f64,
-    edges: [Edge; 4],
+/// What lies between two parallels: where `low <= slope[0] * x + slope[1] * y <= high`.
+struct Cut {
+    slope: [f64; 2],
+    /// One over the first part of the slope; none where rows run along the parallels.
+    inverse: Option<f64>,
+    low: f64,
+    high: f64,
 }
 
-/// From a corner to the next; how much `x` grows with `y`.
-struct Edge {
-    ends: [[f64; 2]; 2],
-    slope: f64,
-}
-
-impl Outline {
-    /// Where a row cuts it.
-    fn slice(&self, y: f64) -> Option<[f64; 2]> {
-        if self.reach <= 0.0 {
-            return None;
-        }
-        let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
-        for end in self.ends {
-            let down = y - end[1];
-            if down.abs() < self.reach {
-                let chord = half_chord(self.reach, down);
-                low = low.min(end[0] - chord);
-                high = high.max(end[0] + chord);
-            }
-        }
-        for Edge {
-            ends: [from, to],
+impl Cut {
+    /// `slack` pixels wider on either side.
+    fn new(slope: [f64; 2], [low, high]: [f64; 2], slack: f64) -> Self {
+        /// No row of a picture climbs as much as a slack.
+        const LEVEL: f64 = 1e-8;
+        Self {
             slope,
-        } in &self.edges
-        {
-            if (from[1] <= y) != (to[1] <= y) {
-                let x = from[0] + (y - from[1]) * slope;
-                // Of an edge that is nearly level, rounding is multiplied by a large slope.
-                let x = x.max(from[0].min(to[0])).min(from[0].max(to[0]));
-                low = low.min(x);
-                high = high.max(x);
-            }
+            inverse: (slope[0].abs() > LEVEL).then(|| 1.0 / slope[0]),
+            low: low - slack,
+            high: high + slack,
         }
-        (low <= high).then_some([low, high])
+    }
+
+    /// The columns of a row that lie between; the first is above the last if there are none.
+    fn at(&self, y: f64) -> [f64; 2] {
+        let off = y * self.slope[1];
+        match self.inverse {
+            Some(inverse) => {
+                let [a, b] = [self.low, self.high].map(|edge| (edge - off) * inverse);
+                [a.min(b), a.max(b)]
+            }
+            None if self.low <= off && off <= self.high => [f64::NEG_INFINITY, f64::INFINITY],
+            None => [f64::INFINITY, f64::NEG_INFINITY],
+        }
     }
 }

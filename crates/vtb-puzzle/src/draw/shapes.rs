@@ -82,9 +82,14 @@ impl Canvas {
         let Some(mut cover) = Cover::about(points, width, self.size()) else {
             return;
         };
-        for pair in points.windows(2) {
-            cover.add(&Pen::new([pair[0], pair[1]], width / 2.0));
-        }
+        let pens = points.windows(2);
+        let pens = pens.map(|pair| Pen::new([pair[0], pair[1]], width / 2.0));
+        let last = pens.reduce(|mut pen, mut next| {
+            pen.join(&mut next);
+            cover.add(&pen);
+            next
+        });
+        last.iter().for_each(|pen| cover.add(pen));
         cover.paint(self, color);
     }
 

@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::PictureVerdict;
 use super::known::{FLAT, Known, Look, NEAR};
-use super::pixels::{reddest_of, redness, soften_bytes};
+use super::pixels::{has_red, redness, soften_bytes};
 use super::region::{FREE, Regions, within_rim};
 use super::sheet::{Overlay, Sheet};
 use super::tiles::{Patch, Rect};
@@ -71,7 +71,7 @@ impl Reference {
     /// tile.
     pub(super) fn each_red(&self, seen: &Overlay<'_>, least: u8, mut visit: impl FnMut(usize, u8)) {
         let (grid, puzzle) = (self.sheet.grid, self.sheet.puzzle.as_raw());
-        for (at, far) in seen.far.iter().enumerate() {
+        for (at, far) in seen.likeness.far.iter().enumerate() {
             // Red may be more by this, and green and blue less.
             if 2 * u16::from(*far) < u16::from(least) {
                 continue;
@@ -79,7 +79,7 @@ impl Reference {
             let tile = grid.tile(at);
             for y in tile.rows() {
                 let line = grid.line(seen.picture.as_raw(), tile, y);
-                if line == grid.line(puzzle, tile, y) || reddest_of(line) < least {
+                if !has_red(line, least) || line == grid.line(puzzle, tile, y) {
                     continue;
                 }
                 for (x, pixel) in (tile.left..).zip(line.chunks_exact(3)) {
@@ -119,7 +119,7 @@ impl Reference {
             return Changes::default();
         }
         let grid = self.sheet.grid;
-        let tiles = seen.far.iter().enumerate();
+        let tiles = seen.likeness.far.iter().enumerate();
         for (at, _) in tiles.filter(|(_, far)| **far > NEAR) {
             let tile = grid.tile(at);
             if self.is_as_solved(seen, at) {
@@ -157,12 +157,13 @@ impl Reference {
         }
     }
 
-    /// Whether what the solution draws over an empty page is all there is in a tile: that is no
-    /// change, whatever it is.
+    /// Whether what the solution has is all there is in a tile, over an empty page or with the
+    /// margin: that is no change, whatever it is.
     fn is_as_solved(&self, seen: &Overlay<'_>, at: usize) -> bool {
         let (picture, solution) = (seen.picture.as_raw(), self.sheet.solution.as_raw());
         let grid = self.sheet.grid;
-        self.sheet.is_plain(at) && grid.is_same(picture, solution, grid.tile(at))
+        seen.likeness.solved[at]
+            || self.sheet.is_plain(at) && grid.is_same(picture, solution, grid.tile(at))
     }
 
     fn known(&self, at: usize, tile: Rect) -> &Known {

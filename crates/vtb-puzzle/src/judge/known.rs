@@ -93,7 +93,7 @@ impl Known {
             }
             for x in columns {
                 let column = 3 * (x - tile.left);
-                if !seen.is_far(column) || look.is_untouched(x, y) || skip([x, y]) {
+                if !seen.is_far(column) || look.is_as_known(x, y) || skip([x, y]) {
                     continue;
                 }
                 let near = near.get_or_insert_with(|| Near::new(look));
@@ -183,8 +183,8 @@ impl Look<'_> {
         }
     }
 
-    /// Whether the picture is the puzzle within one pixel.
-    fn is_untouched(&self, x: usize, y: usize) -> bool {
+    /// Whether the picture is the puzzle or the solution within one pixel.
+    fn is_as_known(&self, x: usize, y: usize) -> bool {
         let grid = self.sheet.grid;
         let pixel = Rect {
             left: x,
@@ -192,8 +192,9 @@ impl Look<'_> {
             right: x + 1,
             bottom: y + 1,
         };
-        let puzzle = self.sheet.puzzle.as_raw();
-        grid.is_same(self.picture, puzzle, grid.with_margin(pixel, 1))
+        let around = grid.with_margin(pixel, 1);
+        let mut known = [&self.sheet.puzzle, &self.sheet.solution].into_iter();
+        known.any(|known| grid.is_same(self.picture, known.as_raw(), around))
     }
 }
 

@@ -198,7 +198,7 @@ impl PictureJudge {
             picture,
             map,
             residual,
-            far,
+            likeness,
         }) = self.anchors.align(picture, hint)
         else {
             let reason = "the picture does not show this puzzle: it cannot be laid over it";
@@ -209,7 +209,7 @@ impl PictureJudge {
         };
         let seen = Overlay {
             picture: &picture,
-            far,
+            likeness,
         };
         let mut reading = match &self.rule {
             Layout::Marker(markers) => markers.judge(&self.reference, &seen),
@@ -308,7 +308,8 @@ mod tests {
     }
 
     /// Whatever is passed over, and whatever is known already from other pictures, the verdict is
-    /// that of a look at all pixels, down to the last measure.
+    /// that of a look at all pixels, down to the last measure but one: what is left of a picture that
+    /// is known to lie in place is measured at fewer places.
     #[test]
     fn passing_over_what_is_alike_changes_no_verdict() {
         for &task in registry() {
@@ -335,9 +336,13 @@ mod tests {
                 blots(&mut picture, &mut dice);
                 let picture = worse(picture, &mut dice);
                 let [ours, theirs] = [&judge, &thorough].map(|judge| judge.judge(&picture));
-                assert_eq!(ours, theirs, "{name}");
                 let alone = task.judge_image(&record, &picture);
-                assert_eq!(alone, theirs, "{name}");
+                assert_eq!(alone, ours, "{name}");
+                let [ours, theirs] = [ours, theirs].map(|mut verdict| {
+                    verdict.measures.remove("residual");
+                    verdict
+                });
+                assert_eq!(ours, theirs, "{name}");
             }
         }
     }

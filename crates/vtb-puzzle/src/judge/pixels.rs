@@ -4,35 +4,45 @@ use std::iter::zip;
 use std::ops::Range;
 
 use image::RgbImage;
+use wide::u8x16;
 
 /// How much redder than anything else a colour is.
 pub(super) fn redness(pixel: &[u8]) -> u8 {
     pixel[0].saturating_sub(pixel[1].max(pixel[2]))
 }
 
-/// Redness of the reddest pixel of a row.
-pub(super) fn reddest_of(line: &[u8]) -> u8 {
-    /// Bytes that are looked at together, and which of them are red.
-    const PART: usize = 48;
-    const RED: [u8; PART] = {
-        let mut red = [0; PART];
+/// Whether a row has a pixel of this redness, or more; `least` is not 0.
+pub(super) fn has_red(line: &[u8], least: u8) -> bool {
+    let (parts, rest) = line.as_chunks();
+    let is_red = |pixel: &[u8]| redness(pixel) >= least;
+    parts.iter().any(|part| has_red_part(part, least)) || rest.chunks_exact(3).any(is_red)
+}
+
+/// The same of 16 pixels, in registers.
+#[inline]
+fn has_red_part(part: &[u8; 48], least: u8) -> bool {
+    // Where a register begins; together they begin pixels at all their lanes that a mask names.
+    const STARTS: [usize; 3] = [0, 16, 30];
+    const FIRSTS: [[u8; 16]; 3] = {
+        let mut firsts = [[0; 16]; 3];
         let mut at = 0;
-        while at < PART {
-            red[at] = 255;
-            at += 3;
+        while at < 48 {
+            let start = at / 16;
+            if (STARTS[start] + at % 16).is_multiple_of(3) {
+                firsts[start][at % 16] = 255;
+            }
+            at += 1;
         }
-        red
+        firsts
     };
-    let parts = line.chunks(PART).map(|part| {
-        let bytes = part
-            .iter()
-            .zip(part.iter().skip(1).zip(part.iter().skip(2)));
-        let reds = bytes.zip(&RED);
-        reds.fold(0, |most: u8, ((red, (green, blue)), is_red)| {
-            most.max(red.saturating_sub(*green.max(blue)) & is_red)
-        })
+    let below = u8x16::splat(least - 1);
+    let lanes = |from: usize| part[from..].first_chunk().map_or(u8x16::ZERO, |lanes| u8x16::from(*lanes));
+    let found = STARTS.iter().zip(FIRSTS).map(|(start, firsts)| {
+        let [red, green, blue] = [0, 1, 2].map(|color| lanes(start + color));
+        red.saturating_sub(green.max(blue)).saturating_sub(below) & u8x16::from(firsts)
     });
-    parts.fold(0, u8::max)
+    let found = found.fold(u8x16::ZERO, |all, some| all | some);
+    found != u8x16::ZERO
 }
 
 /// Applies `pick` over the 3x3 neighbourhood of every byte; `channels` bytes make a pixel.
@@ -301,11 +311,19 @@ mod tests {
     }
 
     #[test]
-    fn the_reddest_pixel_is_found() {
-        for width in 0..70 {
-            let bytes: Vec<u8> = (0..3 * width).map(|at| (at * 83 % 251) as u8).collect();
-            let reddest = bytes.chunks_exact(3).map(redness).max().unwrap_or(0);
-            assert_eq!(reddest_of(&bytes), reddest);
+    fn red_is_found_wherever_it_is() {
+        for width in 1..70 {
+            let mut bytes: Vec<u8> = (0..3 * width).map(|at| (at * 83 % 251) as u8).collect();
+            let reddest = bytes.chunks_exact(3).map(redness).max().unwrap();
+            assert!(has_red(&bytes, reddest) && !has_red(&bytes, reddest + 1));
+            for at in 0..width {
+                bytes.fill(200);
+                bytes[3 * at] = 240;
+                assert!(has_red(&bytes, 40) && !has_red(&bytes, 41), "{width} {at}");
+                bytes.fill(0);
+                bytes[3 * at + 1..3 * at + 3].fill(90);
+                assert!(!has_red(&bytes, 1), "{width} {at}");
+            }
         }
     }
 

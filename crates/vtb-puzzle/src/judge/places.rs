@@ -16,6 +16,16 @@ pub(super) struct Place {
     pub(super) value: f32,
 }
 
+impl Place {
+    fn new((x, y): (usize, usize), gray: impl Fn(usize, usize) -> u8) -> Self {
+        Self {
+            x: x as f32,
+            y: y as f32,
+            value: f32::from(gray(x, y)),
+        }
+    }
+}
+
 const EDGES: usize = 220;
 const GRID: usize = 12;
 
@@ -100,24 +110,40 @@ impl Choice {
         puzzle: impl Fn(usize, usize) -> u8,
         solution: impl Fn(usize, usize) -> u8,
     ) -> Vec<Place> {
-        let (width, height) = (self.width, self.height);
+        let width = self.width;
         let every = |list: &[usize]| -> Vec<usize> {
             let count = list.len().min(EDGES);
             (0..count).map(|at| list[at * list.len() / count]).collect()
         };
         let mut chosen = every(&self.upright);
         chosen.extend(every(&self.level));
-        let middle = |at: usize, side: usize| (2 * at + 1) * side / (2 * GRID);
-        let grid = (0..GRID * GRID).map(|at| (middle(at % GRID, width), middle(at / GRID, height)));
-        let agreed = |&(x, y): &(usize, usize)| puzzle(x, y).abs_diff(solution(x, y)) <= SAME;
         let edges = chosen.iter().map(|at| (at % width, at / width));
-        let place = |(x, y): (usize, usize)| Place {
-            x: x as f32,
-            y: y as f32,
-            value: f32::from(puzzle(x, y)),
-        };
-        edges.chain(grid.filter(agreed)).map(place).collect()
+        let edges = edges.map(|at| Place::new(at, &puzzle)).collect::<Vec<_>>();
+        let grid = grid_places([width, self.height], puzzle, solution);
+        edges.into_iter().chain(grid).collect()
     }
+}
+
+/// The coarse grid, where puzzle and solution agree.
+fn grid_places(
+    [width, height]: [usize; 2],
+    puzzle: impl Fn(usize, usize) -> u8,
+    solution: impl Fn(usize, usize) -> u8,
+) -> impl Iterator<Item = Place> {
+    let middle = |at: usize, side: usize| (2 * at + 1) * side / (2 * GRID);
+    let all = (0..GRID * GRID).map(move |at| (middle(at % GRID, width), middle(at / GRID, height)));
+    all.filter_map(move |(x, y)| {
+        let place = Place::new((x, y), &puzzle);
+        (puzzle(x, y).abs_diff(solution(x, y)) <= SAME).then_some(place)
+    })
+}
+
+/// The coarse grid of the finest level.
+pub(super) fn sparse_places(sheet: &Sheet) -> Vec<Place> {
+    let [puzzle, solution] = [&sheet.puzzle, &sheet.solution];
+    let size = [sheet.grid.width, sheet.grid.height];
+    let soft = |picture| move |x, y| soft_luma(picture, x, y);
+    grid_places(size, soft(puzzle), soft(solution)).collect()
 }
 
 /// Places of every level but the finest.

@@ -11,9 +11,9 @@ use image::RgbImage;
 
 use super::gray::{Gray, pyramid, soft_luma};
 use super::pixels::shrink;
-use super::places::{Place, coarse_places, finest_places};
+use super::places::{Place, coarse_places, finest_places, sparse_places};
 use super::resample::{resample, trim};
-use super::sheet::Sheet;
+use super::sheet::{Likeness, Sheet};
 
 /// Pixel of the picture = `scale` * pixel of the puzzle + `shift`, axis by axis; edges of the first
 /// pixel lie at 0.
@@ -108,6 +108,8 @@ const OUTSIDE: f32 = 64.0;
 /// For a picture of the puzzle's size, in place, the finest level is enough.
 pub(super) struct Anchors {
     sheet: Arc<Sheet>,
+    /// Enough where a picture is known to lie in place.
+    sparse: OnceLock<Vec<Place>>,
     finest: OnceLock<Vec<Place>>,
     /// The other levels.
     coarse: OnceLock<Vec<Vec<Place>>>,
@@ -122,14 +124,14 @@ pub(super) struct Aligned<'a> {
     pub(super) map: Map,
     /// Mean grey difference that is left, 0 to 96.
     pub(super) residual: f64,
-    /// How far from the puzzle every tile is, as [`Sheet::far`] has it.
-    pub(super) far: Vec<u8>,
+    pub(super) likeness: Likeness,
 }
 
 impl Anchors {
     pub(super) fn new(sheet: Arc<Sheet>) -> Self {
         Self {
             sheet,
+            sparse: OnceLock::new(),
             finest: OnceLock::new(),
             coarse: OnceLock::new(),
             content: OnceLock::new(),
@@ -138,6 +140,10 @@ impl Anchors {
 
     pub(super) fn size(&self) -> [f64; 2] {
         self.sheet.size.map(f64::from)
+    }
+
+    fn sparse(&self) -> &[Place] {
+        self.sparse.get_or_init(|| sparse_places(&self.sheet))
     }
 
     fn finest(&self) -> &[Place] {
@@ -155,8 +161,9 @@ impl Anchors {
         }
     }
 
-    /// [`Search::score`] at the finest level of a picture of the puzzle's size that lies in place.
-    fn residual(&self, picture: &RgbImage, far: &[u8]) -> f64 {
+    /// [`Search::score`] at places of the finest level of a picture of the puzzle's size that lies in
+    /// place.
+    fn residual(&self, places: &[Place], picture: &RgbImage, far: &[u8]) -> f64 {
         let difference = |place: &Place| {
             let [x, y] = [place.x, place.y].map(|part| part as usize);
             match far[self.sheet.grid.tile_of(x, y)] {
@@ -164,7 +171,7 @@ impl Anchors {
                 _ => cap(f32::from(soft_luma(picture, x, y)) - place.value),
             }
         };
-        mean(self.finest(), difference)
+        mean(places, difference)
     }
 
     /// Finds the puzzle and brings it to its own size; `None` when no size would explain it.
@@ -180,14 +187,16 @@ impl Anchors {
             return None;
         }
         if given == self.sheet.size {
-            let far = self.sheet.far(picture);
-            let residual = self.residual(picture, &far);
-            if residual <= EXACT {
+            let likeness = self.sheet.likeness(picture);
+            let is_known = self.sheet.is_in_place(&likeness);
+            let places = if is_known { self.sparse() } else { self.finest() };
+            let residual = self.residual(places, picture, &likeness.far);
+            if is_known || residual <= EXACT {
                 return Some(Aligned {
                     picture: Cow::Borrowed(picture),
                     map: Map::IDENTITY,
                     residual,
-                    far,
+                    likeness,
                 });
             }
         }
@@ -212,7 +221,7 @@ impl Anchors {
             false => Cow::Owned(resample(&small, &map, self.sheet.size)),
         };
         Some(Aligned {
-            far: self.sheet.far(&picture),
+            likeness: self.sheet.likeness(&picture),
             picture,
             map: map_times(map, by),
             residual,

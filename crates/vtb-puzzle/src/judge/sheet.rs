@@ -22,9 +22,19 @@ pub(super) struct Sheet {
 /// A picture on the puzzle's own grid.
 pub(super) struct Overlay<'a> {
     pub(super) picture: &'a RgbImage,
-    /// How far every tile and its margin is from the puzzle, grey levels; it may be less.
-    pub(super) far: Vec<u8>,
+    pub(super) likeness: Likeness,
 }
+
+/// How a picture compares with puzzle and solution, tile by tile, each with its margin.
+pub(super) struct Likeness {
+    /// How far it is from the puzzle, grey levels, or more.
+    pub(super) far: Vec<u8>,
+    /// Whether it is not the puzzle, but the solution, byte for byte.
+    pub(super) solved: Vec<bool>,
+}
+
+/// Least share of the drawn tiles that are as known where a picture of the puzzle's size is in place.
+const IN_PLACE: f64 = 0.75;
 
 impl Sheet {
     pub(super) fn new(puzzle: RgbImage, solution: RgbImage) -> Self {
@@ -39,9 +49,33 @@ impl Sheet {
         }
     }
 
-    /// As [`Grid::far`] has it, from the puzzle.
-    pub(super) fn far(&self, picture: &RgbImage) -> Vec<u8> {
-        self.grid.far(picture.as_raw(), self.puzzle.as_raw())
+    /// Compares a picture of this size.
+    pub(super) fn likeness(&self, picture: &RgbImage) -> Likeness {
+        let [bytes, puzzle, solution] =
+            [picture, &self.puzzle, &self.solution].map(|picture| picture.as_raw());
+        let (grid, differs) = (self.grid, self.grid.differs(bytes, self.puzzle.as_raw()));
+        let tiles = differs.iter().enumerate().map(|(at, differs)| match differs {
+            false => (0, false),
+            true if grid.is_same_around(bytes, solution, at) => (255, true),
+            true => (grid.distance(bytes, puzzle, at), false),
+        });
+        let (far, solved) = tiles.unzip();
+        Likeness { far, solved }
+    }
+
+    /// Whether a picture can only lie in place: most of what is drawn is the puzzle's or the
+    /// solution's, byte for byte.
+    pub(super) fn is_in_place(&self, likeness: &Likeness) -> bool {
+        let tiles = likeness.far.iter().zip(&likeness.solved);
+        let is_known = tiles.map(|(far, solved)| *far == 0 || *solved);
+        if is_known.clone().all(|known| known) {
+            return true;
+        }
+        let mut counts = [0usize; 2];
+        let drawn = is_known.enumerate().filter(|(at, _)| !self.is_plain(*at));
+        drawn.for_each(|(_, known)| counts[usize::from(known)] += 1);
+        let [other, same] = counts.map(|count| count as f64);
+        same > 0.0 && same >= IN_PLACE * (other + same)
     }
 
     /// Whether the puzzle has one colour in tile `at` and its margin.

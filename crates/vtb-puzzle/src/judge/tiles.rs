@@ -163,6 +163,13 @@ impl Grid {
             .all(|y| self.line(a, tile, y) == self.line(b, tile, y))
     }
 
+    /// Whether two pictures are the same within a tile and its margin, and a few pixels more; not
+    /// told of in pictures narrower than that.
+    pub(super) fn is_same_around(&self, a: &[u8], b: &[u8], at: usize) -> bool {
+        let same = |from| is_equal(window(a, from), window(b, from));
+        self.windows(at).is_some_and(|mut windows| windows.all(same))
+    }
+
     /// For every tile: whether it and its margin have one colour.
     ///
     /// They do where the first row has, and every further row is as the one before it.
@@ -185,19 +192,10 @@ impl Grid {
             if above == here {
                 continue;
             }
-            // In the margin of a tile, a row belongs to two.
-            let first = (y - 1).saturating_sub(SIDE + MARGIN - 1) / SIDE;
-            let last = ((y - 1 + MARGIN) / SIDE).min(self.down - 1);
-            let bands = (first..=last).filter(|band| {
-                let top = (band * SIDE).saturating_sub(MARGIN);
-                y > top && y < (band + 1) * SIDE + MARGIN
-            });
-            let bands: Vec<usize> = bands.collect();
             for across in 0..self.across {
                 let [above, here] = [y - 1, y].map(|y| window(y, across));
                 if above.zip(here).is_some_and(|(a, b)| !is_equal(a, b)) {
-                    bands
-                        .iter()
+                    self.bands_with(y - 1, y)
                         .for_each(|band| plain[band * self.across + across] = false);
                 }
             }
@@ -205,40 +203,56 @@ impl Grid {
         plain
     }
 
-    /// For every tile with its margin, the greatest difference of two pictures, or more.
-    pub(super) fn far(&self, a: &[u8], b: &[u8]) -> Vec<u8> {
+    /// For every tile: whether two pictures may differ in it and its margin.
+    pub(super) fn differs(&self, a: &[u8], b: &[u8]) -> Vec<bool> {
         if self.wide(0).is_none() {
-            return vec![255; self.count()];
+            return vec![true; self.count()];
         }
+        let mut differs = vec![false; self.count()];
+        // Of a row: which tiles differ, and none beside the picture.
+        let mut changed = vec![false; self.across + 2];
         let row = 3 * self.width;
-        let lines = || a.chunks_exact(row).zip(b.chunks_exact(row));
-        let differs: Vec<bool> = lines().map(|(a, b)| a != b).collect();
-        let mut far = Vec::with_capacity(self.count());
-        let mut most = vec![[0u8; WIDE]; self.across];
-        for band in 0..self.down {
-            let top = (band * SIDE).saturating_sub(MARGIN);
-            let rows = MARGIN + SIDE + band * SIDE - top;
-            let pairs = lines().zip(&differs).skip(top).take(rows);
-            most.fill([0; WIDE]);
-            for ((a, b), _) in pairs.filter(|(_, differs)| **differs) {
-                for (at, most) in most.iter_mut().enumerate() {
-                    let from = self.wide(at * SIDE).unwrap_or(0);
-                    let window = |line: &'_ [u8]| line[from..].first_chunk::<WIDE>().copied();
-                    if let (Some(a), Some(b)) = (window(a), window(b))
-                        && !is_equal(&a, &b)
-                    {
-                        for ((to, a), b) in most.iter_mut().zip(a).zip(b) {
-                            *to = (*to).max(a.abs_diff(b));
-                        }
-                    }
+        let lines = a.chunks_exact(row).zip(b.chunks_exact(row));
+        for (y, (a, b)) in lines.enumerate().filter(|(_, (a, b))| a != b) {
+            note_changes(a, b, &mut changed[1..=self.across]);
+            for band in self.bands_with(y, y) {
+                let band = &mut differs[band * self.across..][..self.across];
+                for (differs, changed) in band.iter_mut().zip(changed.windows(3)) {
+                    // The margin is narrower than the tiles beside.
+                    *differs |= changed[0] | changed[1] | changed[2];
                 }
             }
-            far.extend(
-                most.iter()
-                    .map(|most| most.iter().fold(0, |a, b| a.max(*b))),
-            );
         }
-        far
+        differs
+    }
+
+    /// The rows of tiles that, with their margins, hold two rows of pixels.
+    fn bands_with(&self, first: usize, last: usize) -> Range<usize> {
+        last.saturating_sub(MARGIN) / SIDE..((first + MARGIN) / SIDE + 1).min(self.down)
+    }
+
+    /// The greatest difference of two pictures in a tile and its margin, or more.
+    pub(super) fn distance(&self, a: &[u8], b: &[u8], at: usize) -> u8 {
+        let mut most = [0u8; WIDE];
+        let Some(windows) = self.windows(at) else {
+            return 255;
+        };
+        for (a, b) in windows.map(|from| (window(a, from), window(b, from))) {
+            for (to, (a, b)) in most.iter_mut().zip(a.iter().zip(b)) {
+                *to = (*to).max(a.abs_diff(*b));
+            }
+        }
+        most.into_iter().fold(0, u8::max)
+    }
+
+    /// Where the windows of a tile begin, row by row.
+    fn windows(&self, at: usize) -> Option<impl Iterator<Item = usize> + use<>> {
+        let (across, band) = (at % self.across, at / self.across);
+        let from = self.wide(across * SIDE)?;
+        let last = ((band + 1) * SIDE + MARGIN).min(self.height);
+        let row = 3 * self.width;
+        let rows = (band * SIDE).saturating_sub(MARGIN)..last;
+        Some(rows.map(move |y| y * row + from))
     }
 
     /// Where, within a row of bytes, a window begins that holds the part of a tile and its margin;
@@ -250,8 +264,25 @@ impl Grid {
     }
 }
 
+fn window(bytes: &[u8], from: usize) -> &[u8; WIDE] {
+    bytes[from..].first_chunk().unwrap_or(&[0; WIDE])
+}
+
+/// Notes of each tile's part of a row whether it differs.
+fn note_changes(one: &[u8], other: &[u8], changed: &mut [bool]) {
+    const TILE: usize = 3 * SIDE;
+    let ((some, rest), (others, last)) = (one.as_chunks::<TILE>(), other.as_chunks());
+    for (changed, (one, other)) in changed.iter_mut().zip(some.iter().zip(others)) {
+        *changed = !is_equal(one, other);
+    }
+    if !rest.is_empty() {
+        changed[some.len()] = rest != last;
+    }
+}
+
 /// As `==`, which calls a function that is made for longer slices.
-fn is_equal(one: &[u8; WIDE], other: &[u8; WIDE]) -> bool {
+#[inline]
+fn is_equal<const N: usize>(one: &[u8; N], other: &[u8; N]) -> bool {
     let differs = one.iter().zip(other).map(|(one, other)| one ^ other);
     differs.fold(0, |all, differs| all | differs) == 0
 }
@@ -264,6 +295,21 @@ mod tests {
         (0..3 * width * height)
             .map(|at| (at * at % 251) as u8)
             .collect()
+    }
+
+    /// The distance of every tile that differs.
+    fn far(grid: Grid, a: &[u8], b: &[u8]) -> Vec<u8> {
+        let differs = grid.differs(a, b);
+        let tiles = differs.into_iter().enumerate();
+        let far = tiles.map(|(at, differs)| match differs {
+            true => {
+                let far = grid.distance(a, b, at);
+                assert_eq!(grid.is_same_around(a, b, at), far == 0, "{at}");
+                far
+            }
+            false => 0,
+        });
+        far.collect()
     }
 
     #[test]
@@ -317,7 +363,7 @@ mod tests {
             for (x, y) in (0..height).flat_map(|y| (0..width).map(move |x| (x, y))) {
                 let mut other = page.clone();
                 other[3 * (y * width + x) + (x + y) % 3] += 9;
-                let far = grid.far(&page, &other);
+                let far = far(grid, &page, &other);
                 let plain = grid.plain(&other);
                 for (at, far) in far.iter().enumerate().take(grid.count()) {
                     let tile = grid.tile(at);
@@ -341,7 +387,7 @@ mod tests {
                 }
             }
             if width >= 22 {
-                assert!(grid.far(&page, &page).iter().all(|far| *far == 0));
+                assert!(far(grid, &page, &page).iter().all(|far| *far == 0));
             }
         }
     }
