@@ -118,7 +118,7 @@ fn changed(before: &RgbImage, after: &RgbImage) -> Vec<usize> {
 fn solution_ink_lies_on_route_cells_and_never_on_walls() {
     each_maze(6, |record| {
         let (before, after) = (draw(record, Layer::Puzzle), draw(record, Layer::Solution));
-        let cells = rule(record).cells;
+        let cells: Vec<_> = rule(record).cells.iter().collect();
         let plain = draw(&without_ids(record), Layer::Puzzle);
         let plain: Vec<_> = plain.pixels().collect();
         let mut inked = BTreeSet::new();
@@ -152,6 +152,7 @@ fn solution_ink_lies_on_route_cells_and_never_on_walls() {
 fn the_stroke_stays_in_the_cells_of_the_path() {
     each_maze(20, |record| {
         let RouteRule { cells, centers } = rule(record);
+        let cells: Vec<_> = cells.iter().collect();
         let width = record.canvas[0] as usize;
         let [Stroke::Line { points, .. }] = record.construction.as_slice() else {
             panic!("not one line")
@@ -203,6 +204,7 @@ fn touching(cells: &[Option<CellId>], width: usize) -> BTreeSet<(CellId, CellId)
 fn the_cell_map_agrees_with_the_graph() {
     each_maze(6, |record| {
         let RouteRule { cells, centers } = rule(record);
+        let cells: Vec<_> = cells.iter().collect();
         let width = record.canvas[0] as usize;
         assert_eq!(cells.len(), width * record.canvas[1] as usize);
         let passages: BTreeSet<_> = graph(record).passages().into_iter().collect();
@@ -240,7 +242,8 @@ fn the_cell_map_agrees_with_the_graph() {
 #[test]
 fn cells_are_in_one_piece() {
     each_maze(2, |record| {
-        let RouteRule { mut cells, centers } = rule(record);
+        let RouteRule { cells, centers } = rule(record);
+        let mut cells: Vec<_> = cells.iter().collect();
         let width = record.canvas[0] as usize;
         for (&id, &[x, y]) in &centers {
             let mut stack = vec![y as usize * width + x as usize];
@@ -293,7 +296,7 @@ fn mazes_lie_in_the_middle_of_the_page_asked_for() {
             let params = json!({"width": size[0], "height": size[1], "print_ids": false});
             let record = record(task, &params, 3);
             assert_eq!(record.canvas, size);
-            let cells = rule(&record).cells;
+            let cells: Vec<_> = rule(&record).cells.iter().collect();
             let width = size[0] as usize;
             let used = |at: &usize| cells[*at].is_some();
             let columns = || (0..cells.len()).filter(used).map(|at| at % width);
@@ -425,7 +428,7 @@ fn ids_are_legible_down_to_the_floor() {
         ),
     ] {
         let record = record(task, &params, 4);
-        let cells = rule(&record).cells;
+        let cells: Vec<_> = rule(&record).cells.iter().collect();
         let plain = draw(&without_ids(&record), Layer::Puzzle);
         let width = record.canvas[0] as usize;
         let mut ink: BTreeMap<CellId, BTreeSet<usize>> = BTreeMap::new();

@@ -154,7 +154,10 @@ impl Surface for Cover {
     fn edge(&mut self, row: i32, columns: Range<i32>, coverage: impl Fn(i32) -> f32) {
         let left = self.left;
         if let Some((columns, shares)) = self.part(row, &columns) {
-            for (share_of, column) in shares[columns.clone()].iter_mut().zip(columns.start as i32 + left..) {
+            for (share_of, column) in shares[columns.clone()]
+                .iter_mut()
+                .zip(columns.start as i32 + left..)
+            {
                 *share_of = (*share_of).max(share(coverage(column)));
             }
         }

@@ -18,6 +18,7 @@
 //! ```
 
 mod area;
+mod cell_map;
 mod clip;
 mod color;
 mod compare;
@@ -43,6 +44,7 @@ mod slots;
 mod tiles;
 mod verdict;
 
+pub use cell_map::CellMap;
 pub use clip::ClipJudge;
 pub use color::{ciede2000, color_difference, lab};
 pub use decode::decode_picture;

@@ -106,7 +106,7 @@ impl PictureJudge {
     /// As [`Puzzle::draw`] and [`Puzzle::picture_rule`].
     pub fn new<P: Puzzle + ?Sized>(task: &P, record: &Record) -> Result<Self> {
         let (rule, [puzzle, solution]) = task.rule_and_layers(record)?;
-        Self::assemble(&record.question(), puzzle, solution, &rule)
+        Self::assemble(&record.question(), puzzle, solution, rule)
     }
 
     /// Makes a judge by a rule that need not be the task's own.
@@ -135,14 +135,14 @@ impl PictureJudge {
         solution: &RgbImage,
         rule: &PictureRule,
     ) -> Result<Self> {
-        Self::assemble(question, puzzle.clone(), solution.clone(), rule)
+        Self::assemble(question, puzzle.clone(), solution.clone(), rule.clone())
     }
 
     fn assemble(
         question: &Question<'_>,
         puzzle: RgbImage,
         solution: RgbImage,
-        rule: &PictureRule,
+        rule: PictureRule,
     ) -> Result<Self> {
         let size = [puzzle.width(), puzzle.height()];
         if size.contains(&0) || solution.dimensions() != puzzle.dimensions() {
@@ -152,12 +152,13 @@ impl PictureJudge {
         Self::lay(question, Sheet::new(puzzle, solution), rule)
     }
 
-    fn lay(question: &Question<'_>, sheet: Sheet, rule: &PictureRule) -> Result<Self> {
+    fn lay(question: &Question<'_>, sheet: Sheet, rule: PictureRule) -> Result<Self> {
         let sheet = Arc::new(sheet);
         let (rule, regions) = match rule {
             PictureRule::Marker(rule) => {
                 let answer = question.answer.to_string();
-                let (markers, regions) = Markers::new(rule, question.options, &answer, sheet.size)?;
+                let (markers, regions) =
+                    Markers::new(&rule, question.options, &answer, sheet.size)?;
                 (Layout::Marker(markers), regions)
             }
             PictureRule::Route(rule) => {
@@ -165,7 +166,7 @@ impl PictureJudge {
                 (Layout::Route(Box::new(routes)), Regions::One)
             }
             PictureRule::Slots(rule) => {
-                let (slots, regions) = Slots::new(rule, &sheet.puzzle)?;
+                let (slots, regions) = Slots::new(&rule, &sheet.puzzle)?;
                 (Layout::Slots(slots), regions)
             }
         };
@@ -248,7 +249,7 @@ mod tests {
         let (rule, [puzzle, solution]) = task.rule_and_layers(record).unwrap();
         let mut sheet = Sheet::new(puzzle, solution);
         sheet.grid = Grid::whole(sheet.size);
-        PictureJudge::lay(&record.question(), sheet, &rule).unwrap()
+        PictureJudge::lay(&record.question(), sheet, rule).unwrap()
     }
 
     fn blots(picture: &mut RgbImage, dice: &mut Dice) {

@@ -36,7 +36,11 @@ fn has_red_part(part: &[u8; 48], least: u8) -> bool {
         firsts
     };
     let below = u8x16::splat(least - 1);
-    let lanes = |from: usize| part[from..].first_chunk().map_or(u8x16::ZERO, |lanes| u8x16::from(*lanes));
+    let lanes = |from: usize| {
+        part[from..]
+            .first_chunk()
+            .map_or(u8x16::ZERO, |lanes| u8x16::from(*lanes))
+    };
     let found = STARTS.iter().zip(FIRSTS).map(|(start, firsts)| {
         let [red, green, blue] = [0, 1, 2].map(|color| lanes(start + color));
         red.saturating_sub(green.max(blue)).saturating_sub(below) & u8x16::from(firsts)

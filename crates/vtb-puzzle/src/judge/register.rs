@@ -189,7 +189,11 @@ impl Anchors {
         if given == self.sheet.size {
             let likeness = self.sheet.likeness(picture);
             let is_known = self.sheet.is_in_place(&likeness);
-            let places = if is_known { self.sparse() } else { self.finest() };
+            let places = if is_known {
+                self.sparse()
+            } else {
+                self.finest()
+            };
             let residual = self.residual(places, picture, &likeness.far);
             if is_known || residual <= EXACT {
                 return Some(Aligned {

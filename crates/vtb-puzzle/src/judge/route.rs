@@ -5,9 +5,9 @@
 //! fault. Truth comes from the record's graph alone.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
+use super::cell_map::number_of;
 use super::compare::Reference;
 use super::picture::Reading;
 use super::pixels::{AddColor, page_color};
@@ -47,7 +47,6 @@ pub(super) struct Routes {
     middles: Vec<[f64; 2]>,
     pub(super) start: u32,
     pub(super) goal: u32,
-    start_pixels: Vec<Range<usize>>,
     floor: OnceLock<Rgb>,
     graph: MazeGraph,
     rules: PathRules,
@@ -56,7 +55,7 @@ pub(super) struct Routes {
 
 impl Routes {
     pub(super) fn new(
-        rule: &RouteRule,
+        rule: RouteRule,
         question: &Question<'_>,
         sheet: &Arc<Sheet>,
     ) -> Result<Self> {
@@ -67,47 +66,12 @@ impl Routes {
         let Answer::Path(answer) = question.answer else {
             return Err(fault("the answer is not a path"));
         };
-        if rule.cells.len() != sheet.grid.width * sheet.grid.height {
+        if rule.cells.pixels() != sheet.grid.width * sheet.grid.height {
             return Err(fault("the cells are not laid out on this picture"));
         }
         let ids = graph.cells().to_vec();
-        let number = |id: CellId| {
-            // Cells are counted through, mostly.
-            let counted = id.wrapping_sub(ids.first().copied().unwrap_or(0));
-            match ids.get(counted as usize) == Some(&id) {
-                true => counted + 1,
-                false => ids.binary_search(&id).map_or(0, |at| at as u32 + 1),
-            }
-        };
-        let start = number(graph.start());
-        let goal = number(graph.goal());
-        let mut cells = Vec::with_capacity(rule.cells.len());
-        let mut areas = vec![0; ids.len() + 1];
-        let mut start_pixels = Vec::new();
-        let number = |cell: &Option<CellId>| cell.map_or(0, number);
-        for some in rule.cells.chunks(CHUNK) {
-            let (from, first) = (cells.len(), number(&some[0]));
-            // Most neighbours are of one cell.
-            if some
-                .iter()
-                .fold(false, |differs, cell| differs | (*cell != some[0]))
-            {
-                for cell in some {
-                    let cell = number(cell);
-                    areas[cell as usize] += 1;
-                    if cell == start {
-                        start_pixels.push(cells.len()..cells.len() + 1);
-                    }
-                    cells.push(cell);
-                }
-                continue;
-            }
-            areas[first as usize] += some.len() as u32;
-            cells.resize(from + some.len(), first);
-            if first == start {
-                start_pixels.push(from..cells.len());
-            }
-        }
+        let [start, goal] = [graph.start(), graph.goal()].map(|id| number_of(&ids, id));
+        let (cells, areas) = rule.cells.into_numbers(&ids);
         if areas[start as usize] == 0 || areas[goal as usize] == 0 {
             return Err(fault("start or goal has no place in the picture"));
         }
@@ -120,7 +84,6 @@ impl Routes {
             ids,
             start,
             goal,
-            start_pixels,
             floor: OnceLock::new(),
             graph,
             rules: question.path_rules,
@@ -198,8 +161,23 @@ impl Routes {
     }
 
     /// Pixels of the start cell.
-    pub(super) fn start_pixels(&self) -> impl Iterator<Item = usize> {
-        self.start_pixels.iter().cloned().flatten()
+    pub(super) fn start_pixels(&self) -> Vec<usize> {
+        let (width, height) = (self.width(), self.sheet.grid.height);
+        let [_, middle] = self.middles[self.start as usize - 1];
+        let middle = (middle.max(0.0) as usize).min(height);
+        // Cells are in one piece, mostly: all is found a few rows above and below the middle.
+        let below = (middle..height).map(Some).chain(std::iter::repeat(None));
+        let above = (0..middle).rev().map(Some).chain(std::iter::repeat(None));
+        let rows = below.zip(above).flat_map(|(below, above)| [below, above]);
+        let mut found = Vec::new();
+        for row in rows.take(2 * height).flatten() {
+            if found.len() == self.areas[self.start as usize] as usize {
+                break;
+            }
+            let row = row * width..(row + 1) * width;
+            found.extend(row.filter(|at| self.cells[*at] == self.start));
+        }
+        found
     }
 
     pub(super) fn width(&self) -> usize {
@@ -223,11 +201,16 @@ impl Routes {
         pixels.any(|at| self.is_hidden(at))
     }
 
-    /// The colour of most pixels of cells.
+    /// The colour of most pixels of cells, or of a sample where there are many.
     fn floor(&self) -> &Rgb {
+        const MANY: u32 = 1 << 12;
+        const SAMPLE: usize = 7;
         self.floor.get_or_init(|| {
             let open: u32 = self.areas[1..].iter().sum();
-            page_color(self.some_floor(), open as usize, |add| self.each_floor(add))
+            let step = if open > MANY { SAMPLE } else { 1 };
+            let mut open = 0;
+            self.each_floor(step, &mut |_, count| open += count);
+            page_color(self.some_floor(), open, |add| self.each_floor(step, add))
         })
     }
 
@@ -245,8 +228,8 @@ impl Routes {
         bytes.first_chunk().copied()
     }
 
-    /// Names the colours of all pixels of cells.
-    fn each_floor(&self, add: AddColor<'_>) {
+    /// Names the colours of pixels of cells: of one chunk of so many.
+    fn each_floor(&self, step: usize, add: AddColor<'_>) {
         let mut last = ([0; 3], 0);
         let mut take = |color: &[u8], count: usize| {
             if last.0 != color {
@@ -257,7 +240,7 @@ impl Routes {
             }
             last.1 += count;
         };
-        for (bytes, cells) in self.chunks() {
+        for (bytes, cells) in self.chunks().step_by(step) {
             if is_plain(bytes) {
                 let open = cells.iter().map(|cell| u32::from(*cell != 0));
                 take(&bytes[..3], open.sum::<u32>() as usize);

@@ -223,7 +223,7 @@ fn broken(routes: &Routes, line: &Line, path: &[u32]) -> Option<String> {
     let mut known: Vec<Option<bool>> = vec![None; count];
     let mut reached = vec![false; routes.areas.len()];
     let mut stack: Vec<usize> = Vec::new();
-    for at in routes.start_pixels().filter(|at| is_on(*at)) {
+    for at in routes.start_pixels().into_iter().filter(|at| is_on(*at)) {
         known[at] = Some(true);
         stack.push(at);
     }

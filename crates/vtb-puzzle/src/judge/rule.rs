@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use image::RgbImage;
 
+use super::cell_map::CellMap;
 use crate::draw::Rgb;
 use crate::graph::CellId;
 
@@ -30,8 +31,8 @@ pub struct MarkerRule {
 /// Where the cells of a maze lie.
 #[derive(Debug, Clone)]
 pub struct RouteRule {
-    /// The cell every pixel belongs to, row by row; `None` on walls and beside the maze.
-    pub cells: Vec<Option<CellId>>,
+    /// The cell every pixel belongs to.
+    pub cells: CellMap,
     /// Middle of every cell, pixels.
     pub centers: BTreeMap<CellId, [f64; 2]>,
 }

@@ -54,11 +54,14 @@ impl Sheet {
         let [bytes, puzzle, solution] =
             [picture, &self.puzzle, &self.solution].map(|picture| picture.as_raw());
         let (grid, differs) = (self.grid, self.grid.differs(bytes, self.puzzle.as_raw()));
-        let tiles = differs.iter().enumerate().map(|(at, differs)| match differs {
-            false => (0, false),
-            true if grid.is_same_around(bytes, solution, at) => (255, true),
-            true => (grid.distance(bytes, puzzle, at), false),
-        });
+        let tiles = differs
+            .iter()
+            .enumerate()
+            .map(|(at, differs)| match differs {
+                false => (0, false),
+                true if grid.is_same_around(bytes, solution, at) => (255, true),
+                true => (grid.distance(bytes, puzzle, at), false),
+            });
         let (far, solved) = tiles.unzip();
         Likeness { far, solved }
     }

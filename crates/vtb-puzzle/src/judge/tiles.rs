@@ -167,7 +167,8 @@ impl Grid {
     /// told of in pictures narrower than that.
     pub(super) fn is_same_around(&self, a: &[u8], b: &[u8], at: usize) -> bool {
         let same = |from| is_equal(window(a, from), window(b, from));
-        self.windows(at).is_some_and(|mut windows| windows.all(same))
+        self.windows(at)
+            .is_some_and(|mut windows| windows.all(same))
     }
 
     /// For every tile: whether it and its margin have one colour.

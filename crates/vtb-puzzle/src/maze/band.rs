@@ -37,6 +37,20 @@ pub(crate) fn each_pixel(
     }
 }
 
+/// The pixels, in runs, whose middles lie in such a band.
+pub(super) fn runs(size: [u32; 2], ends: [[f64; 2]; 2], half: f64) -> Vec<Range<usize>> {
+    let mut runs: Vec<Range<usize>> = Vec::new();
+    each_pixel(size, ends, half, |column, row, inset| {
+        let at = row as usize * size[0] as usize + column as usize;
+        match runs.last_mut() {
+            _ if inset < 0.0 => {}
+            Some(run) if run.end == at => run.end += 1,
+            _ => runs.push(at..at + 1),
+        }
+    });
+    runs
+}
+
 /// The whole numbers from `low` to `high` that are pixels of a side.
 pub(crate) fn whole(low: f64, high: f64, side: u32) -> Range<u32> {
     // Casts saturate: what lies left of the picture becomes 0, nonsense an empty range.

@@ -1,11 +1,16 @@
 //! Geometry of a honeycomb: hexagonal cells about a centre.
 
+use std::cell::OnceCell;
+use std::ops::Range;
+
 use serde::{Deserialize, Serialize};
 
-use super::band::{each_pixel, whole};
+use super::band::{runs, whole};
+use super::last::Last;
 use super::{Rooms, Ways};
 use crate::draw::{Canvas, Rgb, text_width};
 use crate::graph::CellId;
+use crate::judge::CellMap;
 
 /// Column and slanted row of a cell, both 0 in the centre.
 type Axial = [i32; 2];
@@ -95,6 +100,12 @@ impl Comb {
     /// Every wall of the maze once, as a segment.
     #[must_use]
     pub fn walls(&self, ways: &Ways) -> Vec<[[f64; 2]; 2]> {
+        let walls = self.numbered_walls(ways);
+        walls.into_iter().map(|(_, ends)| ends).collect()
+    }
+
+    /// The same, each with a number that stands for its place in any maze of this size.
+    fn numbered_walls(&self, ways: &Ways) -> Vec<(usize, [[f64; 2]; 2])> {
         let side = f64::from(self.cell_size);
         let (near, high) = (0.5 * side, root3() / 2.0 * side);
         let corners = [
@@ -117,7 +128,7 @@ impl Comb {
                     let [x, y] = corners[at % 6];
                     [middles[id][0] + x, middles[id][1] + y]
                 };
-                walls.push([corner(edge), corner(edge + 1)]);
+                walls.push((6 * id + edge, [corner(edge), corner(edge + 1)]));
             }
         }
         walls
@@ -170,31 +181,26 @@ impl Comb {
         });
     }
 
-    /// The cell of every pixel, row by row; none on walls and beside the maze.
+    /// The cell of every pixel; none on walls and beside the maze. Puzzles of one size share most of
+    /// the work.
     #[must_use]
-    pub fn cell_map(&self, ways: &Ways, [width, height]: [u32; 2]) -> Vec<Option<CellId>> {
-        let mut map = vec![None; width as usize * height as usize];
-        let place = |column: u32, row: u32| row as usize * width as usize + column as usize;
-        for (id, middle) in self.middles().into_iter().enumerate() {
-            self.each_row(middle, [width, height], |row, left, right| {
-                if left < right {
-                    map[place(left, row)..place(right, row)].fill(Some(id as CellId));
-                }
-            });
+    pub fn cell_map(&self, ways: &Ways, size: [u32; 2]) -> CellMap {
+        thread_local! {
+            static LAST: Last<(Comb, [u32; 2]), Layout> = const { Last::new() };
         }
-        for wall in self.walls(ways) {
-            each_pixel(
-                [width, height],
-                wall,
-                f64::from(self.wall) / 2.0,
-                |column, row, inset| {
-                    if inset >= 0.0 {
-                        map[place(column, row)] = None;
+        let make = || Layout::new(self, size);
+        LAST.with(|last| {
+            last.with((*self, size), make, |layout| {
+                let mut map = layout.open.clone();
+                for (at, wall) in self.numbered_walls(ways) {
+                    let half = f64::from(self.wall) / 2.0;
+                    for run in layout.walls[at].get_or_init(|| runs(size, wall, half)) {
+                        map.fill(run.clone(), None);
                     }
-                },
-            );
-        }
-        map
+                }
+                map
+            })
+        })
     }
 
     /// Size at which the longest id fits into a cell clear of its walls, pixels.
@@ -208,6 +214,34 @@ impl Comb {
         slanted
             .min(2.0 * high / height)
             .min(0.62 * f64::from(self.cell_size))
+    }
+}
+
+/// The pixels of a honeycomb.
+struct Layout {
+    /// As if no wall stood.
+    open: CellMap,
+    /// By cell and edge.
+    walls: Vec<OnceCell<Vec<Range<usize>>>>,
+}
+
+impl Layout {
+    fn new(comb: &Comb, [width, height]: [u32; 2]) -> Self {
+        let place = |column: u32, row: u32| row as usize * width as usize + column as usize;
+        let middles = comb.middles();
+        let ids = 0..middles.len() as CellId;
+        let mut open = CellMap::new(place(0, height), ids.clone().collect());
+        for (id, middle) in ids.zip(&middles) {
+            comb.each_row(*middle, [width, height], |row, left, right| {
+                if left < right {
+                    open.fill(place(left, row)..place(right, row), Some(id));
+                }
+            });
+        }
+        Self {
+            open,
+            walls: vec![OnceCell::new(); 6 * middles.len()],
+        }
     }
 }
 

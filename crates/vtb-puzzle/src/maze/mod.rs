@@ -5,6 +5,7 @@ pub(crate) mod band;
 mod carve;
 mod circle;
 mod comb;
+mod last;
 mod look;
 mod params;
 mod place;

@@ -1,32 +1,85 @@
 //! The cells of a labyrinth, pixel by pixel.
 
-use std::cell::RefCell;
+use std::cell::OnceCell;
 use std::ops::Range;
 
+use super::Ways;
+use super::band::runs;
 use super::circle::{diamond_angle, on_circle};
-use super::rings::Rings;
+use super::last::Last;
+use super::rings::{Opening, Rings};
 use crate::graph::CellId;
+use crate::judge::CellMap;
 
-/// The cell of every pixel as if no spoke stood and no wall were open.
-///
-/// Puzzles of one size share it: the last one of a thread is kept.
-pub(super) fn whole_rings(rings: &Rings, size: [u32; 2]) -> Vec<Option<CellId>> {
-    /// Larger ones are not kept.
-    const PIXELS: usize = 1 << 20;
-    type Kept = (Rings, [u32; 2], Vec<Option<CellId>>);
+/// The cell of every pixel; puzzles of one size share most of the work.
+pub(super) fn cell_map(rings: &Rings, ways: &Ways, size: [u32; 2]) -> CellMap {
     thread_local! {
-        static LAST: RefCell<Option<Kept>> = const { RefCell::new(None) };
+        static LAST: Last<(Rings, [u32; 2]), Layout> = const { Last::new() };
     }
-    LAST.with_borrow_mut(|last| match last {
-        Some((of, in_size, map)) if of == rings && *in_size == size => map.clone(),
-        _ => {
-            let map = lay_out(rings, size);
-            if map.len() <= PIXELS {
-                *last = Some((*rings, size, map.clone()));
-            }
-            map
+    let make = || Layout::new(rings, size);
+    LAST.with(|last| last.with((*rings, size), make, |layout| layout.cell_map(rings, ways)))
+}
+
+/// The pixels of a labyrinth.
+struct Layout {
+    size: [u32; 2],
+    /// As if no spoke stood and no wall were open.
+    whole: CellMap,
+    /// By cell: the opening to the inside, and the spoke before it.
+    openings: Vec<OnceCell<Vec<(Range<usize>, CellId)>>>,
+    spokes: Vec<OnceCell<Vec<Range<usize>>>>,
+}
+
+impl Layout {
+    fn new(rings: &Rings, size: [u32; 2]) -> Self {
+        let ids = 0..=(rings.rings * rings.segments) as CellId;
+        let count = ids.clone().count();
+        Self {
+            size,
+            whole: CellMap::of_named(ids.collect(), &lay_out(rings, size)),
+            openings: vec![OnceCell::new(); count],
+            spokes: vec![OnceCell::new(); count],
         }
-    })
+    }
+
+    fn cell_map(&self, rings: &Rings, ways: &Ways) -> CellMap {
+        let mut map = self.whole.clone();
+        for opening in rings.openings(ways) {
+            let pixels = &self.openings[opening.outside as usize];
+            for (run, cell) in pixels.get_or_init(|| self.open(rings, &opening)) {
+                map.open(run.clone(), *cell);
+            }
+        }
+        for (id, ends) in rings.spokes(ways) {
+            let half = f64::from(rings.wall) / 2.0;
+            for run in self.spokes[id].get_or_init(|| runs(self.size, ends, half)) {
+                map.fill(run.clone(), None);
+            }
+        }
+        map
+    }
+
+    /// The pixels of an opening, and to which of its cells they are nearer.
+    fn open(&self, rings: &Rings, opening: &Opening) -> Vec<(Range<usize>, CellId)> {
+        let [below, above] = opening.radii;
+        let middle = (below + above) / 2.0;
+        let width = self.size[0] as usize;
+        let cell = |pixel: &usize| {
+            let [x, y] = rings.seen_at((pixel % width) as u32, (pixel / width) as u32);
+            match x * x + y * y < middle * middle {
+                true => opening.inside,
+                false => opening.outside,
+            }
+        };
+        let mut found = Vec::new();
+        for run in runs(self.size, opening.ends, opening.half) {
+            let pixels: Vec<_> = run.collect();
+            for part in pixels.chunk_by(|one, next| cell(one) == cell(next)) {
+                found.push((part[0]..part[0] + part.len(), cell(&part[0])));
+            }
+        }
+        found
+    }
 }
 
 /// To the left and to the right of the middle, the farther out a pixel of a row is, the larger is
@@ -166,7 +219,7 @@ mod tests {
         ] {
             let mut maze = Rings::new([rings, segments], 13, 4);
             maze.center = center;
-            let map = whole_rings(&maze, size);
+            let map = lay_out(&maze, size);
             for (at, cell) in map.into_iter().enumerate() {
                 let [column, row] = [at as u32 % size[0], at as u32 / size[0]];
                 let point = maze.seen_at(column, row);

@@ -2,12 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::band::{each_pixel, whole};
+use super::band::whole;
 use super::comb::DIGIT_HEIGHT;
-use super::ring_map::whole_rings;
+use super::ring_map::cell_map;
 use super::{Rooms, Ways, on_circle};
 use crate::draw::{Canvas, Rgb, text_width};
 use crate::graph::CellId;
+use crate::judge::CellMap;
 
 /// A disc, which is cell 0, and rings of equally many cells about it. Pixels, y down.
 ///
@@ -31,6 +32,18 @@ pub struct Rings {
 
 /// Ring, from 1, and place in it.
 type Spot = [u32; 2];
+
+/// An opening in a wall between two rings.
+pub(super) struct Opening {
+    pub(super) inside: CellId,
+    pub(super) outside: CellId,
+    /// Between which the wall lies.
+    pub(super) radii: [f64; 2],
+    /// From the inside out.
+    pub(super) ends: [[f64; 2]; 2],
+    /// Half its width.
+    pub(super) half: f64,
+}
 
 impl Rings {
     /// A labyrinth about the origin; the disc is about as wide as it takes to hold a ring.
@@ -145,37 +158,40 @@ impl Rings {
         corridor.min(self.opening(1)).floor().max(2.0)
     }
 
-    /// The spokes that stand: walls between cells of a ring, each from the inside out.
-    fn spokes(&self, ways: &Ways) -> Vec<[[f64; 2]; 2]> {
+    /// The spokes that stand: walls between cells of a ring, each from the inside out, and the cell
+    /// before which it stands.
+    pub(super) fn spokes(&self, ways: &Ways) -> impl Iterator<Item = (usize, [[f64; 2]; 2])> {
         let last = self.segments - 1;
-        let walled = |&[ring, segment]: &Spot| {
+        let walled = move |&[ring, segment]: &Spot| {
             !ways.joins(self.id([ring, segment]), self.id([ring, segment + last]))
         };
-        let spoke = |[ring, segment]: Spot| {
-            self.corridor(ring)
-                .map(|radius| self.at(segment, self.segments, radius))
+        let spoke = move |[ring, segment]: Spot| {
+            let ends = self
+                .corridor(ring)
+                .map(|radius| self.at(segment, self.segments, radius));
+            (self.id([ring, segment]), ends)
         };
-        self.spots().filter(walled).map(spoke).collect()
+        self.spots().filter(walled).map(spoke)
     }
 
-    /// Cells outside an opening, with the opening's ends, from the inside out.
-    fn openings(&self, ways: &Ways) -> Vec<(Spot, [[f64; 2]; 2])> {
-        let open = |&[ring, segment]: &Spot| {
-            let inside = if ring == 1 {
-                0
-            } else {
-                self.id([ring - 1, segment])
+    /// Openings in the walls between rings.
+    pub(super) fn openings(&self, ways: &Ways) -> impl Iterator<Item = Opening> {
+        let opening = move |[ring, segment]: Spot| {
+            let inside = match ring {
+                1 => 0,
+                _ => self.id([ring - 1, segment]),
             };
-            ways.joins(inside, self.id([ring, segment]))
-        };
-        let ends = |[ring, segment]: Spot| {
+            let outside = self.id([ring, segment]);
             let radii = self.wall_inside(ring);
-            radii.map(|radius| self.at(2 * segment + 1, 2 * self.segments, radius))
+            ways.joins(inside, outside).then(|| Opening {
+                inside: inside as CellId,
+                outside: outside as CellId,
+                radii,
+                ends: radii.map(|radius| self.at(2 * segment + 1, 2 * self.segments, radius)),
+                half: self.opening(ring),
+            })
         };
-        self.spots()
-            .filter(open)
-            .map(|spot| (spot, ends(spot)))
-            .collect()
+        self.spots().filter_map(opening)
     }
 
     /// The way along a path: arcs in the middle of corridors, straight through openings.
@@ -229,14 +245,14 @@ impl Rings {
             canvas.kept_ring(self.center, self.corridor(ring), floor);
         }
         canvas.disc(self.center, f64::from(self.hub), floor);
-        for ([ring, _], ends) in self.openings(ways) {
-            canvas.kept_line(ends, 2.0 * self.opening(ring), floor);
+        for opening in self.openings(ways) {
+            canvas.kept_line(opening.ends, 2.0 * opening.half, floor);
         }
     }
 
     /// Draws the spokes.
     pub(crate) fn paint_spokes(&self, canvas: &mut Canvas, ways: &Ways, wall: Rgb) {
-        for spoke in self.spokes(ways) {
+        for (_, spoke) in self.spokes(ways) {
             canvas.kept_line(spoke, f64::from(self.wall), wall);
         }
     }
@@ -296,46 +312,10 @@ impl Rings {
         ]
     }
 
-    /// The cell of every pixel, row by row; none on walls and beside the maze.
+    /// The cell of every pixel; none on walls and beside the maze.
     #[must_use]
-    pub fn cell_map(&self, ways: &Ways, [width, height]: [u32; 2]) -> Vec<Option<CellId>> {
-        let place = |column: u32, row: u32| row as usize * width as usize + column as usize;
-        let mut map = whole_rings(self, [width, height]);
-        for ([ring, segment], ends) in self.openings(ways) {
-            let [below, above] = self.wall_inside(ring);
-            let outside = self.id([ring, segment]) as CellId;
-            let inside = if ring == 1 {
-                0
-            } else {
-                outside - self.segments
-            };
-            each_pixel(
-                [width, height],
-                ends,
-                self.opening(ring),
-                |column, row, inset| {
-                    let [x, y] = self.seen_at(column, row);
-                    let nearer = x * x + y * y < ((below + above) / 2.0) * ((below + above) / 2.0);
-                    let cell = &mut map[place(column, row)];
-                    if inset >= 0.0 && cell.is_none() {
-                        *cell = Some(if nearer { inside } else { outside });
-                    }
-                },
-            );
-        }
-        for spoke in self.spokes(ways) {
-            each_pixel(
-                [width, height],
-                spoke,
-                f64::from(self.wall) / 2.0,
-                |column, row, inset| {
-                    if inset >= 0.0 {
-                        map[place(column, row)] = None;
-                    }
-                },
-            );
-        }
-        map
+    pub fn cell_map(&self, ways: &Ways, size: [u32; 2]) -> CellMap {
+        cell_map(self, ways, size)
     }
 
     /// Size at which every id fits into its cell clear of the walls, pixels.

@@ -10,7 +10,7 @@ use crate::dice::Dice;
 use crate::draw::{Canvas, Layer, MAX_SIDE, Stroke, draw_growing, text_width};
 use crate::error::{PuzzleError, Result};
 use crate::graph::{CellId, MazeGraph, PathRules};
-use crate::judge::{PictureRule, RouteRule};
+use crate::judge::{CellMap, PictureRule, RouteRule};
 use crate::maze::{
     FLOOR, GOAL, ID_SIZE_MIN, ROUTE, START, WALL, Words, braid, carve, distant_pair, require,
 };
@@ -451,11 +451,14 @@ impl Task for MazeSquare {
         _: &[String],
     ) -> Result<PictureRule> {
         let [width, height] = solved.canvas.map(|side| side as usize);
-        let mut cells = vec![None; width * height];
+        let ids = scene
+            .open_cells()
+            .map(|(row, column)| scene.id(row, column));
+        let mut cells = CellMap::new(width * height, ids.collect());
         for (row, column) in scene.open_cells() {
             let [left, top, right, bottom] = scene.bbox(row, column).map(|edge| edge as usize);
-            for line in top..bottom {
-                cells[line * width + left..line * width + right].fill(Some(scene.id(row, column)));
+            for line in (top..bottom).map(|line| line * width) {
+                cells.fill(line + left..line + right, Some(scene.id(row, column)));
             }
         }
         let middle = |(row, column)| (scene.id(row, column), scene.middle(row, column));

@@ -8,7 +8,7 @@ use image::codecs::jpeg::JpegEncoder;
 use image::imageops::{FilterType, resize};
 use image::{Rgb, RgbImage};
 use serde_json::{Value, json};
-use vtb_puzzle::judge::{Area, Expect, RouteRule, Slot, SlotRule};
+use vtb_puzzle::judge::{Area, CellMap, Expect, RouteRule, Slot, SlotRule};
 use vtb_puzzle::{Layer, PictureJudge, PictureRule, Puzzle, Record, record_seed, registry};
 
 pub const RED: [u8; 3] = [220, 30, 30];
@@ -126,7 +126,7 @@ fn square_rule(record: &Record) -> RouteRule {
     }
     let middle = |id: u32| place(id).map(|edge| f64::from(edge) + f64::from(size) / 2.0);
     RouteRule {
-        cells,
+        cells: CellMap::of(&cells),
         centers: graph.cells().iter().map(|id| (*id, middle(*id))).collect(),
     }
 }

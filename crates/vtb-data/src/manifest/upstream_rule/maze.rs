@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use image::RgbImage;
-use vtb_puzzle::judge::RouteRule;
+use vtb_puzzle::judge::{CellMap, RouteRule};
 use vtb_puzzle::{CellId, MazeGraph, PathRules, check_path};
 
 use super::fields::{Fields, Found};
@@ -67,7 +67,7 @@ pub(super) fn read(fields: &Fields, path: &[CellId], puzzle: &RgbImage) -> Found
     Ok(Maze {
         graph,
         rule: RouteRule {
-            cells: layout.cells,
+            cells: CellMap::of(&layout.cells),
             centers: layout.centers,
         },
     })

@@ -1,0 +1,33 @@
+//! What puzzles of one size share.
+
+use std::cell::RefCell;
+
+/// What was made last of a size of picture, for as long as nothing else is asked for.
+pub(super) struct Last<K, V>(RefCell<Option<(K, V)>>);
+
+/// Larger pictures are not kept.
+const MOST_PIXELS: u64 = 1 << 20;
+
+impl<K: PartialEq, V> Last<(K, [u32; 2]), V> {
+    pub(super) const fn new() -> Self {
+        Self(RefCell::new(None))
+    }
+
+    /// Looks at what belongs to `key`; makes it unless it is there.
+    pub(super) fn with<R>(
+        &self,
+        key: (K, [u32; 2]),
+        make: impl FnOnce() -> V,
+        look: impl FnOnce(&V) -> R,
+    ) -> R {
+        let [width, height] = key.1.map(u64::from);
+        if width * height > MOST_PIXELS {
+            return look(&make());
+        }
+        let mut last = self.0.borrow_mut();
+        match &*last {
+            Some((of, kept)) if *of == key => look(kept),
+            _ => look(&last.insert((key, make())).1),
+        }
+    }
+}
