@@ -120,31 +120,8 @@ impl Canvas {
         }
     }
 
-    /// Mixes `color` into part of a row by the coverage of every column; what lies outside the
-    /// picture is left out.
-    pub(crate) fn fade(
-        &mut self,
-        row: i32,
-        columns: Range<i32>,
-        color: Rgb,
-        coverage: impl Fn(i32) -> f32,
-    ) {
-        let columns = columns.start.max(0)..columns.end.min(self.width as i32);
-        if row < 0 || row >= self.height as i32 || columns.is_empty() {
-            return;
-        }
-        let pixels = self.row(row, columns.clone()).as_chunks_mut::<3>().0;
-        for (pixel, column) in pixels.iter_mut().zip(columns) {
-            match share(coverage(column)) {
-                0 => {}
-                255 => *pixel = color,
-                share => mix(pixel, share, color),
-            }
-        }
-    }
-
-    /// [`Canvas::fade`] for a few pixels inside the picture of which most are covered in part: no
-    /// guess at the others is right often enough.
+    /// Mixes `color` into a few pixels inside the picture by the coverage of every column. Most are
+    /// covered in part: no guess at the others is right often enough.
     #[inline]
     pub(super) fn edge(
         &mut self,

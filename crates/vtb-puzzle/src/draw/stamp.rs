@@ -8,7 +8,6 @@ use std::ops::Range;
 
 use super::canvas::{Canvas, Rgb, share};
 use super::pen::Pen;
-use super::round::draw_round;
 use super::surface::Surface;
 
 /// What a shape covers.
@@ -72,7 +71,41 @@ impl Stamp {
 }
 
 /// Kind, size of the picture, and numbers of a shape, to the bit.
-type Key = [u64; 7];
+type Key = [u64; 8];
+
+/// An area being measured, row by row.
+pub(crate) struct Area<'a> {
+    stamp: &'a mut Stamp,
+    size: [i32; 2],
+}
+
+impl Area<'_> {
+    /// Part of a row, by the coverage of every column; what lies outside the picture is left out.
+    pub(crate) fn row(&mut self, row: i32, columns: Range<i32>, coverage: impl Fn(i32) -> f32) {
+        let [width, height] = self.size;
+        if !(0..height).contains(&row) {
+            return;
+        }
+        let columns = columns.start.max(0)..columns.end.min(width);
+        let shares: Vec<_> = columns
+            .clone()
+            .map(|column| share(coverage(column)))
+            .collect();
+        let mut first = columns.start;
+        // Bare, covered in part, and covered whole, in turn.
+        let kind = |share: &u8| (*share > 0, *share == 255);
+        for part in shares.chunk_by(|one, next| kind(one) == kind(next)) {
+            let last = first + part.len() as i32;
+            if part[0] > 0 {
+                self.stamp.add(row, first..last, part[0] == 255);
+            }
+            if kind(&part[0]) == (true, false) {
+                self.stamp.shares.extend_from_slice(part);
+            }
+            first = last;
+        }
+    }
+}
 
 #[derive(Default)]
 struct Kept {
@@ -113,7 +146,7 @@ impl Canvas {
         let [[a, b], [c, d]] = ends.map(|end| end.map(f64::to_bits));
         draw_kept(
             self,
-            [0, packed(size), a, b, c, d, width.to_bits()],
+            [0, packed(size), a, b, c, d, width.to_bits(), 0],
             color,
             |stamp| {
                 Pen::new(ends, width / 2.0).draw(size, stamp);
@@ -121,15 +154,17 @@ impl Canvas {
         );
     }
 
-    /// What lies between two circles, where many pictures have the same: each pixel is covered by its
-    /// distance from the nearer circle.
-    pub(crate) fn kept_ring(&mut self, center: [f64; 2], radii: [f64; 2], color: Rgb) {
+    /// An area that many pictures have, told by some numbers. `measure` is only asked once.
+    pub(crate) fn kept_area(
+        &mut self,
+        numbers: [f64; 6],
+        color: Rgb,
+        measure: impl FnOnce(&mut Area<'_>),
+    ) {
         let size = self.size();
-        let [[a, b], [c, d]] = [center, radii].map(|pair| pair.map(f64::to_bits));
-        draw_kept(self, [1, packed(size), a, b, c, d, 0], color, |stamp| {
-            let [inner, outer] = radii;
-            let coverage = |distance: f64| (distance - inner).min(outer - distance) + 0.5;
-            draw_round(size, center, radii, f64::INFINITY, coverage, stamp);
+        let [a, b, c, d, e, f] = numbers.map(f64::to_bits);
+        draw_kept(self, [1, packed(size), a, b, c, d, e, f], color, |stamp| {
+            measure(&mut Area { stamp, size });
         });
     }
 }
@@ -160,13 +195,25 @@ mod tests {
                 }
             },
             |canvas, kept| {
-                let (center, radii, color) = ([20.0, 15.5], [5.0, 13.2], [200, 40, 0]);
-                let [inner, outer] = radii;
+                let color = [200, 40, 0];
+                // With a bare stripe within.
+                let covered = |row: i32, column: i32| match column {
+                    12 => 0.0,
+                    _ => (column as f32 - row as f32 / 3.0) / 7.0,
+                };
+                let rows = -2..40;
                 match kept {
-                    true => canvas.kept_ring(center, radii, color),
-                    false => canvas.round(center, radii, f64::INFINITY, color, |distance| {
-                        (distance - inner).min(outer - distance) + 0.5
+                    true => canvas.kept_area([1.0; 6], color, |area| {
+                        for row in rows {
+                            area.row(row, -3..90, |column| covered(row, column));
+                        }
                     }),
+                    false => {
+                        for row in rows {
+                            let shares = (-3..90).map(|column| share(covered(row, column)));
+                            canvas.stamp_row(row, -3, &shares.collect::<Vec<_>>(), color);
+                        }
+                    }
                 }
             },
         ];
@@ -189,6 +236,5 @@ mod tests {
             canvas.kept_line([[5.0, 5.0], [590.0, 5.0 + y]], 7.0, [0; 3]);
         }
         canvas.kept_line([[f64::NAN, 0.0], [1.0, 1.0]], 7.0, [0; 3]);
-        canvas.kept_ring([f64::NAN, 0.0], [1.0, 9.0], [0; 3]);
     }
 }

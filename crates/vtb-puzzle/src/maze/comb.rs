@@ -1,14 +1,16 @@
 //! Geometry of a honeycomb: hexagonal cells about a centre.
 
 use std::cell::OnceCell;
+use std::convert::Infallible;
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
 use super::band::{runs, whole};
 use super::last::Last;
-use super::{Rooms, Ways};
+use super::{FLOOR, Rooms, WALL, Ways};
 use crate::draw::{Canvas, Rgb, text_width};
+use crate::error::Result;
 use crate::graph::CellId;
 use crate::judge::CellMap;
 
@@ -153,13 +155,21 @@ impl Comb {
         }
     }
 
-    /// Paints every cell.
-    pub(crate) fn paint_floor(&self, canvas: &mut Canvas, size: [u32; 2], color: Rgb) {
-        for middle in self.middles() {
-            self.each_row(middle, size, |row, left, right| {
-                canvas.rect([left, row, right, row + 1], color);
-            });
+    /// A page with every cell; puzzles of one size share it.
+    pub(crate) fn floor(&self, size: [u32; 2]) -> Result<Canvas> {
+        thread_local! {
+            static LAST: Last<(Comb, [u32; 2]), Canvas> = const { Last::new() };
         }
+        let make = || {
+            let mut canvas = Canvas::new(size, WALL)?;
+            for middle in self.middles() {
+                self.each_row(middle, size, |row, left, right| {
+                    canvas.rect([left, row, right, row + 1], FLOOR);
+                });
+            }
+            Ok(canvas)
+        };
+        LAST.with(|last| last.with((*self, size), make, Canvas::clone))
     }
 
     /// Paints one cell, with smooth edges where it is open.
@@ -170,13 +180,17 @@ impl Comb {
         middle: [f64; 2],
         color: Rgb,
     ) {
-        let high = root3() / 2.0 * f64::from(self.cell_size);
-        self.each_row(middle, size, |row, left, right| {
-            let off = (f64::from(row) + 0.5 - middle[1]).abs();
-            canvas.fade(row as i32, left as i32..right as i32, color, |column| {
-                let across = (f64::from(column) + 0.5 - middle[0]).abs();
-                let slanted = high - (root3() * across + off) / 2.0;
-                (slanted.min(high - off) + 0.5) as f32
+        let side = f64::from(self.cell_size);
+        let high = root3() / 2.0 * side;
+        let [x, y] = middle;
+        canvas.kept_area([x, y, side, 0.0, 0.0, 0.0], color, |area| {
+            self.each_row(middle, size, |row, left, right| {
+                let off = (f64::from(row) + 0.5 - y).abs();
+                area.row(row as i32, left as i32..right as i32, |column| {
+                    let across = (f64::from(column) + 0.5 - x).abs();
+                    let slanted = high - (root3() * across + off) / 2.0;
+                    (slanted.min(high - off) + 0.5) as f32
+                });
             });
         });
     }
@@ -188,19 +202,19 @@ impl Comb {
         thread_local! {
             static LAST: Last<(Comb, [u32; 2]), Layout> = const { Last::new() };
         }
-        let make = || Layout::new(self, size);
-        LAST.with(|last| {
-            last.with((*self, size), make, |layout| {
-                let mut map = layout.open.clone();
-                for (at, wall) in self.numbered_walls(ways) {
-                    let half = f64::from(self.wall) / 2.0;
-                    for run in layout.walls[at].get_or_init(|| runs(size, wall, half)) {
-                        map.fill(run.clone(), None);
-                    }
+        let make = || Ok::<_, Infallible>(Layout::new(self, size));
+        let look = |layout: &Layout| {
+            let mut map = layout.open.clone();
+            for (at, wall) in self.numbered_walls(ways) {
+                let half = f64::from(self.wall) / 2.0;
+                for run in layout.walls[at].get_or_init(|| runs(size, wall, half)) {
+                    map.fill(run.clone(), None);
                 }
-                map
-            })
-        })
+            }
+            map
+        };
+        let Ok(map) = LAST.with(|last| last.with((*self, size), make, look));
+        map
     }
 
     /// Size at which the longest id fits into a cell clear of its walls, pixels.

@@ -14,20 +14,23 @@ impl<K: PartialEq, V> Last<(K, [u32; 2]), V> {
     }
 
     /// Looks at what belongs to `key`; makes it unless it is there.
-    pub(super) fn with<R>(
+    ///
+    /// # Errors
+    /// That of `make`.
+    pub(super) fn with<R, E>(
         &self,
         key: (K, [u32; 2]),
-        make: impl FnOnce() -> V,
+        make: impl FnOnce() -> Result<V, E>,
         look: impl FnOnce(&V) -> R,
-    ) -> R {
+    ) -> Result<R, E> {
         let [width, height] = key.1.map(u64::from);
         if width * height > MOST_PIXELS {
-            return look(&make());
+            return Ok(look(&make()?));
         }
         let mut last = self.0.borrow_mut();
-        match &*last {
+        Ok(match &*last {
             Some((of, kept)) if *of == key => look(kept),
-            _ => look(&last.insert((key, make())).1),
-        }
+            _ => look(&last.insert((key, make()?)).1),
+        })
     }
 }

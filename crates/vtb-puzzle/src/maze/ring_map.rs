@@ -1,6 +1,7 @@
 //! The cells of a labyrinth, pixel by pixel.
 
 use std::cell::OnceCell;
+use std::convert::Infallible;
 use std::ops::Range;
 
 use super::Ways;
@@ -16,8 +17,10 @@ pub(super) fn cell_map(rings: &Rings, ways: &Ways, size: [u32; 2]) -> CellMap {
     thread_local! {
         static LAST: Last<(Rings, [u32; 2]), Layout> = const { Last::new() };
     }
-    let make = || Layout::new(rings, size);
-    LAST.with(|last| last.with((*rings, size), make, |layout| layout.cell_map(rings, ways)))
+    let make = || Ok::<_, Infallible>(Layout::new(rings, size));
+    let look = |layout: &Layout| layout.cell_map(rings, ways);
+    let Ok(map) = LAST.with(|last| last.with((*rings, size), make, look));
+    map
 }
 
 /// The pixels of a labyrinth.

@@ -4,9 +4,11 @@ use serde::{Deserialize, Serialize};
 
 use super::band::whole;
 use super::comb::DIGIT_HEIGHT;
+use super::last::Last;
 use super::ring_map::cell_map;
-use super::{Rooms, Ways, on_circle};
+use super::{FLOOR, Rooms, WALL, Ways, on_circle};
 use crate::draw::{Canvas, Rgb, text_width};
+use crate::error::Result;
 use crate::graph::CellId;
 use crate::judge::CellMap;
 
@@ -239,12 +241,27 @@ impl Rings {
         (1..=pieces).map(point).collect()
     }
 
-    /// Paints corridors and openings; what is left over is wall.
-    pub(crate) fn paint_floor(&self, canvas: &mut Canvas, ways: &Ways, floor: Rgb) {
-        for ring in 1..=self.rings {
-            canvas.kept_ring(self.center, self.corridor(ring), floor);
+    /// A page with the disc and the corridors; puzzles of one size share it.
+    pub(crate) fn floor(&self, size: [u32; 2]) -> Result<Canvas> {
+        thread_local! {
+            static LAST: Last<(Rings, [u32; 2]), Canvas> = const { Last::new() };
         }
-        canvas.disc(self.center, f64::from(self.hub), floor);
+        let make = || {
+            let mut canvas = Canvas::new(size, WALL)?;
+            for ring in 1..=self.rings {
+                let radii = self.corridor(ring);
+                let [inner, outer] = radii;
+                let coverage = |distance: f64| (distance - inner).min(outer - distance) + 0.5;
+                canvas.round(self.center, radii, f64::INFINITY, FLOOR, coverage);
+            }
+            canvas.disc(self.center, f64::from(self.hub), FLOOR);
+            Ok(canvas)
+        };
+        LAST.with(|last| last.with((*self, size), make, Canvas::clone))
+    }
+
+    /// Paints the openings.
+    pub(crate) fn paint_openings(&self, canvas: &mut Canvas, ways: &Ways, floor: Rgb) {
         for opening in self.openings(ways) {
             canvas.kept_line(opening.ends, 2.0 * opening.half, floor);
         }
@@ -291,17 +308,21 @@ impl Rings {
             width,
         );
         let [first, _, last] = corners;
-        for row in rows {
-            let columns = columns.start as i32..columns.end as i32;
-            canvas.fade(row as i32, columns, color, |column| {
-                let [x, y] = self.seen_at(column as u32, row);
-                let radius = (x * x + y * y).sqrt();
-                let after = first[0] * y - first[1] * x;
-                let before = x * last[1] - y * last[0];
-                let inset = (radius - inner).min(outer - radius).min(after).min(before);
-                (inset + 0.5) as f32
-            });
-        }
+        let [x, y] = self.center;
+        let [segment, segments] = [segment, self.segments].map(f64::from);
+        canvas.kept_area([x, y, inner, outer, segment, segments], color, |area| {
+            for row in rows {
+                let columns = columns.start as i32..columns.end as i32;
+                area.row(row as i32, columns, |column| {
+                    let [x, y] = self.seen_at(column as u32, row);
+                    let radius = (x * x + y * y).sqrt();
+                    let after = first[0] * y - first[1] * x;
+                    let before = x * last[1] - y * last[0];
+                    let inset = (radius - inner).min(outer - radius).min(after).min(before);
+                    (inset + 0.5) as f32
+                });
+            }
+        });
     }
 
     /// Middle of a pixel as seen from the centre, y up.

@@ -196,8 +196,7 @@ impl Task for MazeHexagon {
     ) -> Result<Option<Canvas>> {
         let size = solved.canvas;
         let comb = &scene.comb;
-        let mut canvas = Canvas::new(size, WALL)?;
-        comb.paint_floor(&mut canvas, size, FLOOR);
+        let mut canvas = comb.floor(size)?;
         let middles = comb.middles();
         for (end, color) in [(scene.ways.start, START), (scene.ways.goal, GOAL)] {
             comb.paint_cell(&mut canvas, size, middles[end as usize], color);

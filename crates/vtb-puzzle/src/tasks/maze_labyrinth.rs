@@ -214,8 +214,8 @@ impl Task for MazeLabyrinth {
     ) -> Result<Option<Canvas>> {
         let size = solved.canvas;
         let rings = &scene.rings;
-        let mut canvas = Canvas::new(size, WALL)?;
-        rings.paint_floor(&mut canvas, &scene.ways, FLOOR);
+        let mut canvas = rings.floor(size)?;
+        rings.paint_openings(&mut canvas, &scene.ways, FLOOR);
         let ends = [scene.ways.start, scene.ways.goal].map(|id| id as usize);
         for (end, color) in ends.into_iter().zip([START, GOAL]) {
             rings.paint_cell(&mut canvas, size, end, color);
