@@ -22,8 +22,9 @@ pub(super) struct State {
     count: u32,
     /// The two sums of the checksum (RFC 1950, 8.2), each below its modulus between rows.
     sums: [u64; 2],
-    /// The last run: a pixel, and how many more bytes of it are counted but not written.
-    last: [u8; 3],
+    /// The last run: a pixel, its first byte lowest, and how many more bytes of it are counted but not
+    /// written.
+    last: u32,
     again: usize,
 }
 
@@ -72,17 +73,20 @@ impl Stream {
             bits: 0,
             count: 0,
             sums: [1, 0],
-            last: [0; 3],
+            last: 0,
             again: 0,
         };
         let mut stream = Self { bytes, state };
-        stream.row(0, |row| row.push(LAST_FIXED, 3));
+        let mut row = stream.begin(0);
+        row.push(LAST_FIXED, 3);
+        stream.state = row.state;
         stream
     }
 
-    /// Appends a row of so many bytes, 64 KiB at most, by what `write` does.
+    /// Begins a row of so many bytes, 64 KiB at most. Not by a function that writes it: that would
+    /// not be compiled for the processor at hand.
     #[inline(always)]
-    pub(super) fn row(&mut self, bytes: usize, write: impl FnOnce(&mut Row<'_>)) {
+    pub(super) fn begin(&mut self, bytes: usize) -> Row<'_> {
         // So they stay small.
         self.state.sums = self.state.sums.map(|sum| sum % MODULUS);
         // A byte takes nine bits at most.
@@ -90,35 +94,39 @@ impl Stream {
         if wanted > self.bytes.len() {
             self.bytes.resize(wanted + wanted / 2, 0);
         }
-        let mut row = Row {
+        Row {
             out: &mut self.bytes,
             state: self.state,
-        };
-        write(&mut row);
-        self.state = row.state;
+        }
+    }
+
+    /// Goes on where a row ends.
+    #[inline(always)]
+    pub(super) fn go_on_at(&mut self, end: State) {
+        self.state = end;
     }
 
     /// Appends a row like one before, by the bits that [`Stream::bits_of`] gave and the number of zero
     /// bytes behind its first byte.
     #[inline(always)]
     pub(super) fn row_of_zeros(&mut self, first: u8, zeros: usize, bits: &[(u64, u32)]) {
-        self.row(1 + zeros, |row| {
-            let sums = &mut row.state.sums;
-            sums[0] += u64::from(first);
-            sums[1] += sums[0] * (1 + zeros as u64);
-            for &(code, count) in bits {
-                row.push(code, count);
-            }
-        });
+        let mut row = self.begin(1 + zeros);
+        let sums = &mut row.state.sums;
+        sums[0] += u64::from(first);
+        sums[1] += sums[0] * (1 + zeros as u64);
+        for &(code, count) in bits {
+            row.push(code, count);
+        }
+        self.state = row.state;
     }
 
     /// The bits that `write` appends, some at a time.
     pub(super) fn bits_of(bytes: usize, write: impl FnOnce(&mut Row<'_>)) -> Vec<(u64, u32)> {
         let mut stream = Self::new(64);
         let from = 8 * stream.state.at + stream.state.count as usize;
-        stream.row(bytes, |row| {
-            write(row);
-        });
+        let mut row = stream.begin(bytes);
+        write(&mut row);
+        stream.state = row.state;
         let to = 8 * stream.state.at + stream.state.count as usize;
         let bit = |at: usize| u64::from(stream.bytes[at / 8] >> (at % 8) & 1);
         let part = |from: usize, to: usize| {
@@ -146,19 +154,19 @@ impl Stream {
         let [before, low] = start.sums.map(|sum| sum % MODULUS);
         let added = end.sums[0] - before;
         let inner = end.sums[1] - low - before * bytes as u64;
-        self.row(bytes, |row| {
-            let sums = &mut row.state.sums;
-            sums[1] += sums[0] * bytes as u64 + inner;
-            sums[0] += added;
-            let mut bit = start.bit;
-            while bit < end.bit {
-                let count = (end.bit - bit).min(56);
-                let some = from.get(bit / 8..).and_then(|rest| rest.first_chunk());
-                let some = some.map_or(0, |some| u64::from_le_bytes(*some)) >> (bit % 8);
-                row.push(some & ((1 << count) - 1), count as u32);
-                bit += count;
-            }
-        });
+        let mut row = self.begin(bytes);
+        let sums = &mut row.state.sums;
+        sums[1] += sums[0] * bytes as u64 + inner;
+        sums[0] += added;
+        let mut bit = start.bit;
+        while bit < end.bit {
+            let count = (end.bit - bit).min(56);
+            let some = from.get(bit / 8..).and_then(|rest| rest.first_chunk());
+            let some = some.map_or(0, |some| u64::from_le_bytes(*some)) >> (bit % 8);
+            row.push(some & ((1 << count) - 1), count as u32);
+            bit += count;
+        }
+        self.state = row.state;
     }
 
     /// Bytes written so far.
@@ -167,11 +175,11 @@ impl Stream {
     }
 
     pub(super) fn finish(mut self) -> Vec<u8> {
-        self.row(0, |row| {
-            // End of block, then what fills the last byte.
-            row.push(0, 7);
-            row.push(0, (8 - row.state.count % 8) % 8);
-        });
+        let mut row = self.begin(0);
+        // End of block, then what fills the last byte.
+        row.push(0, 7);
+        row.push(0, (8 - row.state.count % 8) % 8);
+        self.state = row.state;
         let [low, high] = self.state.sums.map(|sum| sum % MODULUS);
         self.bytes.truncate(self.state.at);
         self.bytes
@@ -181,6 +189,12 @@ impl Stream {
 }
 
 impl Row<'_> {
+    /// Where it ends, once all is written.
+    #[inline(always)]
+    pub(super) fn end_state(&self) -> State {
+        self.state
+    }
+
     /// Appends one byte.
     #[inline(always)]
     pub(super) fn byte(&mut self, byte: u8) {
@@ -190,24 +204,25 @@ impl Row<'_> {
         self.push(u64::from(code), count);
     }
 
-    /// Appends so many bytes of zeros, then a pixel, then so many more bytes of the same pixel; all
-    /// multiples of three.
+    /// Appends so many bytes of zeros, then a pixel, whose first byte is the lowest, then so many more
+    /// bytes of the same pixel; all multiples of three.
     #[inline(always)]
-    pub(super) fn run(&mut self, zeros: usize, pixel: [u8; 3], again: usize) {
+    pub(super) fn run(&mut self, zeros: usize, pixel: u32, again: usize) {
         self.close();
-        let [first, second, third] = pixel;
-        let [one, two, three] = pixel.map(u64::from);
-        let (code, count, each, inner) = if first == second && second == third {
-            let (code, count) = GRAYS[usize::from(first)];
-            (code, count, 3 * one, 6 * one)
+        let first = pixel & 0xff;
+        let (code, count, each, inner) = if pixel == first * 0x01_01_01 {
+            let (code, count) = GRAYS[first as usize];
+            (code, count, 3 * first, 6 * first)
         } else {
-            let codes = [first, second, third].map(|byte| LITERALS[usize::from(byte)]);
+            let [second, third] = [pixel >> 8 & 0xff, pixel >> 16 & 0xff];
+            let codes = [first, second, third].map(|byte| LITERALS[(byte & 0xff) as usize]);
             let (code, count) = joined(joined(codes[0], codes[1]), codes[2]);
-            (code, count, one + two + three, 3 * one + 2 * two + three)
+            let each = first + second + third;
+            (code, count, each, 3 * first + 2 * second + third)
         };
         let sums = &mut self.state.sums;
-        sums[1] += sums[0] * (zeros + 3) as u64 + inner;
-        sums[0] += each;
+        sums[1] += sums[0] * (zeros + 3) as u64 + u64::from(inner);
+        sums[0] += u64::from(each);
         match ZEROS.get(zeros) {
             Some(zeros) => {
                 let code = u64::from(code) << zeros.1 | u64::from(zeros.0);
@@ -227,7 +242,8 @@ impl Row<'_> {
     /// Appends so many bytes more of the last run's pixel.
     #[inline(always)]
     pub(super) fn go_on(&mut self, again: usize) {
-        let [first, second, third] = self.state.last.map(u64::from);
+        let bytes = [0, 8, 16].map(|shift| u64::from(self.state.last >> shift & 0xff));
+        let [first, second, third] = bytes;
         let each = first + second + third;
         let inner = 3 * first + 2 * second + third;
         let times = again as u64 / 3;

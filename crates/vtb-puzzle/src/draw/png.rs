@@ -5,7 +5,6 @@ use image::{ExtendedColorType, ImageEncoder, RgbImage};
 use wide::u8x16;
 
 use super::deflate::{Place, Row, Stream};
-use super::wide::wide;
 use crate::error::{PuzzleError, Result};
 
 /// Encodes a picture as PNG, eight bits of red, green and blue; the same picture gives the same
@@ -78,7 +77,12 @@ fn encode_flat(picture: &RgbImage, last: Option<&(RgbImage, Rows)>) -> Option<(V
     if row == 0 {
         return None;
     }
-    let (stream, places) = wide(|| flat_rows(picture.as_raw(), row, last))?;
+    let rows = FlatRows {
+        bytes: picture.as_raw(),
+        row,
+        last,
+    };
+    let (stream, places) = pulp::Arch::new().dispatch(rows)?;
     let size = [picture.width(), picture.height()].map(u32::to_be_bytes);
     let mut header = size.concat();
     // Eight bits, red green blue, and the only methods there are.
@@ -92,6 +96,23 @@ fn encode_flat(picture: &RgbImage, last: Option<&(RgbImage, Rows)>) -> Option<(V
     // Bits are read in words, also the last.
     data.extend([0; 8]);
     Some((file, Rows { data, places }))
+}
+
+/// [`flat_rows`] for the vectors and bit instructions that this processor has. Not a closure: it
+/// would be a function of its own, and only what is inlined is compiled for them.
+struct FlatRows<'a> {
+    bytes: &'a [u8],
+    row: usize,
+    last: Option<&'a (RgbImage, Rows)>,
+}
+
+impl pulp::NullaryFnOnce for FlatRows<'_> {
+    type Output = Option<(Stream, Vec<Place>)>;
+
+    #[inline(always)]
+    fn call(self) -> Self::Output {
+        flat_rows(self.bytes, self.row, self.last)
+    }
 }
 
 /// The rows of so many bytes; `None` if they are not flat.
@@ -128,10 +149,13 @@ fn flat_rows(
                     let between = [rows.places[at], rows.places[at + 1]];
                     stream.copy(row + 1, &rows.data, between);
                 }
-                None => stream.row(row + 1, |out| {
+                None => {
+                    let mut out = stream.begin(row + 1);
                     out.byte(UP);
-                    write_row(out, &above, &here, row);
-                }),
+                    write_row(&mut out, &above, &here, row);
+                    let end = out.end_state();
+                    stream.go_on_at(end);
+                }
             }
             std::mem::swap(&mut above, &mut here);
         }
@@ -171,17 +195,25 @@ fn write_row(out: &mut Row<'_>, above: &[u8], here: &[u8], row: usize) {
         while begins != 0 {
             let at = begins.trailing_zeros() as usize;
             begins &= begins - 1;
-            let pixel = |row: &[u8; 3 + GROUP]| row[at + 3..].first_chunk::<3>().copied();
+            // With the byte before it, as whole words are read faster.
+            let pixel = |row: &[u8; 3 + GROUP]| row[at + 2..].first_chunk().copied();
             let (Some(above), Some(here)) = (pixel(above), pixel(here)) else {
                 break;
             };
-            let change = [0, 1, 2].map(|channel: usize| here[channel].wrapping_sub(above[channel]));
+            let [above, here] = [above, here].map(u32::from_le_bytes);
             let more = (again >> (at + 3)).trailing_ones() as usize;
-            out.run(from + at - done, change, more);
+            out.run(from + at - done, differences(above, here) >> 8, more);
             done = from + at + 3 + more;
         }
     }
     out.end(row - done);
+}
+
+/// The differences of four bytes, each by itself.
+#[inline(always)]
+fn differences(above: u32, here: u32) -> u32 {
+    const HIGH: u32 = 0x80_80_80_80;
+    ((here | HIGH) - (above & !HIGH)) ^ ((here ^ !above) & HIGH)
 }
 
 /// The group at `from`, with the pixel before it.
@@ -240,6 +272,17 @@ mod tests {
             assert!(found.to_rgb8() == *picture, "{size:?}");
         }
         assert_eq!(encode_png(picture).unwrap(), encode_png(picture).unwrap());
+    }
+
+    #[test]
+    fn bytes_are_subtracted_each_by_itself() {
+        let mut dice = Dice::new(4, "bytes");
+        for _ in 0..2_000 {
+            let [above, here] = [(); 2].map(|()| (dice.bits() as u32).to_le_bytes());
+            let [one, other] = [above, here].map(u32::from_le_bytes);
+            let expected: [u8; 4] = std::array::from_fn(|at| here[at].wrapping_sub(above[at]));
+            assert_eq!(differences(one, other).to_le_bytes(), expected);
+        }
     }
 
     #[test]
