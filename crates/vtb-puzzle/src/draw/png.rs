@@ -130,35 +130,38 @@ fn flat_rows(
         out.byte(UP);
         out.end(row);
     });
-    // A pixel in front and whole groups: comparing groups takes neither.
-    let padded = 3 + row.next_multiple_of(GROUP);
-    let (mut above, mut here) = (vec![0; padded], vec![0; padded]);
+    let blank = vec![0; row];
+    let mut above = &blank[..];
     let mut places = Vec::with_capacity(bytes.len() / row + 1);
     // Whether the row above is that of the last picture.
     let mut is_above_known = true;
-    for (at, pixels) in bytes.chunks_exact(row).enumerate() {
+    for (at, here) in bytes.chunks_exact(row).enumerate() {
         places.push(stream.place());
-        let known = last.filter(|last| last.0.as_raw()[at * row..].starts_with(pixels));
+        let known = last.filter(|last| last.0.as_raw()[at * row..].starts_with(here));
         let is_known = known.is_some();
-        if above[3..3 + row] == *pixels {
+        if above == here {
             stream.row_of_zeros(UP, row, &same);
+        } else if let Some((_, rows)) = known.filter(|_| is_above_known) {
+            let between = [rows.places[at], rows.places[at + 1]];
+            stream.copy(row + 1, &rows.data, between);
         } else {
-            here[3..3 + row].copy_from_slice(pixels);
-            match known.filter(|_| is_above_known) {
-                Some((_, rows)) => {
-                    let between = [rows.places[at], rows.places[at + 1]];
-                    stream.copy(row + 1, &rows.data, between);
-                }
+            let mut out = stream.begin(row + 1);
+            out.byte(UP);
+            // With the pixel before it, and as far as its last group may reach.
+            let reach = row.next_multiple_of(GROUP);
+            let wide = |at: usize| bytes.get((at * row).checked_sub(3)?..at * row + reach);
+            match at.checked_sub(1).and_then(wide).zip(wide(at)) {
+                Some((above, here)) => write_row(&mut out, above, here, row),
+                // The first rows and the last.
                 None => {
-                    let mut out = stream.begin(row + 1);
-                    out.byte(UP);
-                    write_row(&mut out, &above, &here, row);
-                    let end = out.end_state();
-                    stream.go_on_at(end);
+                    let wide = |row: &[u8]| [&[0; 3], row, &[0; GROUP]].concat();
+                    write_row(&mut out, &wide(above), &wide(here), row);
                 }
             }
-            std::mem::swap(&mut above, &mut here);
+            let end = out.end_state();
+            stream.go_on_at(end);
         }
+        above = here;
         is_above_known = is_known;
         if stream.len() > most {
             return None;
@@ -173,6 +176,8 @@ fn flat_rows(
 ///
 /// Where a smooth edge begins and ends cannot be foretold, so the pixels that begin a run are found
 /// as bits of a word, and what lies between two of them is looked up rather than asked for.
+///
+/// A row has a pixel in front, and goes on to the end of its last group; what that is does not matter.
 #[inline(always)]
 fn write_row(out: &mut Row<'_>, above: &[u8], here: &[u8], row: usize) {
     // Bytes that are written, but for the end of the last run.
@@ -182,10 +187,14 @@ fn write_row(out: &mut Row<'_>, above: &[u8], here: &[u8], row: usize) {
             break;
         };
         let (changed, again) = compare(above, here);
+        // What is beside the row.
+        let own = !0 >> (64 - GROUP.min(row - from));
+        let changed = changed & own;
         if changed == 0 {
             continue;
         }
-        let again = again * 0b111;
+        let again = if from == 0 { again & !1 } else { again };
+        let again = (again & own) * 0b111;
         let lead = again.trailing_ones() as usize;
         if lead > 0 {
             out.go_on(lead);
