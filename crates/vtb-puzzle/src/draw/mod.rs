@@ -11,7 +11,6 @@ mod stamp;
 mod stroke;
 mod surface;
 mod text;
-mod wide;
 
 pub use canvas::{Canvas, MAX_SIDE, Rgb};
 pub use png::{PngSeries, encode_png};
