@@ -2,7 +2,7 @@
 //!
 //! A verdict on a path never looks at pixels: cells and open passages are part of the record.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
@@ -19,9 +19,10 @@ pub type CellId = u32;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "RawGraph", into = "RawGraph")]
 pub struct MazeGraph {
-    index: BTreeMap<CellId, usize>,
     cells: Vec<CellId>,
-    neighbours: Vec<Vec<CellId>>,
+    /// Neighbours of all cells, cell after cell, and where those of each end.
+    neighbours: Vec<CellId>,
+    ends: Vec<usize>,
     to_goal: Vec<Option<usize>>,
     start: CellId,
     goal: CellId,
@@ -76,13 +77,12 @@ impl MazeGraph {
                 pair[0]
             )));
         }
-        let index: BTreeMap<_, _> = cells.iter().enumerate().map(|(at, &id)| (id, at)).collect();
         let place = |id: CellId, role: &str| {
-            index.get(&id).copied().ok_or_else(|| {
+            index_of(&cells, id).ok_or_else(|| {
                 PuzzleError::Graph(format!("{role} {id} is not in the list of cells"))
             })
         };
-        let mut neighbours = vec![Vec::new(); cells.len()];
+        let mut doors = Vec::with_capacity(2 * passages.len());
         for &(a, b) in passages {
             let (at_a, at_b) = (place(a, "passage end")?, place(b, "passage end")?);
             if a == b {
@@ -90,12 +90,16 @@ impl MazeGraph {
                     "a passage joins cell {a} to itself"
                 )));
             }
-            neighbours[at_a].push(b);
-            neighbours[at_b].push(a);
+            doors.extend([(at_a, b), (at_b, a)]);
         }
-        for list in &mut neighbours {
-            list.sort_unstable();
-            list.dedup();
+        doors.sort_unstable();
+        doors.dedup();
+        let mut ends = vec![0; cells.len()];
+        doors.iter().for_each(|(at, _)| ends[*at] += 1);
+        let mut end = 0;
+        for count in &mut ends {
+            end += *count;
+            *count = end;
         }
         place(start, "start")?;
         place(goal, "goal")?;
@@ -105,9 +109,9 @@ impl MazeGraph {
             )));
         }
         let mut graph = Self {
-            index,
             cells,
-            neighbours,
+            neighbours: doors.into_iter().map(|(_, next)| next).collect(),
+            ends,
             to_goal: Vec::new(),
             start,
             goal,
@@ -143,37 +147,43 @@ impl MazeGraph {
     /// Whether the maze has a cell of this name.
     #[must_use]
     pub fn contains(&self, id: CellId) -> bool {
-        self.index.contains_key(&id)
+        index_of(&self.cells, id).is_some()
     }
 
     /// Cells one open passage away, ascending; empty for an unknown cell.
     #[must_use]
     pub fn neighbours(&self, id: CellId) -> &[CellId] {
-        self.index
-            .get(&id)
-            .map_or(&[], |&at| self.neighbours[at].as_slice())
+        index_of(&self.cells, id).map_or(&[], |at| self.neighbours_of(at))
+    }
+
+    /// Those of the cell at an index.
+    fn neighbours_of(&self, at: usize) -> &[CellId] {
+        let from = at.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.neighbours[from..self.ends[at]]
     }
 
     /// Every open passage once, as `(a, b)` with `a < b`, ascending.
     #[must_use]
     pub fn passages(&self) -> Vec<(CellId, CellId)> {
-        let pairs = self.cells.iter().zip(&self.neighbours);
-        pairs
-            .flat_map(|(&a, list)| list.iter().filter(move |&&b| a < b).map(move |&b| (a, b)))
-            .collect()
+        let cells = self.cells.iter().enumerate();
+        let after = |(at, &a): (usize, &CellId)| {
+            let later = self.neighbours_of(at).iter().filter(move |&&b| a < b);
+            later.map(move |&b| (a, b))
+        };
+        cells.flat_map(after).collect()
     }
 
     /// Steps on a shortest route between two cells; `None` if there is no route or no such cell.
     #[must_use]
     pub fn distance(&self, a: CellId, b: CellId) -> Option<usize> {
-        let &at = self.index.get(&b)?;
+        let at = index_of(&self.cells, b)?;
         self.distances_from(a).get(at).copied().flatten()
     }
 
     /// Steps from `id` to the goal, looked up in a table.
     #[must_use]
     pub fn distance_to_goal(&self, id: CellId) -> Option<usize> {
-        self.to_goal[*self.index.get(&id)?]
+        self.to_goal[index_of(&self.cells, id)?]
     }
 
     /// Number of cells on a shortest route from start to goal, both included (at least 2).
@@ -218,21 +228,32 @@ impl MazeGraph {
 
     fn distances_from(&self, from: CellId) -> Vec<Option<usize>> {
         let mut steps = vec![None; self.cells.len()];
-        let Some(&at) = self.index.get(&from) else {
+        let Some(at) = index_of(&self.cells, from) else {
             return steps;
         };
         steps[at] = Some(0);
-        let mut queue = VecDeque::from([(at, 0)]);
+        let mut queue = VecDeque::with_capacity(self.cells.len());
+        queue.push_back((at, 0));
         while let Some((here, walked)) = queue.pop_front() {
-            for id in &self.neighbours[here] {
-                let next = self.index[id];
-                if steps[next].is_none() {
+            for id in self.neighbours_of(here) {
+                let next = index_of(&self.cells, *id);
+                if let Some(next) = next.filter(|next| steps[*next].is_none()) {
                     steps[next] = Some(walked + 1);
                     queue.push_back((next, walked + 1));
                 }
             }
         }
         steps
+    }
+}
+
+/// Where a cell stands in an ascending list.
+pub(crate) fn index_of(cells: &[CellId], id: CellId) -> Option<usize> {
+    // Cells are counted through, mostly.
+    let counted = id.wrapping_sub(cells.first().copied().unwrap_or(0)) as usize;
+    match cells.get(counted) == Some(&id) {
+        true => Some(counted),
+        false => cells.binary_search(&id).ok(),
     }
 }
 

@@ -181,8 +181,62 @@ fn lacks(task: &str, what: &str) -> PuzzleError {
     PuzzleError::Picture(format!("the task {task} has no {what}"))
 }
 
-/// Draws pictures of one puzzle; fails with [`PuzzleError::Picture`].
-pub type Painter<'a> = Box<dyn Fn(Layer) -> Result<RgbImage> + 'a>;
+/// Draws pictures of one puzzle.
+pub struct Painter<'a>(Box<dyn Paint + 'a>);
+
+impl Painter<'_> {
+    /// Draws a picture.
+    ///
+    /// # Errors
+    /// [`PuzzleError::Picture`].
+    pub fn paint(&self, layer: Layer) -> Result<RgbImage> {
+        self.0.paint(layer)
+    }
+
+    /// Draws the last picture: on what all have in common itself, not on a copy.
+    ///
+    /// # Errors
+    /// As [`Painter::paint`].
+    pub fn paint_last(self, layer: Layer) -> Result<RgbImage> {
+        self.0.paint_last(layer)
+    }
+}
+
+trait Paint {
+    fn paint(&self, layer: Layer) -> Result<RgbImage>;
+    fn paint_last(self: Box<Self>, layer: Layer) -> Result<RgbImage>;
+}
+
+/// A record that was read, and the ground of its pictures.
+struct Ready<'a, T: Task> {
+    task: &'a T,
+    params: T::Params,
+    scene: T::Scene,
+    solved: Solved,
+    ground: Option<Canvas>,
+}
+
+impl<T: Task> Ready<'_, T> {
+    fn paint_on(&self, ground: Option<Canvas>, layer: Layer) -> Result<RgbImage> {
+        let (params, scene, solved) = (&self.params, &self.scene, &self.solved);
+        let canvas = match ground {
+            Some(ground) => self.task.paint_over(ground, params, scene, solved, layer),
+            None => self.task.paint(params, scene, solved, layer),
+        };
+        canvas?.into_rgb()
+    }
+}
+
+impl<T: Task> Paint for Ready<'_, T> {
+    fn paint(&self, layer: Layer) -> Result<RgbImage> {
+        self.paint_on(self.ground.clone(), layer)
+    }
+
+    fn paint_last(mut self: Box<Self>, layer: Layer) -> Result<RgbImage> {
+        let ground = self.ground.take();
+        self.paint_on(ground, layer)
+    }
+}
 
 /// A kind of puzzle, as everybody else uses it.
 ///
@@ -231,7 +285,7 @@ pub trait Puzzle: Send + Sync {
     /// # Errors
     /// As [`Puzzle::painter`], and [`PuzzleError::Picture`].
     fn draw(&self, record: &Record, layer: Layer) -> Result<RgbImage> {
-        self.painter(record)?(layer)
+        self.painter(record)?.paint_last(layer)
     }
 
     /// Draws `count` pictures: the puzzle, the growing construction, the solution.
@@ -245,7 +299,7 @@ pub trait Puzzle: Send + Sync {
         }
         let painter = self.painter(record)?;
         (0..count)
-            .map(|at| painter(Layer::of_frame(at, count)))
+            .map(|at| painter.paint(Layer::of_frame(at, count)))
             .collect()
     }
 
@@ -329,12 +383,7 @@ impl<T: Task> Puzzle for T {
     }
 
     fn painter(&self, record: &Record) -> Result<Painter<'_>> {
-        let (params, scene) = read_record(self, record)?;
-        let solved = self.solve(&params, &scene)?;
-        let ground = self.ground(&params, &scene, &solved)?;
-        Ok(Box::new(move |layer| {
-            paint_on(self, ground.clone(), (&params, &scene, &solved), layer)
-        }))
+        Ok(Painter(Box::new(ready(self, record)?)))
     }
 
     fn picture_rule(&self, record: &Record) -> Result<PictureRule> {
@@ -344,28 +393,24 @@ impl<T: Task> Puzzle for T {
     }
 
     fn rule_and_layers(&self, record: &Record) -> Result<(PictureRule, [RgbImage; 2])> {
-        let (params, scene) = read_record(self, record)?;
-        let solved = self.solve(&params, &scene)?;
-        let rule = Task::picture_rule(self, &params, &scene, &solved, &record.options)?;
-        let ground = self.ground(&params, &scene, &solved)?;
-        let paint = |ground, layer| paint_on(self, ground, (&params, &scene, &solved), layer);
-        let puzzle = paint(ground.clone(), Layer::Puzzle)?;
-        Ok((rule, [puzzle, paint(ground, Layer::Solution)?]))
+        let ready = Box::new(ready(self, record)?);
+        let (params, scene, solved) = (&ready.params, &ready.scene, &ready.solved);
+        let rule = Task::picture_rule(self, params, scene, solved, &record.options)?;
+        let puzzle = ready.paint(Layer::Puzzle)?;
+        Ok((rule, [puzzle, ready.paint_last(Layer::Solution)?]))
     }
 }
 
-/// Draws a picture, on the ground if there is one.
-fn paint_on<T: Task>(
-    task: &T,
-    ground: Option<Canvas>,
-    (params, scene, solved): (&T::Params, &T::Scene, &Solved),
-    layer: Layer,
-) -> Result<RgbImage> {
-    let canvas = match ground {
-        Some(ground) => task.paint_over(ground, params, scene, solved, layer),
-        None => task.paint(params, scene, solved, layer),
-    };
-    canvas?.into_rgb()
+fn ready<'a, T: Task>(task: &'a T, record: &Record) -> Result<Ready<'a, T>> {
+    let (params, scene) = read_record(task, record)?;
+    let solved = task.solve(&params, &scene)?;
+    Ok(Ready {
+        ground: task.ground(&params, &scene, &solved)?,
+        task,
+        params,
+        scene,
+        solved,
+    })
 }
 
 fn assemble<T: Task>(task: &T, params: &T::Params, scene: &T::Scene, seed: u64) -> Result<Record> {

@@ -85,7 +85,7 @@ pub(crate) fn draw_clip(task: &dyn Puzzle, record: &Record, how: &ClipSettings) 
         reason: format!("{}: {fault}", record.id),
     };
     let painter = task.painter(record).map_err(fail)?;
-    let draw = |layer| painter(layer).map_err(fail);
+    let draw = |layer| painter.paint(layer).map_err(fail);
     let ends = [draw(Layer::Puzzle)?, draw(Layer::Solution)?];
     make_clip(record, &ends, |share| draw(Layer::Growing(share)), how)
 }

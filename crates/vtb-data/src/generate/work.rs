@@ -37,7 +37,6 @@ impl Maker<'_> {
             reason: format!("{}: {fault}", record.id),
         };
         let painter = self.task.painter(record).map_err(fail)?;
-        let draw = |layer| painter(layer).map_err(fail);
         let mut series = PngSeries::default();
         let mut write = |path: String, picture: RgbImage| {
             let bytes = series.encode(picture).map_err(fail)?;
@@ -47,11 +46,12 @@ impl Maker<'_> {
         let Some(how) = self.video else {
             // One after the other, in memory that is still at hand.
             return Ok(AssetRefs {
-                puzzle: write(puzzle, draw(Layer::Puzzle)?)?,
-                solution: write(solution, draw(Layer::Solution)?)?,
+                puzzle: write(puzzle, painter.paint(Layer::Puzzle).map_err(fail)?)?,
+                solution: write(solution, painter.paint_last(Layer::Solution).map_err(fail)?)?,
                 video: None,
             });
         };
+        let draw = |layer| painter.paint(layer).map_err(fail);
         let ends = [draw(Layer::Puzzle)?, draw(Layer::Solution)?];
         let video = || {
             let made = make_clip(record, &ends, |share| draw(Layer::Growing(share)), how)?;

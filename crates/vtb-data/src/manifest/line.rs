@@ -4,7 +4,6 @@ use std::path::Path;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use vtb_puzzle::{Answer, Prompts, Record, TaskGroup, canonical_json};
 
@@ -64,7 +63,6 @@ struct LineOut<'a> {
     prompts: &'a Prompts,
     answer: &'a Answer,
     assets: &'a AssetRefs,
-    record: &'a RawValue,
 }
 
 /// The line of a record, without its end.
@@ -73,9 +71,7 @@ pub(crate) fn manifest_line(
     split: Option<&str>,
     assets: &AssetRefs,
 ) -> serde_json::Result<String> {
-    // Canonical, since free values keep the order of keys or lose it by how the program was built.
-    let whole = RawValue::from_string(canonical_json(&serde_json::to_value(record)?))?;
-    serde_json::to_string(&LineOut {
+    let mut line = serde_json::to_string(&LineOut {
         schema: SCHEMA,
         id: &record.id,
         task: &record.task,
@@ -85,8 +81,13 @@ pub(crate) fn manifest_line(
         prompts: &record.prompts,
         answer: &record.answer,
         assets,
-        record: &whole,
-    })
+    })?;
+    // Canonical, since free values keep the order of keys or lose it by how the program was built.
+    let whole = canonical_json(&serde_json::to_value(record)?);
+    // The last field; to read such a text again would take as long as to write it.
+    line.pop();
+    line.extend([r#","record":"#, &whole, "}"]);
+    Ok(line)
 }
 
 /// The entry of a line; paths start at `base`.

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::graph::CellId;
+use crate::graph::{CellId, index_of};
 
 /// The cell every pixel of a maze belongs to, row by row.
 ///
@@ -139,12 +139,7 @@ impl CellMap {
 
 /// One more than the index of a name; 0 if it is none.
 pub(super) fn number_of(ids: &[CellId], id: CellId) -> u32 {
-    // Cells are counted through, mostly.
-    let counted = id.wrapping_sub(ids.first().copied().unwrap_or(0));
-    match ids.get(counted as usize) == Some(&id) {
-        true => counted + 1,
-        false => ids.binary_search(&id).map_or(0, |at| at as u32 + 1),
-    }
+    index_of(ids, id).map_or(0, |at| at as u32 + 1)
 }
 
 #[cfg(test)]
