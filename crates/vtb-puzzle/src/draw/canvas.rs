@@ -110,6 +110,23 @@ impl Canvas {
         }
     }
 
+    /// [`Canvas::mix_edge`], where most pixels have the colour that is mixed already.
+    pub(super) fn mix_known(&mut self, row: i32, first: i32, shares: &[u8], known: &Mixture) {
+        let pixels = self.row(row, first..first + shares.len() as i32);
+        for (pixel, &share) in pixels.as_chunks_mut().0.iter_mut().zip(shares) {
+            match *pixel == known.page {
+                true => *pixel = known.mixed[usize::from(share)],
+                false => mix(pixel, share, known.color),
+            }
+        }
+    }
+
+    /// The colour of a pixel in the picture.
+    pub(super) fn color_at(&self, x: i32, y: i32) -> Rgb {
+        let at = 3 * (y as usize * self.width as usize + x as usize);
+        [self.bytes[at], self.bytes[at + 1], self.bytes[at + 2]]
+    }
+
     /// [`Canvas::mix_row`], where what lies outside the picture is left out.
     pub(super) fn stamp_row(&mut self, row: i32, first: i32, shares: &[u8], color: Rgb) {
         let end = first.saturating_add(shares.len() as i32);
@@ -162,6 +179,24 @@ impl Canvas {
     pub fn into_rgb(self) -> Result<RgbImage> {
         RgbImage::from_raw(self.width, self.height, self.bytes)
             .ok_or_else(|| PuzzleError::Picture("buffer does not match its size".to_owned()))
+    }
+}
+
+/// A colour mixed into another.
+pub(super) struct Mixture {
+    page: Rgb,
+    color: Rgb,
+    /// By share, in 255ths.
+    mixed: [Rgb; 256],
+}
+
+impl Mixture {
+    pub(super) fn new(page: Rgb, color: Rgb) -> Self {
+        let mut mixed = [page; 256];
+        for (share, pixel) in (0..=255).zip(&mut mixed) {
+            mix(pixel, share, color);
+        }
+        Self { page, color, mixed }
     }
 }
 

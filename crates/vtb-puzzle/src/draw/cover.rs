@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use tiny_skia::{FillRule, Mask, PathBuilder, Transform};
 
-use super::canvas::{Canvas, Rgb, share};
+use super::canvas::{Canvas, Mixture, Rgb, share};
 use super::pen::Pen;
 use super::surface::{Surface, ceil, floor};
 
@@ -105,6 +105,7 @@ impl Cover {
     }
 
     pub(super) fn paint(&self, canvas: &mut Canvas, color: Rgb) {
+        let known = Mixture::new(canvas.color_at(self.left, self.top), color);
         let rows = self.shares.chunks_exact(self.row());
         let rows = rows.zip(self.inked.chunks_exact(self.words()));
         for (row, (shares, inked)) in (self.top..).zip(rows) {
@@ -120,8 +121,8 @@ impl Cover {
                     };
                     let column = self.left + from as i32;
                     match some.first_chunk() {
-                        Some(some) => paint_block(canvas, row, column, some, color),
-                        None => canvas.mix_row(row, column, some, color),
+                        Some(some) => paint_block(canvas, row, column, some, &known),
+                        None => canvas.mix_known(row, column, some, &known),
                     }
                 }
             }
@@ -129,19 +130,14 @@ impl Cover {
     }
 }
 
-fn paint_block(canvas: &mut Canvas, row: i32, column: i32, shares: &[u8; BLOCK], color: Rgb) {
+fn paint_block(canvas: &mut Canvas, row: i32, column: i32, shares: &[u8; BLOCK], known: &Mixture) {
     let bits = u128::from_le_bytes(*shares);
     if bits == 0 {
         return;
     }
     let first = bits.trailing_zeros() as usize / 8;
     let last = BLOCK - bits.leading_zeros() as usize / 8;
-    let inked = &shares[first..last];
-    // Two edges of a thin line, or a part of a wide one.
-    match inked.len() <= 8 {
-        true => canvas.mix_edge(row, column + first as i32, inked, color),
-        false => canvas.mix_row(row, column, shares, color),
-    }
+    canvas.mix_known(row, column + first as i32, &shares[first..last], known);
 }
 
 impl Surface for Cover {
