@@ -54,7 +54,15 @@ const MIX: [&str; 6] = [
     "color_grid",
 ];
 
+/// Freed pages are kept for as long as the programs keep them (`bins/src/allocator.rs`).
+fn keep_freed_pages() {
+    const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
+    // SAFETY: the call takes two numbers, may be made at any time, and ignores options it does not know.
+    unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, 5_000) };
+}
+
 fn main() {
+    keep_freed_pages();
     let count = std::env::args().filter_map(|arg| arg.parse().ok()).next();
     let count: u64 = count.unwrap_or(200);
     let named = |part: &str| std::env::args().any(|arg| arg == part);

@@ -1,5 +1,6 @@
 //! Lines through several points, and polygons.
 
+use std::cell::Cell;
 use std::ops::Range;
 
 use tiny_skia::{FillRule, Mask, PathBuilder, Transform};
@@ -14,7 +15,8 @@ pub(super) struct Cover {
     left: i32,
     top: i32,
     width: usize,
-    /// By row: some more than the width, whole blocks.
+    height: usize,
+    /// By row: some more than the width, whole blocks; and nothing behind the last row.
     shares: Vec<u8>,
     /// By row: which of its blocks have anything, as bits. Most of a line's box is bare.
     inked: Vec<u64>,
@@ -22,6 +24,13 @@ pub(super) struct Cover {
 
 /// Pixels of a block.
 const BLOCK: usize = 16;
+
+thread_local! {
+    /// Shares of the last shape, bare again: asking for so many takes as long as a line.
+    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+/// Most that are kept.
+const MOST_SPARE: usize = 4 << 20;
 
 impl Cover {
     /// An empty one, large enough for a line of this width; `None` outside the picture.
@@ -38,11 +47,16 @@ impl Cover {
         let [width, height] = [right - left, bottom - top].map(|side| side as usize);
         (width * height > 0).then(|| {
             let blocks = width.div_ceil(BLOCK);
+            let mut shares = SPARE.take();
+            if shares.len() < blocks * BLOCK * height {
+                shares.resize(blocks * BLOCK * height, 0);
+            }
             Self {
                 left,
                 top,
                 width,
-                shares: vec![0; blocks * BLOCK * height],
+                height,
+                shares,
                 inked: vec![0; blocks.div_ceil(64) * height],
             }
         })
@@ -58,12 +72,8 @@ impl Cover {
         self.width.div_ceil(64 * BLOCK)
     }
 
-    fn height(&self) -> i32 {
-        (self.shares.len() / self.row()) as i32
-    }
-
     pub(super) fn add(&mut self, pen: &Pen) {
-        let [right, bottom] = [self.left + self.width as i32, self.top + self.height()];
+        let [right, bottom] = [self.left + self.width as i32, self.top + self.height as i32];
         pen.draw([right, bottom], self);
     }
 
@@ -96,36 +106,44 @@ impl Cover {
             }
         }
         path.close();
-        let mask = Mask::new(self.row() as u32, self.height() as u32);
+        let mask = Mask::new(self.row() as u32, self.height as u32);
         if let (Some(path), Some(mut mask)) = (path.finish(), mask) {
             mask.fill_path(&path, FillRule::Winding, true, Transform::identity());
             self.shares = mask.take();
             self.inked.fill(!0);
+            // Beside the picture.
+            let (row, width) = (self.row(), self.width);
+            let rows = self.shares.chunks_exact_mut(row);
+            rows.for_each(|row| row[width..].fill(0));
         }
     }
 
-    pub(super) fn paint(&self, canvas: &mut Canvas, color: Rgb) {
+    pub(super) fn paint(mut self, canvas: &mut Canvas, color: Rgb) {
         let known = Mixture::new(canvas.color_at(self.left, self.top), color);
-        let rows = self.shares.chunks_exact(self.row());
-        let rows = rows.zip(self.inked.chunks_exact(self.words()));
-        for (row, (shares, inked)) in (self.top..).zip(rows) {
-            let shares = &shares[..self.width];
+        let words = self.words();
+        let rows = self
+            .shares
+            .chunks_exact_mut(self.width.next_multiple_of(BLOCK));
+        for (row, (shares, inked)) in (self.top..).zip(rows.zip(self.inked.chunks_exact(words))) {
             for (first, word) in (0..).step_by(64).zip(inked) {
                 let mut word = *word;
                 while word != 0 {
-                    let block = first + word.trailing_zeros() as usize;
+                    let from = BLOCK * (first + word.trailing_zeros() as usize);
                     word &= word - 1;
-                    let from = block * BLOCK;
-                    let Some(some) = shares.get(from..) else {
+                    let Some(some) = shares.get_mut(from..(from + BLOCK).min(self.width)) else {
                         break;
                     };
                     let column = self.left + from as i32;
                     match some.first_chunk() {
-                        Some(some) => paint_block(canvas, row, column, some, &known),
+                        Some(block) => paint_block(canvas, row, column, block, &known),
                         None => canvas.mix_known(row, column, some, &known),
                     }
+                    some.fill(0);
                 }
             }
+        }
+        if self.shares.len() <= MOST_SPARE {
+            SPARE.set(self.shares);
         }
     }
 }

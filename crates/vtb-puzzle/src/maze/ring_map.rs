@@ -23,13 +23,16 @@ pub(super) fn cell_map(rings: &Rings, ways: &Ways, size: [u32; 2]) -> CellMap {
     map
 }
 
+/// Pixels beside each other, and their cell.
+type Part = (Range<usize>, CellId);
+
 /// The pixels of a labyrinth.
 struct Layout {
     size: [u32; 2],
     /// As if no spoke stood and no wall were open.
     whole: CellMap,
     /// By cell: the opening to the inside, and the spoke before it.
-    openings: Vec<OnceCell<Vec<(Range<usize>, CellId)>>>,
+    openings: Vec<OnceCell<Vec<Part>>>,
     spokes: Vec<OnceCell<Vec<Range<usize>>>>,
 }
 
@@ -63,7 +66,7 @@ impl Layout {
     }
 
     /// The pixels of an opening, and to which of its cells they are nearer.
-    fn open(&self, rings: &Rings, opening: &Opening) -> Vec<(Range<usize>, CellId)> {
+    fn open(&self, rings: &Rings, opening: &Opening) -> Vec<Part> {
         let [below, above] = opening.radii;
         let middle = (below + above) / 2.0;
         let width = self.size[0] as usize;
