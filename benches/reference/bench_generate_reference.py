@@ -8,6 +8,7 @@ process, the best of several runs; what is made once is not counted.
 import argparse
 import importlib
 import inspect
+import io
 import json
 import sys
 import tempfile
@@ -36,8 +37,19 @@ def generator(tools, args, name, folder):
     return kind(output_dir=folder, **settings)
 
 
-def judge(spec, folder, records):
-    """A call that judges every solution picture, or none where there is no such judge."""
+def compressed(picture):
+    """The same picture after a JPEG of quality 75, stored as PNG."""
+    from PIL import Image
+
+    target = picture.with_name(f"{picture.stem}_jpeg.png")
+    jpeg = io.BytesIO()
+    Image.open(picture).convert("RGB").save(jpeg, "JPEG", quality=75)
+    Image.open(jpeg).save(target)
+    return target
+
+
+def judge(spec, folder, records, change):
+    """A call that judges every solution picture, changed, or none where there is no such judge."""
     if spec.group not in ("eyeballing", "maze"):
         return None
     module = importlib.import_module(spec.module.replace(".generator", ".evaluator"))
@@ -48,7 +60,7 @@ def judge(spec, folder, records):
     if not kinds:
         return None
     evaluator = kinds[0](folder / "data.json")
-    pairs = [(record, folder / record["solution_image_path"]) for record in records]
+    pairs = [(record, change(folder / record["solution_image_path"])) for record in records]
 
     def all_of_them():
         for record, picture in pairs:
@@ -99,9 +111,10 @@ def main():
                 with Image.open(folder / rows[0]["image"]) as picture:
                     size = picture.size
                 row = {"pictures": own.count / seconds, "size": size}
-                judged = judge(spec, folder, rows)
-                if judged is not None:
-                    row["judge"] = own.count / best(own.repeats, judged)
+                for kind, change in [("judge", lambda picture: picture), ("judge_jpeg", compressed)]:
+                    judged = judge(spec, folder, rows, change)
+                    if judged is not None:
+                        row[kind] = own.count / best(own.repeats, judged)
                 found[name] = row
             except Exception as fault:  # Some need the network, or fail on some seeds.
                 found[name] = {"fault": f"{type(fault).__name__}: {fault}"[:200]}

@@ -161,6 +161,7 @@ fn upstream_judge(task: &dyn Puzzle) -> Option<f64> {
 struct Reference {
     pictures: Option<f64>,
     judge: Option<f64>,
+    judge_jpeg: Option<f64>,
 }
 
 /// By task; nothing unless a checkout is named.
@@ -360,12 +361,17 @@ fn judge(count: u64) {
             });
             let one = count as f64 / one;
             let further = (count as usize * (PICTURES - 1)) as f64 / further;
+            let now = references().get(name);
             let cells = match kind {
                 Kind::Clean => {
-                    let now = references().get(name).and_then(|rates| rates.judge);
+                    let now = now.and_then(|rates| rates.judge);
                     least.cells(task, one, [upstream_judge(task), now])
                 }
-                _ => " | | | ".to_owned(),
+                Kind::Jpeg => {
+                    let now = now.and_then(|rates| rates.judge_jpeg);
+                    least.cells(task, one, [None, now])
+                }
+                Kind::Rescaled => " | | | ".to_owned(),
             };
             println!("| `{name}` | {kind:?} | {further:.0} | {one:.0} | {cells} |");
         }
