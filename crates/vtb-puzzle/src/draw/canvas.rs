@@ -185,7 +185,7 @@ impl Canvas {
 /// A colour mixed into another.
 pub(super) struct Mixture {
     page: Rgb,
-    color: Rgb,
+    pub(super) color: Rgb,
     /// By share, in 255ths.
     mixed: [Rgb; 256],
 }

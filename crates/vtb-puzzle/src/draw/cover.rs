@@ -16,7 +16,8 @@ pub(super) struct Cover {
     top: i32,
     width: usize,
     height: usize,
-    /// By row: some more than the width, whole blocks; and nothing behind the last row.
+    /// By row: some more than the width, whole blocks; and nothing behind the last row. Empty before
+    /// anything is covered.
     shares: Vec<u8>,
     /// By row: which of its blocks have anything, as bits. Most of a line's box is bare.
     inked: Vec<u64>,
@@ -46,18 +47,14 @@ impl Cover {
         let ((left, right), (top, bottom)) = (edge(0), edge(1));
         let [width, height] = [right - left, bottom - top].map(|side| side as usize);
         (width * height > 0).then(|| {
-            let blocks = width.div_ceil(BLOCK);
-            let mut shares = SPARE.take();
-            if shares.len() < blocks * BLOCK * height {
-                shares.resize(blocks * BLOCK * height, 0);
-            }
+            let inked = vec![0; width.div_ceil(64 * BLOCK) * height];
             Self {
                 left,
                 top,
                 width,
                 height,
-                shares,
-                inked: vec![0; blocks.div_ceil(64) * height],
+                shares: Vec::new(),
+                inked,
             }
         })
     }
@@ -72,9 +69,25 @@ impl Cover {
         self.width.div_ceil(64 * BLOCK)
     }
 
-    pub(super) fn add(&mut self, pen: &Pen) {
+    /// Draws lines, and paints what they cover.
+    pub(super) fn draw(mut self, pens: impl Iterator<Item = Pen>, canvas: &mut Canvas, color: Rgb) {
+        self.shares = SPARE.take();
+        let count = self.row() * self.height;
+        if self.shares.len() < count {
+            self.shares.resize(count, 0);
+        }
         let [right, bottom] = [self.left + self.width as i32, self.top + self.height as i32];
-        pen.draw([right, bottom], self);
+        let mut draw = |pen: &Pen| pen.draw([right, bottom], &mut self);
+        let last = pens.reduce(|mut pen, mut next| {
+            pen.join(&mut next);
+            draw(&pen);
+            next
+        });
+        last.iter().for_each(draw);
+        self.paint::<true>(canvas, color);
+        if self.shares.len() <= MOST_SPARE {
+            SPARE.set(self.shares);
+        }
     }
 
     /// A row, and which part of it. All of a line lies inside by construction; rounding may disagree
@@ -96,7 +109,7 @@ impl Cover {
     }
 
     /// Fills the polygon through the points.
-    pub(super) fn fill(&mut self, points: &[[f64; 2]]) {
+    pub(super) fn fill(mut self, points: &[[f64; 2]], canvas: &mut Canvas, color: Rgb) {
         let mut path = PathBuilder::new();
         for (at, [x, y]) in points.iter().enumerate() {
             let [x, y] = [x - f64::from(self.left), y - f64::from(self.top)];
@@ -111,14 +124,12 @@ impl Cover {
             mask.fill_path(&path, FillRule::Winding, true, Transform::identity());
             self.shares = mask.take();
             self.inked.fill(!0);
-            // Beside the picture.
-            let (row, width) = (self.row(), self.width);
-            let rows = self.shares.chunks_exact_mut(row);
-            rows.for_each(|row| row[width..].fill(0));
+            self.paint::<false>(canvas, color);
         }
     }
 
-    pub(super) fn paint(mut self, canvas: &mut Canvas, color: Rgb) {
+    /// Paints what is covered; it is bare then if it is to be used again.
+    fn paint<const AGAIN: bool>(&mut self, canvas: &mut Canvas, color: Rgb) {
         let known = Mixture::new(canvas.color_at(self.left, self.top), color);
         let words = self.words();
         let rows = self
@@ -138,12 +149,11 @@ impl Cover {
                         Some(block) => paint_block(canvas, row, column, block, &known),
                         None => canvas.mix_known(row, column, some, &known),
                     }
-                    some.fill(0);
+                    if AGAIN {
+                        some.fill(0);
+                    }
                 }
             }
-        }
-        if self.shares.len() <= MOST_SPARE {
-            SPARE.set(self.shares);
         }
     }
 }
@@ -151,6 +161,10 @@ impl Cover {
 fn paint_block(canvas: &mut Canvas, row: i32, column: i32, shares: &[u8; BLOCK], known: &Mixture) {
     let bits = u128::from_le_bytes(*shares);
     if bits == 0 {
+        return;
+    }
+    if bits == u128::MAX {
+        canvas.span(row, column..column + BLOCK as i32, known.color);
         return;
     }
     let first = bits.trailing_zeros() as usize / 8;

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::surface::{Surface, ceil, floor};
+use super::surface::{Surface, ceil, floor, half_chord};
 
 /// A thick segment with round ends.
 ///
@@ -87,8 +87,11 @@ impl Pen {
             if touched.is_empty() {
                 continue;
             }
-            let whole = core.as_ref().map(|(strip, slab)| columns(strip, slab));
-            let whole = whole.map(|it| it.start.max(touched.start)..it.end.min(touched.end));
+            let whole = core.as_ref().map(|(strip, slab)| {
+                let beside = columns(strip, slab);
+                let whole = self.with_ends(beside, down, width);
+                whole.start.max(touched.start)..whole.end.min(touched.end)
+            });
             match whole.filter(|whole| !whole.is_empty()) {
                 None => self.draw_edge(surface, row, touched),
                 Some(whole) => {
@@ -98,6 +101,33 @@ impl Pen {
                 }
             }
         }
+    }
+
+    /// The columns of a row that are covered whole: those beside the segment, and the round ends of a
+    /// wide pen.
+    #[inline]
+    fn with_ends(&self, beside: Range<i32>, down: f64, width: i32) -> Range<i32> {
+        /// Narrower ends are measured as fast as found.
+        const WIDE: f64 = 5.0;
+        let mut whole = beside;
+        if self.half < WIDE {
+            return whole;
+        }
+        let ends = [[0.0; 2], self.along].into_iter().zip(self.beyond);
+        for ([x, y], _) in ends.filter(|(_, beyond)| *beyond > self.half) {
+            let chord = half_chord(self.half - 0.5 - SLACK, down - y);
+            if chord > 0.0 {
+                let x = self.start[0] + x - 0.5;
+                let first = ceil(x - chord).clamp(0, width);
+                let end = floor(x + chord).saturating_add(1).clamp(first, width);
+                // All lies in one piece.
+                whole = match whole.is_empty() {
+                    true => first..end,
+                    false => whole.start.min(first)..whole.end.max(end),
+                };
+            }
+        }
+        whole
     }
 
     /// The rows it touches.

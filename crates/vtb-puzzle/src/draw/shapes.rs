@@ -79,27 +79,19 @@ impl Canvas {
             Pen::new([a, b], width / 2.0).draw(size, &mut Ink { canvas, color });
             return;
         }
-        let Some(mut cover) = Cover::about(points, width, self.size()) else {
-            return;
-        };
-        let pens = points.windows(2);
-        let pens = pens.map(|pair| Pen::new([pair[0], pair[1]], width / 2.0));
-        let last = pens.reduce(|mut pen, mut next| {
-            pen.join(&mut next);
-            cover.add(&pen);
-            next
-        });
-        last.iter().for_each(|pen| cover.add(pen));
-        cover.paint(self, color);
+        if let Some(cover) = Cover::about(points, width, self.size()) {
+            let pens = points.windows(2);
+            let pens = pens.map(|pair| Pen::new([pair[0], pair[1]], width / 2.0));
+            cover.draw(pens, self, color);
+        }
     }
 
     /// The inside of the closed polygon through `points`; a hole is a part walked the other way.
     pub fn polygon(&mut self, points: &[[f64; 2]], color: Rgb) {
         let drawable = points.len() > 2 && points.iter().flatten().all(|part| part.is_finite());
         let cover = drawable.then(|| Cover::about(points, 2.0, self.size()));
-        if let Some(mut cover) = cover.flatten() {
-            cover.fill(points);
-            cover.paint(self, color);
+        if let Some(cover) = cover.flatten() {
+            cover.fill(points, self, color);
         }
     }
 }
