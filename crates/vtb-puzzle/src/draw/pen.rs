@@ -64,7 +64,11 @@ impl Pen {
     /// Hands out the parts of each row that the pen touches, from left to right.
     pub(super) fn draw(&self, [width, height]: [i32; 2], surface: &mut impl Surface) {
         let reach = self.half + 0.5;
-        let [before, after] = self.beyond;
+        // What lies beyond is told by the round ends, if they are wide.
+        let [before, after] = self.beyond.map(|beyond| match self.is_end_wide(beyond) {
+            true => 0.0,
+            false => beyond,
+        });
         let strip = Cut::new(self.normal, [-reach, reach], SLACK);
         let slab = Cut::new(self.direction, [-before, self.length + after], SLACK);
         // Of a thin line, finding what is covered whole takes longer than measuring it.
@@ -83,13 +87,15 @@ impl Pen {
                 let end = floor(self.start[0] + b.min(d) - 0.5).saturating_add(1);
                 first..end.clamp(first, width)
             };
-            let touched = columns(&strip, &slab);
+            let beside = columns(&strip, &slab);
+            let touched = self.with_ends(beside, reach + SLACK, down, width);
             if touched.is_empty() {
                 continue;
             }
             let whole = core.as_ref().map(|(strip, slab)| {
                 let beside = columns(strip, slab);
-                let whole = self.with_ends(beside, down, width);
+                let radius = self.half - 0.5 - SLACK;
+                let whole = self.with_ends(beside, radius, down, width);
                 whole.start.max(touched.start)..whole.end.min(touched.end)
             });
             match whole.filter(|whole| !whole.is_empty()) {
@@ -103,19 +109,20 @@ impl Pen {
         }
     }
 
-    /// The columns of a row that are covered whole: those beside the segment, and the round ends of a
-    /// wide pen.
-    #[inline]
-    fn with_ends(&self, beside: Range<i32>, down: f64, width: i32) -> Range<i32> {
-        /// Narrower ends are measured as fast as found.
+    /// Whether an end drawn so far beyond is one of a wide pen; narrower ones are measured as fast as
+    /// found.
+    fn is_end_wide(&self, beyond: f64) -> bool {
         const WIDE: f64 = 5.0;
+        self.half >= WIDE && beyond > self.half
+    }
+
+    /// Columns of a row that lie beside the segment, and those within `radius` of a wide end.
+    #[inline]
+    fn with_ends(&self, beside: Range<i32>, radius: f64, down: f64, width: i32) -> Range<i32> {
         let mut whole = beside;
-        if self.half < WIDE {
-            return whole;
-        }
         let ends = [[0.0; 2], self.along].into_iter().zip(self.beyond);
-        for ([x, y], _) in ends.filter(|(_, beyond)| *beyond > self.half) {
-            let chord = half_chord(self.half - 0.5 - SLACK, down - y);
+        for ([x, y], _) in ends.filter(|(_, beyond)| self.is_end_wide(*beyond)) {
+            let chord = half_chord(radius, down - y);
             if chord > 0.0 {
                 let x = self.start[0] + x - 0.5;
                 let first = ceil(x - chord).clamp(0, width);
