@@ -201,6 +201,7 @@ impl Mixture {
 }
 
 /// A coverage, cut to 0 to 1, in 255ths.
+#[inline(always)]
 pub(super) fn share(coverage: f32) -> u8 {
     (coverage.clamp(0.0, 1.0) * 255.0 + 0.5) as u8
 }

@@ -69,21 +69,19 @@ impl Cover {
         self.width.div_ceil(64 * BLOCK)
     }
 
-    /// Draws lines, and paints what they cover.
-    pub(super) fn draw(mut self, pens: impl Iterator<Item = Pen>, canvas: &mut Canvas, color: Rgb) {
+    /// Draws a line of this half thickness, and paints what it covers.
+    pub(super) fn draw(mut self, points: &[[f64; 2]], half: f64, canvas: &mut Canvas, color: Rgb) {
         self.shares = SPARE.take();
         let count = self.row() * self.height;
         if self.shares.len() < count {
             self.shares.resize(count, 0);
         }
-        let [right, bottom] = [self.left + self.width as i32, self.top + self.height as i32];
-        let mut draw = |pen: &Pen| pen.draw([right, bottom], &mut self);
-        let last = pens.reduce(|mut pen, mut next| {
-            pen.join(&mut next);
-            draw(&pen);
-            next
+        let cover = &mut self;
+        pulp::Arch::new().dispatch(Draw {
+            cover,
+            points,
+            half,
         });
-        last.iter().for_each(draw);
         self.paint::<true>(canvas, color);
         if self.shares.len() <= MOST_SPARE {
             SPARE.set(self.shares);
@@ -92,6 +90,7 @@ impl Cover {
 
     /// A row, and which part of it. All of a line lies inside by construction; rounding may disagree
     /// by a pixel.
+    #[inline(always)]
     fn part(&mut self, row: i32, columns: &Range<i32>) -> Option<(Range<usize>, &mut [u8])> {
         let first = columns.start.max(self.left);
         if row < self.top || first >= columns.end {
@@ -172,13 +171,52 @@ fn paint_block(canvas: &mut Canvas, row: i32, column: i32, shares: &[u8; BLOCK],
     canvas.mix_known(row, column + first as i32, &shares[first..last], known);
 }
 
+/// Draws a line, by code for the vectors that this processor has.
+struct Draw<'a> {
+    cover: &'a mut Cover,
+    points: &'a [[f64; 2]],
+    half: f64,
+}
+
+impl pulp::NullaryFnOnce for Draw<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let cover = self.cover;
+        let corner = [
+            cover.left + cover.width as i32,
+            cover.top + cover.height as i32,
+        ];
+        let mut pens = self.points.windows(2);
+        let Some(&[a, b]) = pens.next() else {
+            return;
+        };
+        let mut pen = Pen::new([a, b], self.half);
+        loop {
+            let next = pens.next().and_then(|pair| pair.first_chunk());
+            let mut next = next.map(|ends| Pen::new(*ends, self.half));
+            if let Some(next) = &mut next {
+                pen.join(next);
+            }
+            pen.draw(corner, cover);
+            match next {
+                Some(next) => pen = next,
+                None => return,
+            }
+        }
+    }
+}
+
 impl Surface for Cover {
+    #[inline(always)]
     fn whole(&mut self, row: i32, columns: Range<i32>) {
         if let Some((columns, shares)) = self.part(row, &columns) {
             shares[columns].fill(255);
         }
     }
 
+    #[inline(always)]
     fn edge(&mut self, row: i32, columns: Range<i32>, coverage: impl Fn(i32) -> f32) {
         let left = self.left;
         if let Some((columns, shares)) = self.part(row, &columns) {

@@ -25,6 +25,7 @@ pub(super) struct Pen {
 const SLACK: f64 = 1e-3;
 
 impl Pen {
+    #[inline(always)]
     pub(super) fn new([a, b]: [[f64; 2]; 2], half: f64) -> Self {
         let along = [b[0] - a[0], b[1] - a[1]];
         let square = along[0] * along[0] + along[1] * along[1];
@@ -49,6 +50,7 @@ impl Pen {
 
     /// Leaves to the next pen, which begins where this one ends, what is nearer to that, and the
     /// other way round: at a corner that is nearly straight, most of the ends.
+    #[inline(always)]
     pub(super) fn join(&mut self, next: &mut Self) {
         let ([x, y], [to_x, to_y]) = (self.direction, next.direction);
         let is_line = self.scale > 0.0 && next.scale > 0.0;
@@ -62,6 +64,7 @@ impl Pen {
     }
 
     /// Hands out the parts of each row that the pen touches, from left to right.
+    #[inline(always)]
     pub(super) fn draw(&self, [width, height]: [i32; 2], surface: &mut impl Surface) {
         let reach = self.half + 0.5;
         // What lies beyond is told by the round ends, if they are wide.
@@ -111,13 +114,14 @@ impl Pen {
 
     /// Whether an end drawn so far beyond is one of a wide pen; narrower ones are measured as fast as
     /// found.
+    #[inline(always)]
     fn is_end_wide(&self, beyond: f64) -> bool {
         const WIDE: f64 = 5.0;
         self.half >= WIDE && beyond > self.half
     }
 
     /// Columns of a row that lie beside the segment, and those within `radius` of a wide end.
-    #[inline]
+    #[inline(always)]
     fn with_ends(&self, beside: Range<i32>, radius: f64, down: f64, width: i32) -> Range<i32> {
         let mut whole = beside;
         let ends = [[0.0; 2], self.along].into_iter().zip(self.beyond);
@@ -138,6 +142,7 @@ impl Pen {
     }
 
     /// The rows it touches.
+    #[inline(always)]
     fn rows(&self, height: i32) -> Range<i32> {
         let reach = self.half + 0.5;
         let (from, to) = (self.start[1], self.start[1] + self.along[1]);
@@ -154,7 +159,7 @@ impl Pen {
     }
 
     /// Hands out a part of a row of which pixels are covered in part.
-    #[inline]
+    #[inline(always)]
     fn draw_edge(&self, surface: &mut impl Surface, row: i32, columns: Range<i32>) {
         let down = f64::from(row) + 0.5 - self.start[1];
         let across = |column: i32| f64::from(column) + 0.5 - self.start[0];
@@ -194,6 +199,7 @@ struct Cut {
 
 impl Cut {
     /// `slack` pixels wider on either side.
+    #[inline(always)]
     fn new(slope: [f64; 2], [low, high]: [f64; 2], slack: f64) -> Self {
         /// No row of a picture climbs as much as a slack.
         const LEVEL: f64 = 1e-8;
@@ -206,6 +212,7 @@ impl Cut {
     }
 
     /// The columns of a row that lie between; the first is above the last if there are none.
+    #[inline(always)]
     fn at(&self, y: f64) -> [f64; 2] {
         let off = y * self.slope[1];
         match self.inverse {

@@ -80,9 +80,7 @@ impl Canvas {
             return;
         }
         if let Some(cover) = Cover::about(points, width, self.size()) {
-            let pens = points.windows(2);
-            let pens = pens.map(|pair| Pen::new([pair[0], pair[1]], width / 2.0));
-            cover.draw(pens, self, color);
+            cover.draw(points, width / 2.0, self, color);
         }
     }
 

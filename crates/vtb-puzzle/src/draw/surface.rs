@@ -28,17 +28,20 @@ impl Surface for Ink<'_> {
 
 /// The whole numbers next to one, without a call: not all processors that this is compiled for
 /// have an instruction. What is no number becomes 0.
+#[inline(always)]
 pub(super) fn floor(x: f64) -> i32 {
     let whole = x as i32;
     whole.saturating_sub(i32::from(f64::from(whole) > x))
 }
 
+#[inline(always)]
 pub(super) fn ceil(x: f64) -> i32 {
     let whole = x as i32;
     whole.saturating_add(i32::from(f64::from(whole) < x))
 }
 
 /// Half the length of the chord at `distance` from the centre; nil outside.
+#[inline(always)]
 pub(super) fn half_chord(radius: f64, distance: f64) -> f64 {
     match radius > distance.abs() {
         true => (radius * radius - distance * distance).sqrt(),
