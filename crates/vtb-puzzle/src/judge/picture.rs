@@ -308,6 +308,56 @@ mod tests {
         }
     }
 
+    /// What a solution has is no change, and it lies in place.
+    #[test]
+    fn a_solution_changes_nothing() {
+        for &task in registry() {
+            let name = task.info().name;
+            let record = task.generate(&Value::Null, 12).unwrap();
+            let Ok(judge) = PictureJudge::new(task, &record) else {
+                continue;
+            };
+            let picture = task.draw(&record, Layer::Solution).unwrap();
+            let verdict = judge.judge(&picture);
+            for (measure, expected) in [
+                ("residual", 0.0),
+                ("drawing_lost", 0.0),
+                ("page_covered", 0.0),
+                ("shift_x", 0.0),
+            ] {
+                let found = verdict.measures.get(measure).copied();
+                assert!(
+                    found.unwrap_or(expected) == expected,
+                    "{name}: {measure} {found:?}"
+                );
+            }
+        }
+    }
+
+    /// A picture is known to lie in place while most of its drawing is untouched, and not when all of it
+    /// is a pixel off.
+    #[test]
+    fn only_what_is_untouched_is_known_to_lie_in_place() {
+        for name in ["midpoint", "maze_square", "sudoku", "circle_center"] {
+            let task = crate::find(name).unwrap();
+            let record = task.generate(&Value::Null, 3).unwrap();
+            let [puzzle, solution] =
+                [Layer::Puzzle, Layer::Solution].map(|layer| task.draw(&record, layer).unwrap());
+            let (width, height) = puzzle.dimensions();
+            let moved = RgbImage::from_fn(width, height, |x, y| {
+                *solution.get_pixel((x + 1).min(width - 1), y)
+            });
+            let mut erased = puzzle.clone();
+            for (x, y) in (0..height).flat_map(|y| (width / 8..width).map(move |x| (x, y))) {
+                erased.put_pixel(x, y, *puzzle.get_pixel(0, 0));
+            }
+            let sheet = Sheet::new(puzzle.clone(), solution.clone());
+            let is_in_place = |picture| sheet.is_in_place(&sheet.likeness(picture));
+            assert!(is_in_place(&puzzle) && is_in_place(&solution), "{name}");
+            assert!(!is_in_place(&moved) && !is_in_place(&erased), "{name}");
+        }
+    }
+
     /// Whatever is passed over, and whatever is known already from other pictures, the verdict is
     /// that of a look at all pixels, down to the last measure but one: what is left of a picture that
     /// is known to lie in place is measured at fewer places.
