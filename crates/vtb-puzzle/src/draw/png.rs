@@ -182,7 +182,16 @@ fn flat_rows(
 fn write_row(out: &mut Row<'_>, above: &[u8], here: &[u8], row: usize) {
     // Bytes that are written, but for the end of the last run.
     let mut done = 0;
-    for from in (0..row).step_by(GROUP) {
+    // Groups in turn in which nothing changed.
+    let mut quiet = 0;
+    let mut next = 0;
+    while next < row {
+        if quiet > 1 && is_same(above, here, next) {
+            next += MANY * GROUP;
+            continue;
+        }
+        let from = next;
+        next += GROUP;
         let (Some(above), Some(here)) = (group(above, from), group(here, from)) else {
             break;
         };
@@ -191,8 +200,10 @@ fn write_row(out: &mut Row<'_>, above: &[u8], here: &[u8], row: usize) {
         let own = !0 >> (64 - GROUP.min(row - from));
         let changed = changed & own;
         if changed == 0 {
+            quiet += 1;
             continue;
         }
+        quiet = 0;
         let again = if from == 0 { again & !1 } else { again };
         let again = (again & own) * 0b111;
         let lead = again.trailing_ones() as usize;
@@ -233,6 +244,20 @@ fn group(row: &[u8], from: usize) -> Option<&[u8; 3 + GROUP]> {
 
 /// Bytes of the pixels that are compared at once.
 const GROUP: usize = 48;
+/// Groups that are passed over at once.
+const MANY: usize = 4;
+
+/// Whether the groups from `from` on are as those above; not told where the row ends before.
+#[inline(always)]
+fn is_same(above: &[u8], here: &[u8], from: usize) -> bool {
+    let groups = |row: &[u8]| -> Option<[u8; MANY * GROUP]> {
+        row.get(from + 3..)?.first_chunk().copied()
+    };
+    groups(above).zip(groups(here)).is_some_and(|(above, here)| {
+        let differs = above.iter().zip(&here).map(|(above, here)| above ^ here);
+        differs.fold(0, |all, differs| all | differs) == 0
+    })
+}
 /// Bits of the bytes that begin a pixel.
 const FIRST: u64 = 0o1111_1111_1111_1111;
 
