@@ -250,13 +250,14 @@ const MANY: usize = 4;
 /// Whether the groups from `from` on are as those above; not told where the row ends before.
 #[inline(always)]
 fn is_same(above: &[u8], here: &[u8], from: usize) -> bool {
-    let groups = |row: &[u8]| -> Option<[u8; MANY * GROUP]> {
-        row.get(from + 3..)?.first_chunk().copied()
-    };
-    groups(above).zip(groups(here)).is_some_and(|(above, here)| {
-        let differs = above.iter().zip(&here).map(|(above, here)| above ^ here);
-        differs.fold(0, |all, differs| all | differs) == 0
-    })
+    let groups =
+        |row: &[u8]| -> Option<[u8; MANY * GROUP]> { row.get(from + 3..)?.first_chunk().copied() };
+    groups(above)
+        .zip(groups(here))
+        .is_some_and(|(above, here)| {
+            let differs = above.iter().zip(&here).map(|(above, here)| above ^ here);
+            differs.fold(0, |all, differs| all | differs) == 0
+        })
 }
 /// Bits of the bytes that begin a pixel.
 const FIRST: u64 = 0o1111_1111_1111_1111;
