@@ -4,6 +4,7 @@
 //! that bit would end up in records. Here a point is worked out with `+ - * /` alone, whose
 //! results are fixed to the last bit everywhere.
 
+use std::cell::Cell;
 use std::f64::consts::FRAC_PI_2;
 
 /// The point of the unit circle at `step / of` turns from `+x` towards `+y`.
@@ -11,8 +12,30 @@ use std::f64::consts::FRAC_PI_2;
 /// Error below 1e-15. Whole quarters are exact; `step` may exceed `of`, and `of` 0 counts as 1.
 #[must_use]
 pub fn on_circle(step: u32, of: u32) -> [f64; 2] {
-    let of = u64::from(of.max(1));
-    let quarters = 4 * (u64::from(step) % of);
+    // Mazes of one size ask for the same points: the last ones are kept, by step and turn.
+    const KEPT: usize = 1 << 10;
+    thread_local! {
+        static POINTS: [Cell<(u64, [f64; 2])>; KEPT] =
+            const { [const { Cell::new((0, [0.0; 2])) }; KEPT] };
+    }
+    let of = of.max(1);
+    let step = step % of;
+    let key = u64::from(step) << 32 | u64::from(of);
+    // Neighbouring steps, and the same one of other turns, lie apart.
+    let slot = (step as usize).wrapping_add(of as usize * 129) % KEPT;
+    POINTS.with(|points| {
+        let (kept, point) = points[slot].get();
+        if kept == key {
+            return point;
+        }
+        let point = work_out(u64::from(step), u64::from(of));
+        points[slot].set((key, point));
+        point
+    })
+}
+
+fn work_out(step: u64, of: u64) -> [f64; 2] {
+    let quarters = 4 * step;
     let (quarter, rest) = (quarters / of, quarters % of);
     // Beyond half a quarter the series is slower: sine and cosine change places.
     let [cos, sin] = if 2 * rest <= of {

@@ -3,6 +3,7 @@
 use std::cell::OnceCell;
 use std::convert::Infallible;
 use std::ops::Range;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -72,9 +73,18 @@ impl Comb {
         cells.iter().map(beside).collect()
     }
 
-    /// The cells as a graph without walls.
+    /// The cells as a graph without walls; puzzles of one size share it.
     #[must_use]
-    pub fn rooms(&self) -> Rooms {
+    pub fn rooms(&self) -> Arc<Rooms> {
+        thread_local! {
+            static LAST: Last<(Comb, [u32; 2]), Arc<Rooms>> = const { Last::new() };
+        }
+        let make = || Ok::<_, Infallible>(Arc::new(self.lay_out_rooms()));
+        let Ok(rooms) = LAST.with(|last| last.with((*self, [0; 2]), make, Arc::clone));
+        rooms
+    }
+
+    fn lay_out_rooms(&self) -> Rooms {
         let cells = self.cells();
         let doors = |beside: &[Option<usize>; 6]| beside.iter().flatten().copied().collect();
         let on_rim = |id: &usize| steps_out(cells[*id]) == self.radius as i32;

@@ -1,5 +1,8 @@
 //! Geometry of a labyrinth: rings of cells about a disc.
 
+use std::convert::Infallible;
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::band::whole;
@@ -110,9 +113,18 @@ impl Rings {
         })
     }
 
-    /// The cells as a graph without walls.
+    /// The cells as a graph without walls; puzzles of one size share it.
     #[must_use]
-    pub fn rooms(&self) -> Rooms {
+    pub fn rooms(&self) -> Arc<Rooms> {
+        thread_local! {
+            static LAST: Last<(Rings, [u32; 2]), Arc<Rooms>> = const { Last::new() };
+        }
+        let make = || Ok::<_, Infallible>(Arc::new(self.lay_out_rooms()));
+        let Ok(rooms) = LAST.with(|last| last.with((*self, [0; 2]), make, Arc::clone));
+        rooms
+    }
+
+    fn lay_out_rooms(&self) -> Rooms {
         let last = self.segments - 1;
         let mut doors = vec![(1..=self.segments as usize).collect::<Vec<_>>()];
         for [ring, segment] in self.spots() {
