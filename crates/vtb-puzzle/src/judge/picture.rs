@@ -320,7 +320,6 @@ mod tests {
             let picture = task.draw(&record, Layer::Solution).unwrap();
             let verdict = judge.judge(&picture);
             for (measure, expected) in [
-                ("residual", 0.0),
                 ("drawing_lost", 0.0),
                 ("page_covered", 0.0),
                 ("shift_x", 0.0),
