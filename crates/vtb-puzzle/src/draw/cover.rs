@@ -130,10 +130,8 @@ impl Cover {
     /// Paints what is covered; it is bare then if it is to be used again.
     fn paint<const AGAIN: bool>(&mut self, canvas: &mut Canvas, color: Rgb) {
         let known = Mixture::new(canvas.color_at(self.left, self.top), color);
-        let words = self.words();
-        let rows = self
-            .shares
-            .chunks_exact_mut(self.width.next_multiple_of(BLOCK));
+        let (length, words) = (self.row(), self.words());
+        let rows = self.shares.chunks_exact_mut(length);
         for (row, (shares, inked)) in (self.top..).zip(rows.zip(self.inked.chunks_exact(words))) {
             for (first, word) in (0..).step_by(64).zip(inked) {
                 let mut word = *word;
@@ -220,11 +218,9 @@ impl Surface for Cover {
     fn edge(&mut self, row: i32, columns: Range<i32>, coverage: impl Fn(i32) -> f32) {
         let left = self.left;
         if let Some((columns, shares)) = self.part(row, &columns) {
-            for (share_of, column) in shares[columns.clone()]
-                .iter_mut()
-                .zip(columns.start as i32 + left..)
-            {
-                *share_of = (*share_of).max(share(coverage(column)));
+            let first = columns.start as i32 + left;
+            for (old, column) in shares[columns].iter_mut().zip(first..) {
+                *old = (*old).max(share(coverage(column)));
             }
         }
     }

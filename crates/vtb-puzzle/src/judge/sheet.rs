@@ -53,7 +53,8 @@ impl Sheet {
     pub(super) fn likeness(&self, picture: &RgbImage) -> Likeness {
         let [bytes, puzzle, solution] =
             [picture, &self.puzzle, &self.solution].map(|picture| picture.as_raw());
-        let (grid, differs) = (self.grid, self.grid.differs(bytes, self.puzzle.as_raw()));
+        let grid = self.grid;
+        let differs = grid.differs(bytes, puzzle);
         let tiles = differs
             .iter()
             .enumerate()

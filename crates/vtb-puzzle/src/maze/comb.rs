@@ -1,14 +1,13 @@
 //! Geometry of a honeycomb: hexagonal cells about a centre.
 
 use std::cell::OnceCell;
-use std::convert::Infallible;
 use std::ops::Range;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::band::{runs, whole};
-use super::last::Last;
+use super::last::{ANY, Last};
 use super::{FLOOR, Rooms, WALL, Ways};
 use crate::draw::{Canvas, Rgb, text_width};
 use crate::error::Result;
@@ -79,9 +78,8 @@ impl Comb {
         thread_local! {
             static LAST: Last<(Comb, [u32; 2]), Arc<Rooms>> = const { Last::new() };
         }
-        let make = || Ok::<_, Infallible>(Arc::new(self.lay_out_rooms()));
-        let Ok(rooms) = LAST.with(|last| last.with((*self, [0; 2]), make, Arc::clone));
-        rooms
+        let make = || Arc::new(self.lay_out_rooms());
+        LAST.with(|last| last.with((*self, ANY), make, Arc::clone))
     }
 
     fn lay_out_rooms(&self) -> Rooms {
@@ -179,7 +177,7 @@ impl Comb {
             }
             Ok(canvas)
         };
-        LAST.with(|last| last.with((*self, size), make, Canvas::clone))
+        LAST.with(|last| last.try_with((*self, size), make, Canvas::clone))
     }
 
     /// Paints one cell, with smooth edges where it is open.
@@ -212,7 +210,7 @@ impl Comb {
         thread_local! {
             static LAST: Last<(Comb, [u32; 2]), Layout> = const { Last::new() };
         }
-        let make = || Ok::<_, Infallible>(Layout::new(self, size));
+        let make = || Layout::new(self, size);
         let look = |layout: &Layout| {
             let mut map = layout.open.clone();
             for (at, wall) in self.numbered_walls(ways) {
@@ -223,8 +221,7 @@ impl Comb {
             }
             map
         };
-        let Ok(map) = LAST.with(|last| last.with((*self, size), make, look));
-        map
+        LAST.with(|last| last.with((*self, size), make, look))
     }
 
     /// Size at which the longest id fits into a cell clear of its walls, pixels.

@@ -1,12 +1,15 @@
 //! What puzzles of one size share.
 
 use std::cell::RefCell;
+use std::convert::Infallible;
 
 /// What was made last of a size of picture, for as long as nothing else is asked for.
 pub(super) struct Last<K, V>(RefCell<Option<(K, V)>>);
 
 /// Larger pictures are not kept.
 const MOST_PIXELS: u64 = 1 << 20;
+/// The size of what is the same in pictures of every size.
+pub(super) const ANY: [u32; 2] = [0; 2];
 
 impl<K: PartialEq, V> Last<(K, [u32; 2]), V> {
     pub(super) const fn new() -> Self {
@@ -14,10 +17,21 @@ impl<K: PartialEq, V> Last<(K, [u32; 2]), V> {
     }
 
     /// Looks at what belongs to `key`; makes it unless it is there.
+    pub(super) fn with<R>(
+        &self,
+        key: (K, [u32; 2]),
+        make: impl FnOnce() -> V,
+        look: impl FnOnce(&V) -> R,
+    ) -> R {
+        let Ok(seen) = self.try_with(key, || Ok::<_, Infallible>(make()), look);
+        seen
+    }
+
+    /// The same of what may not be made.
     ///
     /// # Errors
     /// That of `make`.
-    pub(super) fn with<R, E>(
+    pub(super) fn try_with<R, E>(
         &self,
         key: (K, [u32; 2]),
         make: impl FnOnce() -> Result<V, E>,

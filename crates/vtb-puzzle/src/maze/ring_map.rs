@@ -1,7 +1,6 @@
 //! The cells of a labyrinth, pixel by pixel.
 
 use std::cell::OnceCell;
-use std::convert::Infallible;
 use std::ops::Range;
 
 use super::Ways;
@@ -17,10 +16,8 @@ pub(super) fn cell_map(rings: &Rings, ways: &Ways, size: [u32; 2]) -> CellMap {
     thread_local! {
         static LAST: Last<(Rings, [u32; 2]), Layout> = const { Last::new() };
     }
-    let make = || Ok::<_, Infallible>(Layout::new(rings, size));
-    let look = |layout: &Layout| layout.cell_map(rings, ways);
-    let Ok(map) = LAST.with(|last| last.with((*rings, size), make, look));
-    map
+    let make = || Layout::new(rings, size);
+    LAST.with(|last| last.with((*rings, size), make, |layout| layout.cell_map(rings, ways)))
 }
 
 /// Pixels beside each other, and their cell.

@@ -1,13 +1,12 @@
 //! Geometry of a labyrinth: rings of cells about a disc.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::band::whole;
 use super::comb::DIGIT_HEIGHT;
-use super::last::Last;
+use super::last::{ANY, Last};
 use super::ring_map::cell_map;
 use super::{FLOOR, Rooms, WALL, Ways, on_circle};
 use crate::draw::{Canvas, Rgb, text_width};
@@ -119,9 +118,8 @@ impl Rings {
         thread_local! {
             static LAST: Last<(Rings, [u32; 2]), Arc<Rooms>> = const { Last::new() };
         }
-        let make = || Ok::<_, Infallible>(Arc::new(self.lay_out_rooms()));
-        let Ok(rooms) = LAST.with(|last| last.with((*self, [0; 2]), make, Arc::clone));
-        rooms
+        let make = || Arc::new(self.lay_out_rooms());
+        LAST.with(|last| last.with((*self, ANY), make, Arc::clone))
     }
 
     fn lay_out_rooms(&self) -> Rooms {
@@ -269,7 +267,7 @@ impl Rings {
             canvas.disc(self.center, f64::from(self.hub), FLOOR);
             Ok(canvas)
         };
-        LAST.with(|last| last.with((*self, size), make, Canvas::clone))
+        LAST.with(|last| last.try_with((*self, size), make, Canvas::clone))
     }
 
     /// Paints the openings.
